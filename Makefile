@@ -1,0 +1,55 @@
+# make help lists the targets. Everything is installed into .venv; nothing outside this folder is touched.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
+DEMO   := demo
+CHECK  := softlabel train tests benchmarks
+
+.PHONY: help setup demo test lint bench clean
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "softlabel needs Python 3.11 or newer; found $$($(PYTHON) --version). Mend: make PYTHON=python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.full: $(VENV)/.core
+	$(PIP) install -c constraints.txt -e '.[train,cluster,itk,bench,dev]'
+	@touch $@
+
+setup: $(VENV)/.full ## virtual environment with everything: trainer, tests, benchmarks (about 6 GB)
+
+demo: $(VENV)/.core ## phantom data, cache and overlays from nothing (no torch needed)
+	rm -rf $(DEMO)
+	$(BIN)/softlabel phantom oct $(DEMO)/oct --subjects 2 --annotated 4 --seed 1
+	$(BIN)/softlabel generate $(DEMO)/oct -o $(DEMO)/oct.h5 --superpixel-size 190
+	$(BIN)/softlabel info $(DEMO)/oct.h5
+	$(BIN)/softlabel verify $(DEMO)/oct.h5
+	$(BIN)/softlabel inspect $(DEMO)/oct.h5 -o $(DEMO)/overlays
+	@echo
+	@echo "The demo is done. Look at:"
+	@echo "  $(DEMO)/overlays/   image, superpixels and soft label of every B-scan"
+	@echo "  $(DEMO)/oct.h5      the cache (FORMAT.md says how to read it without softlabel)"
+	@echo "  $(DEMO)/oct/        the phantom data set, in the Duke OCT-DME format"
+
+test: $(VENV)/.full ## every test except the marked studies
+	$(BIN)/python -m pytest -q -n 2 -m "not study" --cov --cov-report=term:skip-covered
+
+lint: $(VENV)/.full ## ruff (style and format) and mypy
+	$(BIN)/ruff check $(CHECK)
+	$(BIN)/ruff format --check $(CHECK)
+	$(BIN)/mypy
+
+bench: $(VENV)/.full ## speed and memory, as ratios to peers, into benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks.run
+
+clean: ## remove the virtual environment, the demo and every cache of the tools
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	find softlabel train tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,38 @@
+"""What can go wrong, in sentences that a user can act on.
+
+Every message says in one sentence which file (or argument) is concerned, what was found, what was
+expected, and how to mend it. A :class:`CaseError` stops one case; every other
+:class:`SoftlabelError` stops the run before it has computed anything.
+"""
+
+from __future__ import annotations
+
+
+class SoftlabelError(Exception):
+    """Base of every error that softlabel raises on purpose."""
+
+
+class UsageError(SoftlabelError):
+    """An option, an argument or a combination of them that cannot work (exit status 2)."""
+
+
+class SourceError(SoftlabelError):
+    """A data set that cannot be listed at all: wrong folder, broken ``dataset.json`` and the like."""
+
+
+class CaseError(SoftlabelError):
+    """One case that cannot be read or computed; the other cases go on."""
+
+
+class CacheError(SoftlabelError):
+    """A file that is not a readable softlabel cache, or not the one that was asked for."""
+
+
+class MissingExtraError(SoftlabelError):
+    """An optional dependency that is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs an optional dependency that is not installed: "
+            f"pip install 'softlabel[{extra}]'."
+        )

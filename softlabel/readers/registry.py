@@ -1,0 +1,74 @@
+"""What a reader is: a frozen record of functions, one module a format.
+
+A reader lists a data set without reading an image (:class:`~softlabel.types.Dataset`), opens a
+source that several cases may share, and reads one case out of it. It raises
+:class:`~softlabel.errors.SourceError` when the data set cannot be listed and
+:class:`~softlabel.errors.CaseError` when one case cannot be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from softlabel.types import Array, Case, CaseRef, Dataset
+
+
+@dataclass(frozen=True)
+class ReaderOption:
+    """An option that one reader understands, as the command line shows it.
+
+    Attributes
+    ----------
+    name : str
+        Python name; the command line writes it with dashes (``row_base`` → ``--row-base``).
+    default : str, int, bool or None
+        Value when it is not given; its absence (None) is explained in ``help``.
+    help : str
+        One sentence.
+    choices : tuple of str
+        Allowed values; empty when anything of the type is.
+    kind : {"text", "int", "path"}
+        How the command line parses it.
+    """
+
+    name: str
+    default: Any
+    help: str
+    choices: tuple[str, ...] = ()
+    kind: str = "text"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One input format.
+
+    Attributes
+    ----------
+    name : str
+        What ``--format`` takes.
+    title : str
+        The format in a few words.
+    detect : callable (root: Path) -> str or None
+        One sentence on what was recognised in this folder (or file), None if it is not this
+        format. Looks at names and small text files only.
+    list_cases : callable (root: Path, options: mapping) -> Dataset
+        ``options`` holds a value for every one of the reader's options.
+    open_source : callable (dataset: Dataset, source: str) -> object
+        Whatever the cases of one source share, read once; None when they share nothing.
+    read_case : callable (dataset: Dataset, ref: CaseRef, opened: object) -> Case
+    read_labels : callable (dataset: Dataset, ref: CaseRef, opened: object) -> ndarray
+        Only the label map(s); what the scan for a class table reads.
+    options : tuple of ReaderOption
+    """
+
+    name: str
+    title: str
+    detect: Callable[[Path], str | None]
+    list_cases: Callable[[Path, Mapping[str, Any]], Dataset]
+    open_source: Callable[[Dataset, str], Any]
+    read_case: Callable[[Dataset, CaseRef, Any], Case]
+    read_labels: Callable[[Dataset, CaseRef, Any], Array]
+    options: tuple[ReaderOption, ...] = ()

@@ -1,0 +1,312 @@
+"""The data that flows through softlabel, as frozen dataclasses.
+
+Conventions, stated once:
+
+* **Axes.** Spatial axes stay in the order of the file. Images are ``(C, *spatial)``, label maps
+  ``(*spatial)`` or, from several raters, ``(R, *spatial)``; soft maps are ``(K, *spatial)``.
+* **Units** are part of the name: ``spacing_mm``, ``seconds``. A plain ``spacing`` is whatever unit
+  the caller chose.
+* **Labels** keep the values of the source. Position ``k`` on the class axis is
+  ``classes.values[k]``.
+* **Ids** are free text with few exceptions (:func:`check_id`); they never become file names.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from softlabel.errors import CaseError, SourceError
+
+Array = npt.NDArray[Any]
+
+MAX_CLASSES = 4096
+"""More classes than this are a sign that an image was taken for a label map."""
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """The classes of a data set: integer values of the label maps and their names.
+
+    Attributes
+    ----------
+    values : tuple of int
+        Label values in ascending order, not necessarily consecutive. Axis 0 of soft maps
+        follows this order.
+    names : tuple of str
+        One name for each value.
+
+    Examples
+    --------
+    >>> table = ClassTable.from_mapping({128: "lesion", 0: "background"})
+    >>> table.values, table.names
+    ((0, 128), ('background', 'lesion'))
+    >>> table.index_of("lesion")
+    1
+    """
+
+    values: tuple[int, ...]
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.values) != len(self.names):
+            raise SourceError(
+                f"The class table has {len(self.values)} values and {len(self.names)} names; "
+                "give every value one name."
+            )
+        if not 1 <= len(self.values) <= MAX_CLASSES:
+            raise SourceError(
+                f"The class table has {len(self.values)} classes; expected 1 to {MAX_CLASSES}. "
+                "Check that the label maps are label maps and not images."
+            )
+        if list(self.values) != sorted(set(self.values)) or self.values[0] < 0:
+            raise SourceError(
+                "The values of a class table must be distinct, ascending and not negative; "
+                f"found {list(self.values)[:20]}."
+            )
+        if len(set(self.names)) != len(self.names):
+            raise SourceError(
+                f"The names of a class table must be distinct; found {list(self.names)[:20]}."
+            )
+
+    @classmethod
+    def from_mapping(cls, names: Mapping[int, str]) -> ClassTable:
+        """Make a table from ``{value: name}`` in any order."""
+        values = sorted(names)
+        return cls(tuple(int(v) for v in values), tuple(str(names[v]) for v in values))
+
+    @classmethod
+    def from_values(cls, values: Iterable[int]) -> ClassTable:
+        """Make a table of label values alone, named ``label 3`` and so on."""
+        return cls.from_mapping({int(v): f"label {int(v)}" for v in values})
+
+    def index_of(self, name_or_value: str | int) -> int:
+        """Position on the class axis of a class given by its name or its value.
+
+        Raises
+        ------
+        SourceError
+            When the table holds no such class.
+        """
+        text = str(name_or_value)
+        if text in self.names:
+            return self.names.index(text)
+        if text.lstrip("+").isdigit() and int(text) in self.values:
+            return self.values.index(int(text))
+        known = ", ".join(f"{v} ({n})" for v, n in zip(self.values, self.names, strict=True))
+        raise SourceError(f"There is no class {text!r}; the classes are: {known}.")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __iter__(self) -> Iterator[tuple[int, str]]:
+        return iter(zip(self.values, self.names, strict=True))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image with its annotation, as a reader delivers it.
+
+    Attributes
+    ----------
+    id : str
+        Unique within the data set; see :func:`check_id`.
+    image : ndarray, shape (C, *spatial)
+        Intensities in the numeric type of the file, finite.
+    labels : ndarray of an integer type, shape (*spatial) or (R, *spatial)
+        Label values as in the source; with ``rater_axis=0`` one map for each rater.
+    classes : ClassTable or None
+        None only from a reader whose source names no classes and that was given no table: the
+        pipeline then scans the data set once and fills it in.
+    ignore : int or None
+        Label value of pixels that were not annotated.
+    rater_axis : 0 or None
+        0 when ``labels`` has a leading axis of raters.
+    raters : tuple of str
+        Names of the raters along ``rater_axis``.
+    mask : ndarray of bool, shape (*spatial), or None
+        True where the image means something; superpixels leave the rest out.
+    spacing_mm : tuple of float or None
+        Distance between neighbouring pixel centres along each spatial axis.
+    affine : ndarray of float64, shape (4, 4), or None
+        Voxel indices to millimetres (NIfTI convention, RAS+).
+    group : str
+        The patient. Splits never cut through a group.
+    source : str
+        Path of the file(s) that it came from, relative to the data set.
+    channels : tuple of str
+        Names of the image channels.
+    truth : ndarray of an integer type, shape (*spatial), or None
+        The true label map, which only phantoms know.
+    label_maps : mapping of str to ndarray
+        Further label maps by name (other graders, an automatic method).
+    """
+
+    id: str
+    image: Array
+    labels: Array
+    classes: ClassTable | None
+    ignore: int | None = None
+    rater_axis: int | None = None
+    raters: tuple[str, ...] = ()
+    mask: Array | None = None
+    spacing_mm: tuple[float, ...] | None = None
+    affine: Array | None = None
+    group: str = ""
+    source: str = ""
+    channels: tuple[str, ...] = ()
+    truth: Array | None = None
+    label_maps: Mapping[str, Array] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Spatial shape."""
+        return tuple(self.image.shape[1:])
+
+
+@dataclass(frozen=True)
+class CaseRef:
+    """A case that a reader has listed but not read.
+
+    Attributes
+    ----------
+    id, group : str
+        As in :class:`Case`.
+    source : str
+        Cases with the same source are computed together, so that its files are read once.
+    files : tuple of str
+        Every file that the case depends on, relative to the root of the data set, with ``/``.
+        A change in one of them makes the case stale.
+    key : mapping of str to JSON values
+        What the reader needs to find the case in its files (a B-scan's index, channel files).
+    """
+
+    id: str
+    group: str
+    source: str
+    files: tuple[str, ...]
+    key: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a reader found: the cases that can be read, without any of their images.
+
+    Attributes
+    ----------
+    format : str
+        Name of the reader in :data:`softlabel.readers.READERS`.
+    root : Path
+        Folder that the relative paths of the cases start from.
+    description : str
+        One line for the user: what was recognised and how many cases it has.
+    refs : tuple of CaseRef
+        In natural order of their ids.
+    problems : mapping of str to str
+        Cases that were seen to be unreadable while listing (id to one-sentence reason), such as
+        an image without a label.
+    classes : ClassTable or None
+        None when the source does not say (see :class:`Case`).
+    channels : tuple of str
+        Names of the image channels; empty when the source does not say.
+    ignore : int or None
+        Label value of pixels that were not annotated.
+    options : mapping of str to JSON values
+        The reader's options, all of them, as they were used; part of a cache's settings.
+    """
+
+    format: str
+    root: Path
+    description: str
+    refs: tuple[CaseRef, ...]
+    problems: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    classes: ClassTable | None = None
+    channels: tuple[str, ...] = ()
+    ignore: int | None = None
+    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def check_id(case_id: str) -> str:
+    """Return ``case_id`` if it can name a case, else raise.
+
+    An id is a link name in the cache and a word in reports, so it must be one non-empty line
+    without ``/`` and control characters, neither ``.`` nor ``..``, at most 200 characters, and
+    in the composed Unicode form (NFC), so that two ids that look alike are alike. Ids that differ
+    only in case are different ids.
+
+    Raises
+    ------
+    CaseError
+        Naming what is wrong and the mend.
+
+    Examples
+    --------
+    >>> check_id("Subject 01 – B-scan 10")
+    'Subject 01 – B-scan 10'
+    """
+    fault = None
+    if not case_id or case_id != case_id.strip():
+        fault = "is empty or begins or ends with white space"
+    elif case_id in {".", ".."}:
+        fault = "is a relative path"
+    elif "/" in case_id or "\\" in case_id:
+        fault = "contains a slash"
+    elif any(unicodedata.category(ch) in {"Cc", "Cs", "Zl", "Zp"} for ch in case_id):
+        fault = "contains a control character"
+    elif unicodedata.normalize("NFC", case_id) != case_id:
+        fault = "is not in composed Unicode form (NFC)"
+    elif len(case_id) > 200:
+        fault = "is longer than 200 characters"
+    if fault:
+        raise CaseError(
+            f"The case id {case_id[:60]!r} {fault}; expected one short line of text without "
+            "slashes or control characters. Rename the file or entry that it comes from."
+        )
+    return case_id
+
+
+def natural_key(text: str) -> tuple[Any, ...]:
+    """Sort key under which ``scan2`` comes before ``scan10``.
+
+    Examples
+    --------
+    >>> sorted(["scan10", "scan2"], key=natural_key)
+    ['scan2', 'scan10']
+    """
+    parts: list[tuple[int, int, str]] = []
+    digits = ""
+    for ch in f"{text}\0":
+        if ch.isascii() and ch.isdigit():
+            digits += ch
+            continue
+        if digits:
+            parts.append((0, int(digits), ""))
+            digits = ""
+        parts.append((1, 0, ch))
+    return (*parts, text)
+
+
+def spacing_in_order(spacing: Sequence[float] | None, ndim: int) -> tuple[float, ...]:
+    """Spacing as ``ndim`` positive floats, 1 when it is None.
+
+    Raises
+    ------
+    ValueError
+        When the count differs from ``ndim`` or a value is not finite and positive.
+    """
+    if spacing is None:
+        return (1.0,) * ndim
+    values = tuple(float(s) for s in spacing)
+    if len(values) != ndim or not all(np.isfinite(s) and s > 0 for s in values):
+        raise ValueError(
+            f"spacing must be {ndim} finite positive numbers, one for each spatial axis; "
+            f"got {spacing!r}."
+        )
+    return values
