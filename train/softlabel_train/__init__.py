@@ -1,0 +1,1 @@
+"""Train a segmentation network on a softlabel cache, and score it."""
