@@ -1,0 +1,43 @@
+"""Soft labels for medical image segmentation, where the image says that a boundary is uncertain.
+
+>>> import numpy as np, softlabel
+>>> softlabel.soften(np.array([1, 1, 0, 0]), np.zeros(4, int)).dense()[1].tolist()
+[0.75, 0.5, 0.25, 0.1666666716337204]
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from softlabel.softening import soften as soften
+    from softlabel.softmaps import SoftMaps as SoftMaps
+    from softlabel.superpixels import slic as slic
+    from softlabel.types import Case as Case
+    from softlabel.types import ClassTable as ClassTable
+
+# Public names and where they live: imported on first use, so that `softlabel --help` is quick.
+_PUBLIC = {
+    "Case": "softlabel.types",
+    "ClassTable": "softlabel.types",
+    "SoftMaps": "softlabel.softmaps",
+    "slic": "softlabel.superpixels",
+    "soften": "softlabel.softening",
+}
+
+__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'softlabel' has no attribute {name!r}")
+    value = getattr(import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

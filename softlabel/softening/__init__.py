@@ -1,0 +1,263 @@
+"""From hard labels to soft maps: one module a method, and :func:`soften` in front of them.
+
+A method is a function of a class-index map and a frozen dataclass of its own options;
+:data:`METHODS` names them. To add one, write its module and its entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from softlabel.softening.gaussian import GaussianOptions, soften_by_gaussian
+from softlabel.softening.normalize import NORMALIZATIONS, normalized
+from softlabel.softening.raters import mean_over_raters
+from softlabel.softening.superpixel import SuperpixelOptions, soften_by_superpixels
+from softlabel.softmaps import SoftMaps, class_index_map
+from softlabel.superpixels import slic
+from softlabel.types import Array, ClassTable, spacing_in_order
+
+__all__ = ["METHODS", "NORMALIZATIONS", "Method", "soften"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A softening method.
+
+    Attributes
+    ----------
+    title : str
+        What it does and where it comes from, in a line.
+    options : type
+        Frozen dataclass of its options.
+    needs_superpixels : bool
+    run : callable (index, table, superpixels or None, spacing, scale, options) -> SoftMaps
+    """
+
+    title: str
+    options: type
+    needs_superpixels: bool
+    run: Callable[[Array, ClassTable, Array | None, tuple[float, ...], float, Any], SoftMaps]
+
+
+METHODS: dict[str, Method] = {
+    "superpixel": Method(
+        "signed distance inside superpixels that a boundary crosses (Li et al. 2020)",
+        SuperpixelOptions,
+        True,
+        lambda index, table, superpixels, spacing, scale, options: soften_by_superpixels(
+            index, table, _given(superpixels), spacing, scale, options
+        ),
+    ),
+    "gaussian": Method(
+        "Gaussian blur of every class (van Engelen 2012)",
+        GaussianOptions,
+        False,
+        lambda index, table, superpixels, spacing, scale, options: soften_by_gaussian(
+            index, table, spacing, options
+        ),
+    ),
+}
+
+
+def soften(
+    labels: Array,
+    superpixels: Array | None = None,
+    *,
+    image: Array | None = None,
+    method: str = "superpixel",
+    classes: ClassTable | Mapping[int, str] | Iterable[int] | None = None,
+    spacing: tuple[float, ...] | None = None,
+    boundary: str = "inner",
+    scale: float | None = None,
+    normalize: str = "none",
+    ignore: int | None = None,
+    rater_axis: int | None = None,
+    device: str = "cpu",
+    **method_options: Any,
+) -> SoftMaps:
+    """Turn a hard label map into soft maps.
+
+    Parameters
+    ----------
+    labels : ndarray of an integer or bool type, shape (*spatial), 1 to 3 spatial axes
+        Label values; with ``rater_axis`` one map for each rater, and the result is the mean of
+        the raters' soft maps.
+    superpixels : ndarray of an integer type, shape (*spatial), optional
+        Ids from 0; negative where there is none (those pixels stay hard). Needed by the method
+        ``superpixel`` unless ``image`` is given.
+    image : ndarray, shape (*spatial) or (C, *spatial), optional
+        Superpixels are made from it by :func:`softlabel.slic` with its defaults, each channel
+        mapped to 0..1 first.
+    method : str
+        A name in :data:`METHODS`.
+    classes : ClassTable, {value: name}, or values, optional
+        Classes along axis 0 of the result. Default: the values found in ``labels``.
+    spacing : tuple of float, optional
+        Distance between pixels along each axis; distances and ``scale`` are then in its unit.
+        Default: pixels.
+    boundary : {"inner", "outer", "edge", "symmetric"}
+        What the boundary of a class is (method ``superpixel``).
+    scale : float, optional
+        Distance at which the label is ¾ or ¼. Default: one pixel, with ``spacing`` the smallest
+        spacing.
+    normalize : {"none", "sum"}
+        ``sum`` divides by Σ_c q_c.
+    ignore : int, optional
+        Label value of pixels that were not annotated: 0 in every class.
+    rater_axis : int, optional
+        Axis of ``labels`` that counts the raters.
+    device : {"cpu"}
+        Where it is computed.
+    **method_options
+        ``min_minority``, ``in_plane``, ``slice_axis`` (superpixel); ``blur`` (gaussian).
+
+    Returns
+    -------
+    SoftMaps
+
+    Raises
+    ------
+    ValueError
+        For shapes that differ, labels outside the classes, unknown options or values.
+
+    Notes
+    -----
+    The formulas of the superpixel method are in :mod:`softlabel.softening.superpixel`.
+
+    Examples
+    --------
+    One row, one superpixel over all of it, class 1 on the left, the four boundary conventions:
+
+    >>> import numpy as np, softlabel
+    >>> labels = np.array([1, 1, 1, 1, 1, 0, 0, 0])
+    >>> one = np.zeros(8, int)
+    >>> def q(**options):
+    ...     return softlabel.soften(labels, one, **options).dense()[1].round(3)
+    >>> print(q())
+    [0.9   0.875 0.833 0.75  0.5   0.25  0.167 0.125]
+    >>> print(q(boundary="outer"))
+    [0.917 0.9   0.875 0.833 0.75  0.5   0.25  0.167]
+    >>> print(q(boundary="edge"))
+    [0.909 0.889 0.857 0.8   0.667 0.333 0.2   0.143]
+    >>> print(q(boundary="symmetric"))
+    [0.917 0.9   0.875 0.833 0.75  0.25  0.167 0.125]
+
+    A superpixel that no boundary crosses stays hard:
+
+    >>> softlabel.soften(labels, np.array([0, 0, 0, 0, 1, 1, 1, 1])).dense()[1].round(3)
+    array([1.   , 1.   , 1.   , 1.   , 0.5  , 0.25 , 0.167, 0.125], dtype=float32)
+    """
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
+    if normalize not in NORMALIZATIONS:
+        raise ValueError(
+            f"normalize must be one of {', '.join(NORMALIZATIONS)}; got {normalize!r}."
+        )
+    if device != "cpu":
+        raise ValueError(f"device must be 'cpu'; got {device!r}.")
+    maps = _rater_maps(labels, rater_axis)
+    ndim = maps[0].ndim
+    step = spacing_in_order(spacing, ndim)
+    table = _class_table(maps, classes, ignore)
+    options = _method_options(method, boundary, method_options)
+    ids = _superpixel_ids(METHODS[method], superpixels, image, maps[0].shape, spacing)
+    width = min(step) if scale is None else float(scale)
+    if not 0 < width < np.inf:
+        raise ValueError(f"scale must be a positive number; got {scale}.")
+    softened = [
+        METHODS[method].run(class_index_map(m, table, ignore), table, ids, step, width, options)
+        for m in maps
+    ]
+    result = softened[0] if rater_axis is None else mean_over_raters(softened)
+    return normalized(result) if normalize == "sum" else result
+
+
+def _rater_maps(labels: Array, rater_axis: int | None) -> list[Array]:
+    labels = np.asarray(labels)
+    if labels.dtype == np.bool_:
+        labels = labels.astype(np.uint8)
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels must be integers; got {labels.dtype}.")
+    maps = [labels] if rater_axis is None else list(np.moveaxis(labels, rater_axis, 0))
+    if not maps or not 1 <= maps[0].ndim <= 3:
+        raise ValueError(f"labels must have 1 to 3 spatial axes; got shape {labels.shape}.")
+    if maps[0].size == 0:
+        raise ValueError(f"labels hold no pixel; got shape {labels.shape}.")
+    return maps
+
+
+def _class_table(
+    maps: list[Array],
+    classes: ClassTable | Mapping[int, str] | Iterable[int] | None,
+    ignore: int | None,
+) -> ClassTable:
+    if isinstance(classes, ClassTable):
+        return classes
+    if isinstance(classes, Mapping):
+        return ClassTable.from_mapping(classes)
+    if classes is not None:
+        return ClassTable.from_values(classes)
+    found = {int(v) for m in maps for v in np.unique(m)} - {ignore}
+    if not found:
+        raise ValueError("labels hold only ignored pixels; give classes=.")
+    return ClassTable.from_values(found)
+
+
+def _method_options(method: str, boundary: str, given: dict[str, Any]) -> Any:
+    kind = METHODS[method].options
+    known = {f.name for f in fields(kind)}
+    if "boundary" in known:
+        given = {"boundary": boundary, **given}
+    unknown = sorted(set(given) - known)
+    if unknown:
+        raise ValueError(
+            f"The method {method} has no option {unknown[0]!r}; it has: {', '.join(sorted(known))}."
+        )
+    return kind(**given)
+
+
+def _superpixel_ids(
+    method: Method,
+    superpixels: Array | None,
+    image: Array | None,
+    shape: tuple[int, ...],
+    spacing: tuple[float, ...] | None,
+) -> Array | None:
+    if not method.needs_superpixels:
+        return None
+    if superpixels is None:
+        if image is None:
+            raise ValueError("This method needs superpixels; give superpixels= or image=.")
+        return _slic_of(np.asarray(image), shape, spacing)
+    ids = np.asarray(superpixels)
+    if not np.issubdtype(ids.dtype, np.integer):
+        raise ValueError(f"superpixels must be integers; got {ids.dtype}.")
+    if ids.shape != shape:
+        raise ValueError(
+            f"superpixels and labels must have one shape; got {ids.shape} and {shape}."
+        )
+    if int(ids.max()) >= 2 * ids.size:  # ids of a file may be anything: number them afresh
+        ids = np.where(ids < 0, -1, np.unique(ids, return_inverse=True)[1].reshape(shape))
+    return np.ascontiguousarray(ids, dtype=np.int32)
+
+
+def _slic_of(image: Array, shape: tuple[int, ...], spacing: tuple[float, ...] | None) -> Array:
+    if image.shape == shape:
+        image = image[None]
+    if image.shape[1:] != shape:
+        raise ValueError(
+            f"image must have shape {shape} or (C, *{shape}) like the labels; got {image.shape}."
+        )
+    low = image.reshape(len(image), -1).min(axis=1).reshape(-1, *[1] * len(shape))
+    high = image.reshape(len(image), -1).max(axis=1).reshape(low.shape)
+    span = np.where(high > low, high - low, 1).astype(np.float64)
+    return slic(((image - low) / span).astype(np.float32), spacing=spacing, channel_axis=0)
+
+
+def _given(superpixels: Array | None) -> Array:
+    assert superpixels is not None
+    return superpixels
