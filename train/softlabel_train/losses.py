@@ -199,10 +199,13 @@ class SoftLabelLoss(nn.Module):
         device_type = logits.device.type
         with torch.autocast(device_type=device_type, enabled=False):
             x = logits if logits.dtype == torch.float64 else logits.float()
-            known = (
-                labels != self.ignore if self.ignore is not None else torch.ones_like(labels) > 0
-            )
+            if self.ignore is None:
+                known = torch.ones_like(labels, dtype=torch.bool)
+            else:
+                known = labels != self.ignore
             index = torch.where(known, labels, 0).long()
+            # Padding may hold infinite logits, whose gradient would be undefined times zero.
+            x = torch.where(known.unsqueeze(1), x, 0)
             target = None if soft is None or self.target == "hard" else soft.to(x.dtype)
             log_p = torch.log_softmax(x, dim=1)
             sums = torch.cat(
