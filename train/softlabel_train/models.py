@@ -119,8 +119,9 @@ def build_model(
             f"axes; choose model.architecture from {', '.join(MONAI_NETWORKS)}."
         )
     net = _smp_network(architecture, encoder, in_channels, n_classes, weights, options or {})
-    multiple = net.encoder.output_stride if net.requires_divisible_input_shape else 1
-    return AnySize(net, multiple=multiple, dims=2)
+    # Some decoders resize to odd feature maps instead of refusing them; padding keeps every
+    # pixel of the output above the same pixel of the input.
+    return AnySize(net, multiple=net.encoder.output_stride, dims=2)
 
 
 def _monai_unet(dims: int, in_channels: int, n_classes: int, **options: Any) -> nn.Module:
