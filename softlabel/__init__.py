@@ -13,6 +13,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from softlabel.cache import CachedCase as CachedCase
+    from softlabel.cache import open_cache as open_cache
+    from softlabel.generation import Report as Report
+    from softlabel.generation import generate as generate
+    from softlabel.settings import Settings as Settings
     from softlabel.softening import soften as soften
     from softlabel.softmaps import SoftMaps as SoftMaps
     from softlabel.superpixels import slic as slic
@@ -21,14 +26,19 @@ if TYPE_CHECKING:
 
 # Public names and where they live: imported on first use, so that `softlabel --help` is quick.
 _PUBLIC = {
+    "CachedCase": "softlabel.cache",
     "Case": "softlabel.types",
     "ClassTable": "softlabel.types",
+    "Report": "softlabel.generation",
+    "Settings": "softlabel.settings",
     "SoftMaps": "softlabel.softmaps",
+    "generate": "softlabel.generation",
+    "open_cache": "softlabel.cache",
     "slic": "softlabel.superpixels",
     "soften": "softlabel.softening",
 }
 
-__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604
+__all__ = ["__version__", *_PUBLIC]
 
 
 def __getattr__(name: str) -> Any:

@@ -33,7 +33,7 @@ ROUNDING = 1e-6
 """Relative tolerance of the limit, so that a pixel exactly on it counts as within."""
 
 COLUMNS = 128
-"""Pixels of a row that are settled together: long enough to vectorise, short enough to stop early."""
+"""Pixels of a row that are settled together: enough to vectorise, few enough to stop early."""
 
 # Which pixels a pixel inside the class, and one outside of it, measure to. IN: pixels of the class,
 # OUT: known pixels outside of it; *_SHELL: those with a face neighbour that is not on their own
@@ -124,9 +124,7 @@ def box_around(
 ) -> Box:
     """Box around bounding boxes, widened by ``margins`` and clipped to ``shape``."""
     low = [max(0, int(lo) - m) for lo, m in zip(lower.min(axis=0), margins, strict=True)]
-    high = [
-        min(n, int(u) + m) for u, m, n in zip(upper.max(axis=0), margins, shape, strict=True)
-    ]
+    high = [min(n, int(u) + m) for u, m, n in zip(upper.max(axis=0), margins, shape, strict=True)]
     return Box(tuple(low), tuple(high))  # type: ignore[arg-type]
 
 
@@ -188,9 +186,9 @@ def _is_target(index, ignored, c, targets, active, z, y, x):  # type: ignore[no-
     if k == ignored:
         return False
     side = k == c
-    if side != (targets == IN_SHELL or targets == IN_FACING):
+    if side != (targets in (IN_SHELL, IN_FACING)):
         return False
-    facing = targets == IN_FACING or targets == OUT_FACING
+    facing = targets in (IN_FACING, OUT_FACING)
     for axis in range(3):
         if not active[axis]:
             continue
@@ -222,7 +220,9 @@ def _first_pass(index, ignored, c, targets, low, active, cost, field):  # type: 
             gap = reach
             for x in range(nx):
                 gap = gap + 1
-                if _is_target(index, ignored, c, targets, active, z + low[0], y + low[1], x + low[2]):
+                if _is_target(
+                    index, ignored, c, targets, active, z + low[0], y + low[1], x + low[2]
+                ):
                     gap = 0
                 row[x] = cost[gap] if gap < reach else np.float32(np.inf)
             gap = reach

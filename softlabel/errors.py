@@ -17,7 +17,7 @@ class UsageError(SoftlabelError):
 
 
 class SourceError(SoftlabelError):
-    """A data set that cannot be listed at all: wrong folder, broken ``dataset.json`` and the like."""
+    """A data set that cannot be listed at all: wrong folder, broken ``dataset.json`` and so on."""
 
 
 class CaseError(SoftlabelError):

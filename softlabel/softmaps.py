@@ -137,6 +137,15 @@ class SoftMaps:
         )
         return band.reshape(self.index.shape)
 
+    def total(self) -> float:
+        """Σ over the known pixels of Σ_c q_c."""
+        hard = self.on + self.off * (len(self.table) - 1)
+        known = int(np.count_nonzero(self.known))
+        return hard * known + _excess(
+            self.index.ravel(), self.regions.pixels, self.regions.start, self.block_region,
+            self.block_class, self.block_start, self.values, self.on, self.off,
+        )  # fmt: skip
+
     def dense(self, dtype: npt.DTypeLike = np.float32) -> Array:
         """The whole array, shape (K, *spatial)."""
         return self.patch((), dtype=dtype)
@@ -165,12 +174,16 @@ class SoftMaps:
 
     def class_map(self, class_index: int) -> npt.NDArray[np.float32]:
         """The dense map of one class, shape (*spatial)."""
-        out = np.where(self.index == class_index, np.float32(self.on), np.float32(self.off))
+        out: npt.NDArray[np.float32] = np.where(
+            self.index == class_index, np.float32(self.on), np.float32(self.off)
+        )
         out[~self.known] = 0
         flat = out.reshape(-1)
         for block in np.flatnonzero(self.block_class == class_index):
             region = self.block_region[block]
-            pixels = self.regions.pixels[self.regions.start[region] : self.regions.start[region + 1]]
+            pixels = self.regions.pixels[
+                self.regions.start[region] : self.regions.start[region + 1]
+            ]
             flat[pixels] = self.values[self.block_start[block] : self.block_start[block + 1]]
         return out
 
@@ -380,7 +393,8 @@ def _tile_slices(
 ) -> tuple[slice, ...]:
     corner = np.unravel_index(tile, counts)
     return tuple(
-        slice(int(c) * edge, min((int(c) + 1) * edge, n)) for c, n in zip(corner, shape, strict=True)
+        slice(int(c) * edge, min((int(c) + 1) * edge, n))
+        for c, n in zip(corner, shape, strict=True)
     )
 
 
@@ -391,7 +405,9 @@ def _flat_dtype(size: int) -> type[np.signedinteger[Any]]:
 def _patch_bounds(slices: Any, shape: tuple[int, ...]) -> list[tuple[int, int]]:
     given = slices if isinstance(slices, tuple) else (slices,)
     if len(given) > len(shape) or not all(isinstance(s, slice) for s in given):
-        raise IndexError(f"A patch is at most {len(shape)} slices, one a spatial axis; got {given}.")
+        raise IndexError(
+            f"A patch is at most {len(shape)} slices, one a spatial axis; got {given}."
+        )
     bounds = []
     for axis, length in enumerate(shape):
         start, stop, step = (given[axis] if axis < len(given) else slice(None)).indices(length)
@@ -445,3 +461,17 @@ def _mark_band(  # type: ignore[no-untyped-def]
             hard = on if index[p] == block_class[b] else off
             if values[i + offset] != hard:
                 band[p] = True
+
+
+@njit(cache=True, nogil=True)
+def _excess(  # type: ignore[no-untyped-def]
+    index, pixels, start, block_region, block_class, block_start, values, on, off
+):
+    """Sum of all values of the blocks, less the hard values in their place."""
+    total = 0.0
+    for b in range(len(block_region)):
+        first = start[block_region[b]]
+        offset = block_start[b] - first
+        for i in range(first, start[block_region[b] + 1]):
+            total += values[i + offset] - (on if index[pixels[i]] == block_class[b] else off)
+    return total

@@ -17,7 +17,6 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -163,7 +162,7 @@ class Case:
     source: str = ""
     channels: tuple[str, ...] = ()
     truth: Array | None = None
-    label_maps: Mapping[str, Array] = field(default_factory=lambda: MappingProxyType({}))
+    label_maps: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -192,7 +191,7 @@ class CaseRef:
     group: str
     source: str
     files: tuple[str, ...]
-    key: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    key: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -226,11 +225,11 @@ class Dataset:
     root: Path
     description: str
     refs: tuple[CaseRef, ...]
-    problems: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    problems: Mapping[str, str] = field(default_factory=dict)
     classes: ClassTable | None = None
     channels: tuple[str, ...] = ()
     ignore: int | None = None
-    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def check_id(case_id: str) -> str:

@@ -83,15 +83,11 @@ def _blurred_classes(
 
 def _blur(mask: Array, sigma: list[float]) -> Array:
     return np.asarray(
-        ndimage.gaussian_filter(
-            mask.astype(np.float64), sigma, mode="nearest", truncate=TRUNCATE
-        )
+        ndimage.gaussian_filter(mask.astype(np.float64), sigma, mode="nearest", truncate=TRUNCATE)
     )
 
 
-def _widen(
-    box: tuple[slice, ...], reach: list[int], shape: tuple[int, ...]
-) -> tuple[slice, ...]:
+def _widen(box: tuple[slice, ...], reach: list[int], shape: tuple[int, ...]) -> tuple[slice, ...]:
     return tuple(
         slice(max(0, s.start - r), min(n, s.stop + r))
         for s, r, n in zip(box, reach, shape, strict=True)

@@ -26,9 +26,7 @@ def mean_over_raters(maps: list[SoftMaps]) -> SoftMaps:
         return maps[0]
     votes = majority([m.index for m in maps])
     known = np.sum([m.known for m in maps], axis=0).clip(min=1)
-    return from_class_maps(
-        votes, maps[0].table, _class_means(maps, known), maps[0].on, maps[0].off
-    )
+    return from_class_maps(votes, maps[0].table, _class_means(maps, known), maps[0].on, maps[0].off)
 
 
 def majority(indices: list[Array]) -> Array:
@@ -36,7 +34,9 @@ def majority(indices: list[Array]) -> Array:
     best = indices[0].copy()
     most = np.zeros(best.shape, np.int16)
     for candidate in indices:
-        count = np.sum([other == candidate for other in indices], axis=0, dtype=np.int16)
+        count: Array = np.zeros(best.shape, np.int16)
+        for other in indices:
+            count += other == candidate
         count[candidate == ignored_index(candidate.dtype)] = 0
         better = count > most
         best[better] = candidate[better]

@@ -107,9 +107,7 @@ def soften_by_superpixels(
         _soften_class(
             work, int(class_index), boundary, block_region[blocks], block_start[blocks], values
         )
-    return SoftMaps(
-        index, table, 1.0, 0.0, regions, block_region, block_class, block_start, values
-    )
+    return SoftMaps(index, table, 1.0, 0.0, regions, block_region, block_class, block_start, values)
 
 
 def coarsest_axis(spacing: tuple[float, ...]) -> int:

@@ -1,0 +1,337 @@
+"""HDF5 files that are complete or absent: built in memory, sealed, published by rename.
+
+This package is the only place that knows h5py (beside the reader of MATLAB 7.3 files).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import platform
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hdf5plugin
+import numpy as np
+import scipy
+
+from softlabel import __version__, schema
+from softlabel.errors import CacheError
+from softlabel.types import Array, ClassTable
+
+STALE_TEMPORARY_SECONDS = 24 * 3600.0
+"""Temporary files of other hosts are swept when they are older than this."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What every file of one cache has in common.
+
+    Attributes
+    ----------
+    settings : str
+        Canonical JSON (:meth:`softlabel.settings.Settings.as_json`).
+    fingerprint : str
+    classes : ClassTable
+    ignore : int or None
+    channels : tuple of str
+    algorithm : int
+        Version of the results.
+    software : str
+        JSON of versions.
+    generator : str
+    """
+
+    settings: str
+    fingerprint: str
+    classes: ClassTable
+    ignore: int | None
+    channels: tuple[str, ...]
+    algorithm: int = schema.ALGORITHM
+    software: str = ""
+    generator: str = f"softlabel {__version__}"
+
+    @property
+    def compression(self) -> str:
+        """``zstd`` or ``gzip``."""
+        return str(json.loads(self.settings).get("compression", "zstd"))
+
+
+def software_versions() -> str:
+    """JSON of the versions that results and bytes depend on."""
+    return json.dumps(
+        {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "scipy": scipy.__version__,
+            "scikit-image": version("scikit-image"),
+            "h5py": h5py.version.version,
+            "hdf5": h5py.version.hdf5_version,
+        },
+        sort_keys=True,
+    )
+
+
+@contextlib.contextmanager
+def build_in_memory() -> Iterator[tuple[h5py.File, list[bytes]]]:
+    """Open a file in memory; its bytes are appended to the list when the block ends."""
+    result: list[bytes] = []
+    name = f"softlabel-{secrets.token_hex(8)}"
+    with h5py.File(name, "w", driver="core", backing_store=False, libver=("v110", "v110")) as file:
+        yield file, result
+        file.flush()
+        result.append(file.id.get_file_image())
+
+
+def write_header(file: h5py.File, kind: str, header: Header) -> None:
+    """Write the root attributes and the class table of FORMAT.md."""
+    for name, value in (
+        ("format", schema.FORMAT),
+        ("kind", kind),
+        ("generator", header.generator),
+        ("settings", header.settings),
+        ("fingerprint", header.fingerprint),
+        ("software", header.software),
+    ):
+        put_text(file, name, value)
+    file.attrs["format_version"] = np.int64(schema.FORMAT_VERSION)
+    file.attrs["algorithm"] = np.int64(header.algorithm)
+    _write_classes(file, header)
+
+
+def _write_classes(file: h5py.File, header: Header) -> None:
+    values = np.asarray(header.classes.values, np.int64)
+    dataset = store(file, "classes/values", values, values.shape, header.compression)
+    if header.ignore is not None:
+        dataset.attrs["ignore"] = np.int64(header.ignore)
+    names = text_array(header.classes.names)
+    store(file, "classes/names", names, names.shape, header.compression)
+    if header.channels:
+        channels = text_array(header.channels)
+        store(file, "channels", channels, channels.shape, header.compression)
+
+
+def read_header(file: h5py.File) -> Header:
+    """Header of an index or a part."""
+    values = file["classes/values"]
+    ignore = values.attrs.get("ignore")
+    return Header(
+        get_text(file, "settings"),
+        get_text(file, "fingerprint"),
+        ClassTable(
+            tuple(int(v) for v in values[:]), tuple(n.decode() for n in file["classes/names"][:])
+        ),
+        None if ignore is None else int(ignore),
+        tuple(n.decode() for n in file["channels"][:]) if "channels" in file else (),
+        int(file.attrs["algorithm"]),
+        get_text(file, "software"),
+        get_text(file, "generator"),
+    )
+
+
+def check_header(file: h5py.File, path: Path, kinds: tuple[str, ...]) -> None:
+    """Refuse what is not a file of ours, or is one of a newer version."""
+    if get_text(file, "format", "") != schema.FORMAT:
+        raise CacheError(
+            f"{path} is an HDF5 file but not a softlabel cache (no attribute format = "
+            f"{schema.FORMAT!r}); give the .h5 file that `softlabel generate` wrote."
+        )
+    version = int(file.attrs.get("format_version", 0))
+    if not 1 <= version <= schema.FORMAT_VERSION:
+        raise CacheError(
+            f"{path} has cache format version {version}, this softlabel reads up to "
+            f"{schema.FORMAT_VERSION}; install a newer softlabel."
+        )
+    kind = get_text(file, "kind", "")
+    if kind not in kinds:
+        raise CacheError(
+            f"{path} is a softlabel file of kind {kind!r}; expected {' or '.join(kinds)}. "
+            "Give the .h5 file beside the .parts folder, not a file inside of it."
+        )
+
+
+def put_text(node: Any, name: str, value: str) -> None:
+    """Write a fixed-length string attribute (variable-length ones carry no checksum)."""
+    data = value.encode()
+    node.attrs.create(name, np.bytes_(data) if data else np.bytes_(b"\0"))
+
+
+def get_text(node: Any, name: str, default: str | None = None) -> str:
+    """Read a string attribute."""
+    value = node.attrs.get(name, default)
+    if value is None:
+        raise CacheError(f"The attribute {name!r} is missing in {node.file.filename}.")
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def text_array(values: tuple[str, ...] | list[str]) -> Array:
+    """Fixed-length UTF-8 strings as an array of bytes."""
+    encoded = [v.encode() for v in values]
+    return np.array(encoded, dtype=f"S{max([1, *map(len, encoded)])}")
+
+
+def store(group: h5py.Group, name: str, values: Array, chunks: tuple[int, ...], compression: str,
+          shuffle: bool | None = None) -> h5py.Dataset:  # fmt: skip
+    """Write a whole array as a chunked, compressed, checksummed dataset, and seal it."""
+    dataset = create(group, name, values.shape, values.dtype, chunks, compression, shuffle)
+    dataset[...] = values
+    seal(dataset)
+    return dataset
+
+
+def create(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: Any,
+           chunks: tuple[int, ...], compression: str, shuffle: bool | None = None,
+           fill: float | None = None) -> h5py.Dataset:  # fmt: skip
+    """Make an empty dataset with the filters of FORMAT.md."""
+    dtype = np.dtype(dtype)
+    filters = (
+        {"compression": "gzip", "compression_opts": 4}
+        if compression == "gzip"
+        else dict(hdf5plugin.Zstd(clevel=3))
+    )
+    return group.create_dataset(
+        name,
+        shape=shape,
+        dtype=dtype,
+        chunks=tuple(max(1, c) for c in chunks),
+        shuffle=(dtype.kind != "S" and dtype.itemsize > 1) if shuffle is None else shuffle,
+        fletcher32=True,
+        fillvalue=fill,
+        **filters,
+    )
+
+
+def seal(dataset: h5py.Dataset) -> None:
+    """Record how many chunks are allocated, and a SHA-256 over them as stored."""
+    dataset.file.flush()
+    count, digest = stored_digest(dataset)
+    dataset.attrs["chunks_allocated"] = np.int64(count)
+    put_text(dataset, "sha256", digest)
+
+
+def stored_digest(dataset: h5py.Dataset) -> tuple[int, str]:
+    """Number of allocated chunks, and SHA-256 over offsets and stored bytes."""
+    count = dataset.id.get_num_chunks()
+    offsets = sorted(dataset.id.get_chunk_info(i).chunk_offset for i in range(count))
+    digest = hashlib.sha256()
+    for offset in offsets:
+        digest.update(np.asarray(offset, "<i8").tobytes())
+        digest.update(dataset.id.read_direct_chunk(offset)[1])
+    return count, digest.hexdigest()
+
+
+def publish(path: Path, data: bytes) -> None:
+    """Write a file so that it is complete under its final name or not there at all.
+
+    Raises
+    ------
+    OSError
+        As the file system reports it (no space, not writable); nothing is left behind.
+    """
+    temporary = path.parent / (
+        f"{schema.TEMPORARY_PREFIX}{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(6)}"
+    )
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename survive a power failure, where the system lets folders be synced."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # Windows
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
+    finally:
+        os.close(handle)
+
+
+def sweep(folder: Path) -> int:
+    """Remove temporary files that no living writer owns; return how many."""
+    removed = 0
+    for path in folder.glob(f"{schema.TEMPORARY_PREFIX}*"):
+        if _is_abandoned(path):
+            with contextlib.suppress(OSError):
+                path.unlink()
+                removed += 1
+    return removed
+
+
+def _is_abandoned(path: Path) -> bool:
+    host, _, rest = (
+        path.name.removeprefix(schema.TEMPORARY_PREFIX).rpartition("-")[0].rpartition("-")
+    )
+    if host == socket.gethostname() and rest.isdigit() and os.name == "posix":
+        return not _is_alive(int(rest))
+    with contextlib.suppress(OSError):
+        return time.time() - path.stat().st_mtime > STALE_TEMPORARY_SECONDS
+    return False
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+@contextlib.contextmanager
+def open_for_reading(path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file without locks (network file systems refuse them), errors in a sentence."""
+    file = open_file(path)
+    try:
+        yield file
+    finally:
+        file.close()
+
+
+def open_file(path: Path) -> h5py.File:
+    """Open an HDF5 file read-only and without locks.
+
+    Raises
+    ------
+    CacheError
+        When it is missing or no readable HDF5 file.
+    """
+    if not path.is_file():
+        raise CacheError(
+            f"There is no cache file {path}; check the path, or make it with `softlabel generate`."
+        )
+    try:
+        return h5py.File(path, "r", locking=False)
+    except OSError as error:
+        raise CacheError(
+            f"{path} cannot be opened as HDF5 ({_first_line(error)}); expected a cache written by "
+            "`softlabel generate`. It is damaged or another kind of file: delete it and generate "
+            "again."
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

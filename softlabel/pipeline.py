@@ -1,0 +1,489 @@
+"""From a listed data set to soft labels: :func:`plan` decides, :func:`compute` does one case."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from softlabel import schema
+from softlabel.cache import (
+    CaseResult,
+    Header,
+    IndexContent,
+    InputFile,
+    PartSummary,
+    SeenFile,
+    Statistics,
+    parts_folder,
+    read_index,
+    read_parts,
+    recover_header,
+    software_versions,
+)
+from softlabel.errors import CacheError, CaseError, UsageError
+from softlabel.readers import scan_classes
+from softlabel.settings import Settings, fingerprint
+from softlabel.softening import METHODS, soften
+from softlabel.softening.raters import majority
+from softlabel.softening.superpixel import coarsest_axis
+from softlabel.softmaps import SoftMaps, class_index_map
+from softlabel.superpixels import by_slice, grid, scale_channels, slic
+from softlabel.types import Array, Case, CaseRef, Dataset
+
+COMPUTE, STALE, SKIP, FAILED = "compute", "stale", "skip", "failed"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is to be done about a case, and why.
+
+    Attributes
+    ----------
+    ref : CaseRef
+    action : {"compute", "stale", "skip", "failed"}
+        ``compute`` has no part yet, ``stale`` has one that is no longer right, ``skip`` is
+        finished, ``failed`` could already be seen to be unreadable.
+    reason : str
+    """
+
+    ref: CaseRef
+    action: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a run has decided before it computes.
+
+    Attributes
+    ----------
+    dataset : Dataset
+    settings : Settings
+    out : Path
+        The index.
+    header : Header
+        Of every file that is written.
+    steps : tuple of Step
+        One for each chosen case.
+    seen : mapping of str to SeenFile
+        Input files whose content is known.
+    """
+
+    dataset: Dataset
+    settings: Settings
+    out: Path
+    header: Header
+    steps: tuple[Step, ...]
+    seen: Mapping[str, SeenFile]
+
+    @property
+    def todo(self) -> tuple[CaseRef, ...]:
+        """Cases to compute."""
+        return tuple(s.ref for s in self.steps if s.action in (COMPUTE, STALE))
+
+    def count(self, action: str) -> int:
+        """Number of steps with this action."""
+        return sum(s.action == action for s in self.steps)
+
+
+def plan(
+    dataset: Dataset,
+    settings: Settings,
+    out: Path,
+    *,
+    ids: Sequence[str] | None = None,
+    limit: int | None = None,
+    overwrite: bool = False,
+    check_content: bool = False,
+) -> Plan:
+    """Decide for every case whether it must be computed; writes nothing.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    settings : Settings
+    out : Path
+        The index, ``NAME.h5``.
+    ids : sequence of str, optional
+        Only these cases.
+    limit : int, optional
+        Only the first so many.
+    overwrite : bool
+        Compute everything anew, whatever is there.
+    check_content : bool
+        Compare inputs by content even when size and time are unchanged.
+
+    Raises
+    ------
+    UsageError
+        When ``out`` holds a cache of other settings, something else, or an id is unknown.
+    """
+    method = METHODS[settings.method]
+    if method.needs_superpixels is False and settings.superpixels == "file":
+        raise UsageError(
+            f"The method {settings.method} uses no superpixels; leave --superpixels out."
+        )
+    source = {"format": dataset.format, "format_options": dict(dataset.options)}
+    settings_json = settings.as_json(source)
+    existing = _existing(out) if not overwrite else None
+    classes = dataset.classes
+    if existing is not None:
+        _refuse_other_settings(out, existing.header, settings_json)
+        classes = classes or existing.header.classes
+    chosen = choose(dataset, ids, limit)
+    classes = classes or scan_classes(dataset)
+    header = Header(
+        settings_json,
+        fingerprint(settings_json, classes, dataset.ignore),
+        classes,
+        dataset.ignore,
+        dataset.channels,
+        software=software_versions(),
+    )
+    if existing is not None and existing.header.fingerprint != header.fingerprint:
+        raise UsageError(
+            f"{out} was made with the classes {_brief(existing.header)}, the data set now has "
+            f"{_brief(header)}; choose another output, or --overwrite to make it anew."
+        )
+    seen = dict(existing.seen) if existing is not None else {}
+    parts = _parts(out) if not overwrite else {}
+    steps = tuple(
+        _step(ref, dataset, header, parts.get(schema.part_name(ref.id)), seen, check_content)
+        for ref in chosen
+    )
+    return Plan(replace(dataset, classes=classes), settings, out, header, steps, seen)
+
+
+def choose(dataset: Dataset, ids: Sequence[str] | None, limit: int | None) -> list[CaseRef]:
+    """Cases named by ``ids``, or all, at most ``limit`` of them.
+
+    Raises
+    ------
+    UsageError
+        For an id that the data set does not have, naming the nearest ones.
+    """
+    broken = [CaseRef(i, "", "", ()) for i in dataset.problems]
+    everything = {ref.id: ref for ref in (*dataset.refs, *broken)}
+    if ids:
+        for case_id in ids:
+            if case_id not in everything:
+                near = difflib.get_close_matches(case_id, everything, n=3, cutoff=0.3)
+                hint = f"did you mean {', '.join(near)}?" if near else "none has a similar name."
+                raise UsageError(
+                    f"The data set has no case {case_id!r} among {len(everything)}: {hint} "
+                    "`--dry-run -v` lists them."
+                )
+        chosen = [everything[i] for i in dict.fromkeys(ids)]
+    else:
+        chosen = list(everything.values())
+    return chosen[:limit] if limit is not None else chosen
+
+
+def compute(
+    case: Case,
+    header: Header,
+    settings: Settings,
+    inputs: tuple[InputFile, ...] = (),
+    superpixels: Array | None = None,
+) -> CaseResult:
+    """Superpixels and soft maps of one case.
+
+    Parameters
+    ----------
+    case : Case
+    header : Header
+        Its class table and ignored value hold for the whole cache.
+    settings : Settings
+    inputs : tuple of InputFile
+        Recorded in the part.
+    superpixels : ndarray of int, shape (*spatial), optional
+        For ``settings.superpixels == "file"``.
+
+    Raises
+    ------
+    CaseError
+        When this case cannot be computed with these settings.
+    """
+    try:
+        return _compute(case, header, settings, inputs, superpixels)
+    except ValueError as error:
+        raise CaseError(f"{case.id} ({case.source}): {error}") from error
+
+
+def _compute(
+    case: Case,
+    header: Header,
+    settings: Settings,
+    inputs: tuple[InputFile, ...],
+    superpixels: Array | None,
+) -> CaseResult:
+    method = METHODS[settings.method]
+    asked = 0
+    ids = None
+    if method.needs_superpixels:
+        ids, asked = make_superpixels(case, settings, superpixels)
+    options = dict(settings.method_options)
+    if method.needs_superpixels and options.get("in_plane") and settings.slice_axis is not None:
+        options["slice_axis"] = settings.slice_axis
+    soft = soften(
+        case.labels,
+        ids,
+        method=settings.method,
+        classes=header.classes,
+        spacing=_distance_spacing(case, settings),
+        boundary=settings.boundary,
+        scale=settings.scale,
+        normalize=settings.normalize,
+        ignore=header.ignore,
+        rater_axis=case.rater_axis,
+        **options,
+    )
+    labels, label_maps = case.labels, dict(case.label_maps)
+    if case.rater_axis is not None:
+        names = case.raters or tuple(f"rater{r + 1}" for r in range(len(case.labels)))
+        label_maps |= dict(zip(names, case.labels, strict=True))
+        labels = _majority_labels(case.labels, header)
+    statistics = measure(case, soft, labels, ids, asked, header)
+    return CaseResult(case, labels, ids, soft, label_maps, statistics, inputs)
+
+
+def make_superpixels(
+    case: Case, settings: Settings, given: Array | None = None
+) -> tuple[Array, int]:
+    """Superpixels of a case (int32, −1 outside the mask), and how many were asked for."""
+    shape = case.shape
+    spacing = case.spacing_mm or (1.0,) * len(shape)
+    spacing = tuple(s / min(spacing) for s in spacing)
+    per_slice = settings.slic_dims == "slice" and len(shape) == 3
+    axis = coarsest_axis(spacing) if settings.slice_axis is None else settings.slice_axis
+    if not 0 <= axis < len(shape):
+        raise ValueError(f"slice_axis must lie in 0..{len(shape) - 1}; got {axis}.")
+    pieces = shape[axis] if per_slice else 1
+    asked = settings.n_segments
+    if settings.superpixel_size is not None:
+        asked = max(1, round(int(np.prod(shape)) / pieces / settings.superpixel_size))
+    in_slic = case.mask if settings.mask_mode == "slic" else None
+
+    def make(image: Array, steps: tuple[float, ...]) -> Array:
+        if settings.superpixels == "grid":
+            return grid(image.shape[1:], asked, steps)
+        mask = image[-1] > 0 if in_slic is not None else None
+        return slic(
+            image[:-1] if in_slic is not None else image,
+            asked,
+            settings.compactness,
+            settings.sigma,
+            spacing=steps,
+            channel_axis=0,
+            mask=mask,
+            max_num_iter=settings.max_num_iter,
+        )
+
+    if settings.superpixels == "file":
+        if given is None or given.shape != shape:
+            raise ValueError(
+                f"the superpixels of the file have shape {None if given is None else given.shape}"
+                f", the image has {shape}; give superpixels of the same grid."
+            )
+        ids, asked, pieces = given, 0, 1
+    else:
+        image = scale_channels(case.image, case.mask, settings.channel_percentiles)
+        if in_slic is not None:  # travels as a last channel, so that slices cut it alike
+            image = np.concatenate([image, in_slic[None].astype(np.float32)])
+        ids = by_slice(make, image, spacing, axis) if per_slice else make(image, spacing)
+    return _renumbered(ids, case.mask), asked * pieces
+
+
+def _renumbered(ids: Array, mask: Array | None) -> Array:
+    """Ids 0..M−1 in their old order, −1 outside the mask."""
+    if mask is not None:
+        ids = np.where(mask, ids, -1)
+    values, position = np.unique(ids, return_inverse=True)
+    first = np.searchsorted(values, 0)
+    return np.maximum(position.reshape(ids.shape) - first, -1).astype(np.int32)
+
+
+def measure(
+    case: Case, soft: SoftMaps, labels: Array, ids: Array | None, asked: int, header: Header
+) -> Statistics:
+    """Statistics of a computed case."""
+    image = case.image.reshape(len(case.image), -1)
+    inside = image if case.mask is None else image[:, case.mask.ravel()]
+    if inside.shape[1] == 0:
+        inside = image
+    channels = [channel.astype(np.float64) for channel in inside]
+    index = class_index_map(labels, header.classes, header.ignore)
+    counts = np.bincount(index.ravel(), minlength=len(header.classes))
+    return Statistics(
+        class_pixels=counts[: len(header.classes)].astype(np.uint64),
+        pixels=inside.shape[1],
+        intensity_sum=np.array([c.sum() for c in channels]),
+        intensity_sum_squares=np.array([np.dot(c, c) for c in channels]),
+        intensity_min=np.array([c.min() for c in channels]),
+        intensity_max=np.array([c.max() for c in channels]),
+        softened_pixels=int(np.count_nonzero(soft.band)),
+        soft_sum=soft.total(),
+        n_superpixels=0 if ids is None else int(ids.max()) + 1,
+        n_superpixels_asked=asked,
+    )
+
+
+def input_files(
+    dataset: Dataset, ref: CaseRef, known: dict[str, tuple[InputFile, SeenFile]]
+) -> tuple[InputFile, ...]:
+    """Hash the files of a case; ``known`` remembers those of its neighbours.
+
+    Raises
+    ------
+    CaseError
+        When a file cannot be read.
+    """
+    rows = []
+    for name in ref.files:
+        if name not in known:
+            path = dataset.root / name
+            try:
+                status = path.stat()
+                digest = content_hash(path)
+            except OSError as error:
+                raise CaseError(
+                    f"{path} cannot be read ({error.strerror or error}); check that it exists and "
+                    "may be read."
+                ) from error
+            known[name] = (
+                InputFile(name, status.st_size, digest),
+                SeenFile(status.st_size, status.st_mtime_ns, digest),
+            )
+        rows.append(known[name][0])
+    return tuple(rows)
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _distance_spacing(case: Case, settings: Settings) -> tuple[float, ...] | None:
+    if settings.distance_unit == "pixel":
+        return None
+    if case.spacing_mm is None:
+        raise ValueError(
+            "the case has no pixel spacing, so distances cannot be in mm; use "
+            "--distance-unit pixel, or a format that stores the spacing."
+        )
+    return case.spacing_mm
+
+
+def _majority_labels(raters: Array, header: Header) -> Array:
+    votes = majority([class_index_map(m, header.classes, header.ignore) for m in raters])
+    lookup = np.full(int(np.iinfo(votes.dtype).max) + 1, header.ignore or 0, np.int64)
+    lookup[: len(header.classes)] = header.classes.values
+    return lookup[votes]
+
+
+def _existing(out: Path) -> IndexContent | None:
+    """Index that is there already, rebuilt in memory from the parts when it is lost."""
+    if out.exists():
+        try:
+            return read_index(out)
+        except CacheError as error:
+            if not any(parts_folder(out).glob("*.h5")):
+                raise UsageError(str(error)) from error
+    elif not any(parts_folder(out).glob("*.h5")):
+        return None
+    try:
+        return IndexContent(recover_header(out))
+    except CacheError as error:
+        raise UsageError(str(error)) from error
+
+
+def _parts(out: Path) -> dict[str, PartSummary | CacheError]:
+    return {path.name: part for path, part in read_parts(parts_folder(out))}
+
+
+def _refuse_other_settings(out: Path, existing: Header, settings_json: str) -> None:
+    differences = settings_differences(existing.settings, settings_json)
+    if differences:
+        raise UsageError(
+            f"{out} was made with other settings ({'; '.join(differences)}); give the same "
+            "settings to resume it, another output for these, or --overwrite to make it anew."
+        )
+
+
+def settings_differences(old: str, new: str) -> list[str]:
+    """Settings that differ between two JSON records, as ``name: old → new``."""
+    before, after = json.loads(old), json.loads(new)
+    names = sorted(set(before) | set(after))
+    return [
+        f"{n}: {before.get(n, 'unset')} → {after.get(n, 'unset')}"
+        for n in names
+        if before.get(n) != after.get(n)
+    ]
+
+
+def _brief(header: Header) -> str:
+    return "{" + ", ".join(f"{v}: {n}" for v, n in header.classes) + "}"
+
+
+def _step(
+    ref: CaseRef,
+    dataset: Dataset,
+    header: Header,
+    part: PartSummary | CacheError | None,
+    seen: dict[str, SeenFile],
+    check_content: bool,
+) -> Step:
+    if ref.id in dataset.problems:
+        return Step(ref, FAILED, dataset.problems[ref.id])
+    if part is None:
+        return Step(ref, COMPUTE, "not computed yet")
+    if isinstance(part, CacheError):
+        return Step(ref, STALE, f"its part is damaged: {part}")
+    if part.fingerprint != header.fingerprint:
+        return Step(ref, STALE, "its part was made with other settings")
+    if part.algorithm != header.algorithm:
+        return Step(
+            ref, STALE, f"made by algorithm version {part.algorithm}, now {header.algorithm}"
+        )
+    recorded = {f.path: f for f in part.inputs if f.path in ref.files}
+    for name in ref.files:
+        change = _input_change(dataset.root / name, name, recorded.get(name), seen, check_content)
+        if change:
+            return Step(ref, STALE, change)
+    return Step(ref, SKIP, "finished")
+
+
+def _input_change(
+    path: Path,
+    name: str,
+    recorded: InputFile | None,
+    seen: dict[str, SeenFile],
+    check_content: bool,
+) -> str | None:
+    """Why an input file makes its case stale, or None. Remembers what it has hashed in ``seen``."""
+    if recorded is None:
+        return f"{name} is a new input"
+    try:
+        status = path.stat()
+    except OSError:
+        return f"{name} is missing"
+    if status.st_size != recorded.size:
+        return f"{name} has another size than before"
+    last = seen.get(name)
+    unchanged = (
+        last is not None
+        and (last.size, last.mtime_ns) == (status.st_size, status.st_mtime_ns)
+        and not check_content
+    )
+    if not unchanged:
+        last = SeenFile(status.st_size, status.st_mtime_ns, content_hash(path))
+        seen[name] = last
+    assert last is not None
+    return None if last.sha256 == recorded.sha256 else f"{name} has changed"

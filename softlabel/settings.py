@@ -1,0 +1,125 @@
+"""Every setting that the soft labels of a data set depend on, in one frozen dataclass.
+
+A cache is made with one set of settings and records it; another set is another cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from softlabel.errors import UsageError
+from softlabel.types import ClassTable
+
+SUPERPIXELS = ("slic", "grid", "file")
+SLIC_DIMS = ("volume", "slice")
+MASK_MODES = ("after", "slic")
+DISTANCE_UNITS = ("pixel", "mm")
+COMPRESSIONS = ("zstd", "gzip")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of ``generate``.
+
+    Attributes
+    ----------
+    superpixels : {"slic", "grid", "file"}
+        Where superpixels come from; ``grid`` and ``file`` are the controls that show what the
+        image contributes.
+    n_segments : int
+        Superpixels asked for in an image (in a slice with ``slic_dims="slice"``).
+    superpixel_size : float or None
+        Pixels a superpixel; replaces ``n_segments`` and scales with the image.
+    compactness, sigma, max_num_iter
+        See :func:`softlabel.slic`.
+    slic_dims : {"volume", "slice"}
+        Superpixels of whole volumes, or of each slice on its own.
+    slice_axis : int or None
+        Axis across the slices; None is the axis of the coarsest spacing, the last of equals.
+    channel_percentiles : (low, high)
+        Percentiles of each channel that are mapped to 0 and 1 before SLIC; (0, 100) is min–max.
+    mask_mode : {"after", "slic"}
+        Masked pixels are taken out of the superpixels afterwards, or by scikit-image's masked
+        SLIC (slow).
+    method : str
+        Name in :data:`softlabel.softening.METHODS`.
+    boundary, scale, normalize
+        See :func:`softlabel.soften`.
+    distance_unit : {"pixel", "mm"}
+    method_options : mapping
+        Further options of the method.
+    compression : {"zstd", "gzip"}
+    """
+
+    superpixels: str = "slic"
+    n_segments: int = 2000
+    superpixel_size: float | None = None
+    compactness: float = 0.1
+    sigma: float = 1.0
+    max_num_iter: int = 10
+    slic_dims: str = "volume"
+    slice_axis: int | None = None
+    channel_percentiles: tuple[float, float] = (0.0, 100.0)
+    mask_mode: str = "after"
+    method: str = "superpixel"
+    boundary: str = "inner"
+    distance_unit: str = "pixel"
+    scale: float | None = None
+    normalize: str = "none"
+    method_options: Mapping[str, Any] = field(default_factory=dict)
+    compression: str = "zstd"
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("superpixels", SUPERPIXELS),
+            ("slic_dims", SLIC_DIMS),
+            ("mask_mode", MASK_MODES),
+            ("distance_unit", DISTANCE_UNITS),
+            ("compression", COMPRESSIONS),
+        ):
+            if getattr(self, name) not in allowed:
+                raise UsageError(
+                    f"{name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}."
+                )
+        for name in ("n_segments", "superpixel_size", "compactness", "max_num_iter", "scale"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise UsageError(f"{name} must be positive; got {value}.")
+        if not 0 <= self.sigma < float("inf"):
+            raise UsageError(f"sigma must not be negative; got {self.sigma}.")
+        low, high = self.channel_percentiles
+        if not 0 <= low < high <= 100:
+            raise UsageError(
+                f"channel_percentiles must be two numbers with 0 <= low < high <= 100; "
+                f"got {low} and {high}."
+            )
+
+    def as_json(self, source: Mapping[str, Any]) -> str:
+        """Canonical JSON of these settings and of how the source is read.
+
+        Settings that have no say (``n_segments`` beside ``superpixel_size``) are left out, so that
+        they do not tell caches apart.
+
+        Parameters
+        ----------
+        source : mapping
+            The reader's name and options.
+        """
+        record = {f.name: getattr(self, f.name) for f in fields(self)} | dict(source)
+        record["method_options"] = dict(self.method_options)
+        if self.superpixel_size is not None:
+            record.pop("n_segments")
+        if self.superpixels != "slic":
+            for name in ("compactness", "sigma", "max_num_iter", "channel_percentiles"):
+                record.pop(name)
+        return json.dumps(record, sort_keys=True, ensure_ascii=False)
+
+
+def fingerprint(settings_json: str, classes: ClassTable, ignore: int | None) -> str:
+    """SHA-256 of everything that makes two caches the same kind of thing."""
+    text = json.dumps([settings_json, list(classes.values), list(classes.names), ignore])
+    return hashlib.sha256(text.encode()).hexdigest()
