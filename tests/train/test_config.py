@@ -1,0 +1,139 @@
+"""Recipes: inheritance, arms, overrides, and errors that name the key."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+from softlabel_train.config import (
+    Recipe,
+    generation_settings,
+    load_recipe,
+    parse_grid,
+    parse_override,
+    recipe_arms,
+    recipe_names,
+)
+
+from softlabel.errors import UsageError
+
+
+def test_every_shipped_recipe_loads_with_every_arm():
+    names = recipe_names()
+    assert {"oct_dme", "oct_demo", "mrbrains18", "smoke"} <= set(names)
+    assert all(names.values()), "each recipe says what it is about"
+    for name in names:
+        for arm in [None, *recipe_arms(name)]:
+            load_recipe(name, arm=arm)
+
+
+def test_oct_dme_is_the_published_setting():
+    r = load_recipe("oct_dme")
+    assert (r.model.architecture, r.model.encoder) == ("unet", "xception")
+    assert (r.loss.alpha, r.loss.beta, r.loss.class_weights) == (0, 1, "enet")
+    assert (r.optimizer.name, r.optimizer.lr, r.optimizer.weight_decay) == ("adam", 3e-4, 1e-5)
+    assert (r.data.batch_size, r.optimizer.patience, r.optimizer.factor) == (16, 20, 0.5)
+    settings = generation_settings(r.generate)
+    assert (settings.method, settings.n_segments, settings.boundary) == (
+        "superpixel",
+        2000,
+        "inner",
+    )
+
+
+@pytest.mark.parametrize("arm, beta, weights, method", [
+    ("ce-hard", 0, "none", "superpixel"), ("wce-hard", 0, "enet", "superpixel"),
+    ("ce-gaussian", 1, "none", "gaussian"), ("wce-gaussian", 1, "enet", "gaussian"),
+    ("ce-superpixel", 1, "none", "superpixel"), ("wce-superpixel", 1, "enet", "superpixel"),
+])  # fmt: skip
+def test_table_two_is_one_key(arm, beta, weights, method):
+    r = load_recipe("oct_dme", [f"arm={arm}"])
+    assert (r.loss.beta, r.loss.class_weights, r.generate["method"]) == (beta, weights, method)
+    assert r.arm == arm
+
+
+def test_what_is_set_last_wins(tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text("base: oct_dme\nname: own\nloss: {beta: 4}\narms: {mine: {loss.beta: 5}}\n")
+    assert load_recipe(own).loss.beta == 4
+    assert load_recipe(own).loss.class_weights == "enet", "the base's other keys stay"
+    assert load_recipe(own, ["arm=mine"]).loss.beta == 5
+    assert load_recipe(own, ["arm=mine", "loss.beta=6"]).loss.beta == 6
+    assert load_recipe(own, ["arm=ce-hard"]).loss.beta == 0, "the base's arms are inherited"
+    (tmp_path / "second.yaml").write_text("base: own.yaml\nseed: 3\n")
+    second = load_recipe(tmp_path / "second.yaml")
+    assert (second.loss.beta, second.seed) == (4, 3)
+
+
+def test_a_recipe_is_frozen_and_survives_a_round_trip():
+    r = load_recipe("smoke")
+    with pytest.raises(ValidationError):
+        r.seed = 2
+    assert Recipe.model_validate(r.model_dump(mode="json")) == r
+    assert r.flat()["loss.beta"] == 1
+
+
+@pytest.mark.parametrize("override, what", [
+    ("loss.betta=1", r"loss\.betta is no key of a recipe; did you mean loss\.beta\?"),
+    ("lossy=1", "lossy is no key"),
+    ("loss.beta=-1", r"loss\.beta: .*greater than or equal to 0; got -1"),
+    ("loss.beta=.inf", r"loss\.beta: .*finite"),
+    ("loss.beta=much", r"loss\.beta: .*valid number.*'much'"),
+    ("train.steps=1.5", r"train\.steps: .*integer"),
+    ("train.precision=8-bit", r"train\.precision: .*'32-true'"),
+    ("data.crop=[0, 64]", r"data\.crop\.0: .*greater than 0"),
+    ("data.split.kind=thirds", r"data\.split\.kind: .*'halves'"),
+    ("data.split.kind=named", r"data\.split: a named split must list"),
+    ("data.split.fold=7", None),
+    ("generate.n_segment=5", r"generate: n_segment is no setting .*did you mean n_segments\?"),
+    ("generate.boundary=outside", None),
+    ("generate.compression=rar", r"generate: compression must be one of zstd, gzip"),
+    ("evaluate.classes=brats", r"evaluate\.classes.*oct, mrbrains18"),
+    ("loss.beta.more=1", r"loss\.beta\.more is no key of a recipe: beta is a value"),
+    ("arm=none-such", "no arm 'none-such'; its arms are: hard, gaussian"),
+    ("novalue", "key=value"),
+    ("loss.beta=[1", "cannot be read as YAML"),
+])  # fmt: skip
+def test_errors_name_the_key(override, what):
+    if what is None:  # possible alone
+        load_recipe("smoke", [override])
+        return
+    with pytest.raises(UsageError, match=what):
+        load_recipe("smoke", [override])
+
+
+def test_several_complaints_are_counted():
+    with pytest.raises(UsageError, match=r"\(1 more\)"):
+        load_recipe("smoke", ["loss.beta=-1", "loss.alpha=-1"])
+
+
+def test_a_split_that_names_a_patient_twice_is_refused():
+    with pytest.raises(UsageError, match=r"\['b'\] are in two"):
+        load_recipe("smoke", ["data.split={kind: named, train: [a, b], evaluation: [b]}"])
+
+
+def test_files_that_are_no_recipes(tmp_path):
+    with pytest.raises(UsageError, match=r"no recipe 'oct_dm'; did you mean oct_dme\?"):
+        load_recipe("oct_dm")
+    with pytest.raises(UsageError, match="does not exist"):
+        load_recipe(tmp_path / "none.yaml")
+    (tmp_path / "a.yaml").write_text("base: b.yaml\n")
+    (tmp_path / "b.yaml").write_text("base: a.yaml\n")
+    with pytest.raises(UsageError, match="in a circle"):
+        load_recipe(tmp_path / "a.yaml")
+    (tmp_path / "list.yaml").write_text("- 1\n")
+    with pytest.raises(UsageError, match="must be a mapping"):
+        load_recipe(tmp_path / "list.yaml")
+    (tmp_path / "bad.yaml").write_text("a: 1\nb: [\n")
+    with pytest.raises(UsageError, match="not valid YAML in line"):
+        load_recipe(tmp_path / "bad.yaml")
+    (tmp_path / "arms.yaml").write_text("arms: [1]\n")
+    with pytest.raises(UsageError, match="arms must map"):
+        load_recipe(tmp_path / "arms.yaml")
+
+
+def test_overrides_and_grids_are_read_as_yaml():
+    assert parse_override("a=") == ("a", None)
+    assert load_recipe("smoke", ["optimizer.lr=3e-4"]).optimizer.lr == 3e-4
+    assert parse_grid("arm=ce-hard,wce-hard") == ("arm", ["ce-hard", "wce-hard"])
+    with pytest.raises(UsageError, match="key=v1,v2"):
+        parse_grid("arm")

@@ -1,0 +1,480 @@
+"""Recipes: everything that a training run depends on, as frozen, checked settings.
+
+A recipe is a YAML file. It may continue another one (``base: oct_dme``) and name *arms*, sets of
+keys that belong together (``arms: {ce-hard: {loss.beta: 0}}``, chosen by ``arm: ce-hard``). What is
+set last wins: base, recipe, arm, ``key=value`` overrides.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from softlabel.errors import SoftlabelError, UsageError
+from softlabel.settings import Settings
+from softlabel_train.metrics import CLASS_SETS, Convention
+
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A frozen part of a recipe that refuses keys that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SplitConfig(Section):
+    """Which patients train, validate (learning rate, best checkpoint) and are evaluated."""
+
+    kind: Literal["halves", "kfold", "random", "named"] = Field(
+        default="halves",
+        description="halves: the first half of the patients, in natural order, trains and the "
+        "rest is evaluated (published for OCT-DME: five and five). kfold: one of `folds` parts "
+        "is evaluated. random: `n_evaluation` drawn patients are evaluated. named: as listed.",
+    )
+    train: tuple[str, ...] = Field(default=(), description="named: patients that train")
+    validation: tuple[str, ...] = Field(
+        default=(), description="named: patients that validate; empty: held out of `train`"
+    )
+    evaluation: tuple[str, ...] = Field(default=(), description="named: patients that are evaluated")
+    held_out: int = Field(default=1, ge=0, description="training patients held out for validation")
+    folds: int = Field(default=5, ge=2, description="kfold: number of parts")
+    fold: int = Field(default=0, ge=0, description="kfold: the part that is evaluated")
+    n_evaluation: Positive = Field(default=2, description="random: number of evaluated patients")
+    seed: int = Field(default=0, ge=0, description="kfold, random: seed of the draw")
+
+    @model_validator(mode="after")
+    def _possible(self) -> SplitConfig:
+        if self.kind == "kfold" and self.fold >= self.folds:
+            raise ValueError(f"fold must be smaller than folds; got {self.fold} of {self.folds}")
+        if self.kind == "named" and not self.train:
+            raise ValueError("a named split must list the patients of `train`")
+        listed = [*self.train, *self.validation, *self.evaluation]
+        if self.kind == "named" and len(set(listed)) != len(listed):
+            twice = sorted({g for g in listed if listed.count(g) > 1})
+            raise ValueError(f"patients must be in one part of the split only; {twice} are in two")
+        return self
+
+
+class DataConfig(Section):
+    """Where batches come from."""
+
+    cache: str | None = Field(default=None, description="the cache; made from `source` if it is missing")
+    source: str | None = Field(default=None, description="the data set that caches are generated from")
+    cache_folder: str = Field(
+        default="caches", description="generated caches go here when `cache` is not given"
+    )
+    classes: Positive | None = Field(default=None, description="refuse a cache with another number")
+    channels: Positive | None = Field(default=None, description="refuse a cache with another number")
+    split: SplitConfig = SplitConfig()
+    crop: tuple[Positive, ...] | None = Field(
+        default=None, description="size of random crops (rows, columns[, slices]); null: whole images"
+    )
+    balance: Share = Field(
+        default=0.0, description="share of crops centred on a pixel of a class drawn with equal chance"
+    )
+    normalize: Literal["case", "dataset", "none"] = Field(
+        default="dataset",
+        description="subtract the mean and divide by the deviation of each channel: of the case, "
+        "or of the training patients",
+    )
+    batch_size: Positive = Field(default=16, description="images in a batch, over all processes")
+    workers: int = Field(default=2, ge=0, description="loader processes; 0 loads in the training process")
+
+
+class AugmentConfig(Section):
+    """Random changes of training images; the same (seed, epoch, index) gives the same change."""
+
+    flip: tuple[Annotated[int, Field(ge=0, le=2)], ...] = Field(
+        default=(), description="spatial axes that are mirrored half of the time"
+    )
+    rotate_degrees: NotNegative = Field(default=0.0, description="largest rotation in the image plane")
+    scale: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="0.1: zoom between 0.9 and 1.1"
+    )
+    shift: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="largest shift as a share of the image"
+    )
+    brightness: NotNegative = Field(default=0.0, description="largest added value, in deviations")
+    contrast: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="0.1: factor between 0.9 and 1.1"
+    )
+    noise: NotNegative = Field(default=0.0, description="largest deviation of Gaussian noise, normalised")
+
+    @property
+    def warps(self) -> bool:
+        """Whether images are resampled."""
+        return bool(self.rotate_degrees or self.scale or self.shift)
+
+
+class ModelConfig(Section):
+    """The network."""
+
+    architecture: str = Field(default="unet", description="of segmentation-models-pytorch, or monai_unet")
+    encoder: str = "xception"
+    encoder_weights: str = Field(default="none", description="none, imagenet, or a file")
+    options: dict[str, Any] = Field(
+       default= default_factory=dict, description="further arguments of the architecture"
+    )
+
+
+class LossConfig(Section):
+    """CE + α · Dice + β · KL; see :class:`softlabel_train.SoftLabelLoss`."""
+
+    alpha: NotNegative = Field(default=0.0, description="weight of Dice")
+    beta: NotNegative = Field(default=1.0, description="weight of KL")
+    class_weights: Literal["none", "enet"] = Field(
+        default="none", description="enet: weighted cross-entropy, from the training split's frequencies"
+    )
+    kl_class_weights: bool = Field(default=False, description="class weights in the KL term too")
+    target: Literal["soft", "hard"] = Field(
+        default="soft", description="hard: the control, the same loss with q = y"
+    )
+    dice: Literal["soft", "semimetric"] = "soft"
+    denominator: Literal["linear", "squared"] = Field(default="linear", description="of the soft Dice")
+    dice_background: bool = True
+    reduction: Literal["pixels", "weights"] = Field(
+        default="pixels", description="cross-entropy divided by the pixels or by the sum of their weights"
+    )
+
+
+class OptimizerConfig(Section):
+    """How weights are changed, and the learning rate's schedule."""
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3e-4
+    weight_decay: NotNegative = 1e-5
+    momentum: Share = Field(default=0.9, description="sgd only")
+    clip_norm: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="largest norm of the gradient"
+    )
+    patience: Positive = Field(
+        default=20, description="epochs without a better validation score before the rate falls"
+    )
+    factor: Annotated[float, Field(gt=0, lt=1)] = Field(default=0.5, description="of the rate's fall")
+
+
+class TrainConfig(Section):
+    """Length, devices and bookkeeping of a run."""
+
+    steps: Positive = Field(default=4000, description="optimisation steps of the whole run")
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: Positive = 1
+    nodes: Positive = 1
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    validate_epochs: Positive = Field(default=1, description="epochs between validations")
+    checkpoint_steps: Positive = Field(default=200, description="steps between saves of `last`")
+    log_steps: Positive = Field(default=10, description="steps between logged values")
+    pictures: int = Field(default=2, ge=0, description="predictions drawn at each validation")
+    threads: int = Field(default=0, ge=0, description="CPU threads; 0: the library's choice")
+
+
+class EvaluateConfig(Section):
+    """How predictions are scored."""
+
+    classes: str | tuple[int, ...] | None = Field(
+        default=None, description="a named set (oct, mrbrains18), label values, or null: all but the first"
+    )
+    convention: Convention = "medpy"
+    tolerance: NotNegative | None = Field(default=None, description="of NSD; null: one pixel")
+    unit: Literal["mm", "pixel"] = Field(default="mm", description="mm where the cache knows the spacing")
+    against: tuple[str, ...] = Field(
+        default=("labels",), description="labels, truth, or names of further label maps"
+    )
+    window: tuple[Positive, ...] | None = Field(
+        default=None, description="size of the sliding window; null: whole images"
+    )
+    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    bootstrap: int = Field(default=2000, ge=0, description="resamples over patients for the intervals")
+
+    @field_validator("classes")
+    @classmethod
+    def _known_set(cls, value: Any) -> Any:
+        if isinstance(value, str) and value not in CLASS_SETS:
+            raise ValueError(
+                f"there is no class set {value!r}; the sets are {', '.join(CLASS_SETS)}"
+            )
+        return value
+
+
+class Recipe(Section):
+    """A training run. :func:`load_recipe` reads one."""
+
+    name: str = Field(default="recipe", description="names the run")
+    about: str = Field(default="", description="one sentence")
+    arm: str | None = Field(default=None, description="one of `arms`")
+    seed: int = Field(default=0, ge=0, description="of the weights, the batches and the augmentation")
+    data: DataConfig = DataConfig()
+    generate: dict[str, Any] = Field(
+       default= default_factory=dict, description="settings of `softlabel generate` for a missing cache"
+    )
+    augment: AugmentConfig = AugmentConfig()
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+    @field_validator("generate")
+    @classmethod
+    def _possible_settings(cls, value: dict[str, Any]) -> dict[str, Any]:
+        generation_settings(value)
+        return value
+
+    def flat(self) -> dict[str, Any]:
+        """Every value under its dotted key."""
+        return flatten(self.model_dump(mode="json"))
+
+
+def generation_settings(values: Mapping[str, Any]) -> Settings:
+    """The ``generate`` section as :class:`softlabel.settings.Settings`.
+
+    Raises
+    ------
+    ValueError
+        Naming the key.
+    """
+    from dataclasses import fields
+
+    known = [f.name for f in fields(Settings)]
+    for key in values:
+        if key not in known:
+            raise ValueError(f"{key} is no setting of generate{_hint(key, known)}")
+    try:
+        given = dict(values)
+        if "channel_percentiles" in given:
+            given["channel_percentiles"] = tuple(given["channel_percentiles"])
+        return Settings(**given)
+    except (SoftlabelError, TypeError) as error:
+        raise ValueError(str(error)) from error
+
+
+def load_recipe(
+    name_or_path: str | Path, overrides: Iterable[str] = (), *, arm: str | None = None
+) -> Recipe:
+    """Read a recipe.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        The name of a recipe that is shipped (:func:`recipe_names`) or the path of a YAML file.
+    overrides : iterable of str
+        ``dotted.key=value``, the value written as in YAML.
+    arm : str, optional
+        One of the recipe's arms.
+
+    Returns
+    -------
+    Recipe
+
+    Raises
+    ------
+    UsageError
+        For a recipe that is not there, and for unknown keys, wrong types and impossible values,
+        naming the key.
+    """
+    values = _read_with_bases(name_or_path, ())
+    given = [parse_override(text) for text in overrides]
+    chosen = [value for key, value in given if key == "arm"]
+    selected = chosen[-1] if chosen else arm if arm is not None else values.get("arm")
+    arms = values.pop("arms", {})
+    if selected is not None:
+        if selected not in arms:
+            known = ", ".join(arms) or "none"
+            raise UsageError(
+                f"The recipe {name_or_path} has no arm {selected!r}; its arms are: {known}."
+            )
+        for key, value in arms[selected].items():
+            _set(values, key, value)
+        values["arm"] = selected
+    for key, value in given:
+        _set(values, key, value)
+    return make_recipe(values, str(name_or_path))
+
+
+def make_recipe(values: Mapping[str, Any], source: str) -> Recipe:
+    """Check nested values and make a :class:`Recipe` of them.
+
+    Raises
+    ------
+    UsageError
+        Naming ``source`` and the key.
+    """
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(f"The recipe {source}: {_sentence(error)}") from error
+
+
+def recipe_names() -> dict[str, str]:
+    """Names of the recipes that are shipped, and what each is about."""
+    folder = resources.files("softlabel_train") / "recipes"
+    found = {}
+    for file in sorted(folder.iterdir(), key=lambda f: f.name):
+        if file.name.endswith(".yaml"):
+            values = yaml.safe_load(file.read_text(encoding="utf-8"))
+            found[file.name.removesuffix(".yaml")] = str(values.get("about", ""))
+    return found
+
+
+def recipe_arms(name_or_path: str | Path) -> list[str]:
+    """Names of a recipe's arms."""
+    return list(_read_with_bases(name_or_path, ()).get("arms", {}))
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Split ``key=value`` and read the value as YAML.
+
+    Examples
+    --------
+    >>> parse_override("loss.beta=0.5"), parse_override("data.crop=[256, 256]")
+    (('loss.beta', 0.5), ('data.crop', [256, 256]))
+    """
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not key:
+        raise UsageError(
+            f"An override is written key=value, for example loss.beta=0.5; got {text!r}."
+        )
+    try:
+        return key, yaml.safe_load(value) if value else None
+    except yaml.YAMLError as error:
+        raise UsageError(f"The value of {key} cannot be read as YAML: {value!r}.") from error
+
+
+def parse_grid(text: str) -> tuple[str, list[Any]]:
+    """Split ``key=v1,v2`` into the key and its values; a list is written in brackets.
+
+    Examples
+    --------
+    >>> parse_grid("loss.beta=0.5,1,2"), parse_grid("data.crop=[64, 64],null")
+    (('loss.beta', [0.5, 1, 2]), ('data.crop', [[64, 64], None]))
+    """
+    key, value = parse_override(f"{text.partition('=')[0]}=[{text.partition('=')[2]}]")
+    if "=" not in text or not value:
+        raise UsageError(f"A swept key is written key=v1,v2; got {text!r}.")
+    return key, value
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one with dotted keys.
+
+    Examples
+    --------
+    >>> flatten({"a": {"b": 1}, "c": 2})
+    {'a.b': 1, 'c': 2}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _read_with_bases(name_or_path: str | Path, seen: tuple[str, ...]) -> dict[str, Any]:
+    """The recipe's values on top of its base's, and so on."""
+    source = str(name_or_path)
+    if source in seen:
+        raise UsageError(
+            f"The recipes {' → '.join([*seen, source])} continue each other in a circle."
+        )
+    values = _read_yaml(name_or_path)
+    base = values.pop("base", None)
+    arms = values.get("arms", {})
+    if not isinstance(arms, dict) or not all(isinstance(a, dict) for a in arms.values()):
+        raise UsageError(f"The recipe {source}: arms must map names to {{dotted.key: value}}.")
+    if base is None:
+        return values
+    path = Path(source)
+    near = path.parent / str(base) if path.suffix in _SUFFIXES else Path(str(base))
+    below = _read_with_bases(
+        near if near.suffix in _SUFFIXES and near.is_file() else base, (*seen, source)
+    )
+    return _merged(below, values)
+
+
+_SUFFIXES = {".yaml", ".yml"}
+
+
+def _read_yaml(name_or_path: str | Path) -> dict[str, Any]:
+    path = Path(name_or_path)
+    if path.suffix in _SUFFIXES:
+        if not path.is_file():
+            raise UsageError(f"The recipe {path} does not exist.")
+        text = path.read_text(encoding="utf-8")
+    else:
+        name = str(name_or_path)
+        known = list(recipe_names())
+        if name not in known:
+            raise UsageError(
+                f"There is no recipe {name!r}{_hint(name, known)}. The recipes are "
+                f"{', '.join(known)}; the path of one of your own ends in .yaml."
+            )
+        file = resources.files("softlabel_train") / "recipes" / f"{name}.yaml"
+        text = file.read_text(encoding="utf-8")
+    try:
+        values = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" in line {where.line + 1}" if where else ""
+        raise UsageError(f"The recipe {name_or_path} is not valid YAML{line}.") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"The recipe {name_or_path} must be a mapping of keys to values.")
+    return values
+
+
+def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(below)
+    for key, value in above.items():
+        mine = result.get(key)
+        result[key] = (
+            _merged(mine, value) if isinstance(mine, dict) and isinstance(value, dict) else value
+        )
+    return result
+
+
+def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
+    *sections, key = str(dotted).split(".")
+    here = values
+    for section in sections:
+        inner = here.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise UsageError(
+                f"{dotted} is no key of a recipe: {section} is a value, not a section."
+            )
+        inner = here[section] = dict(inner)
+        here = inner
+    here[key] = value
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first complaint, with its dotted key."""
+    first = error.errors()[0]
+    location = [str(part) for part in first["loc"] if not str(part).startswith("function-")]
+    key = ".".join(location)
+    others = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        return f"{key} is no key of a recipe{_hint(key, _keys())}{others}."
+    message = first["msg"].removeprefix("Value error, ").rstrip(".")
+    message = message[:1].lower() + message[1:]
+    found = "" if isinstance(first["input"], Mapping | BaseModel) else f"; got {first['input']!r}"
+    return f"{key}: {message}{found}{others}."
+
+
+def _keys() -> list[str]:
+    return list(Recipe().flat())
+
+
+def _hint(word: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, known, 1, 0.6)
+    return f"; did you mean {close[0]}?" if close else ""
