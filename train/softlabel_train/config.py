@@ -44,7 +44,9 @@ class SplitConfig(Section):
     validation: tuple[str, ...] = Field(
         default=(), description="named: patients that validate; empty: held out of `train`"
     )
-    evaluation: tuple[str, ...] = Field(default=(), description="named: patients that are evaluated")
+    evaluation: tuple[str, ...] = Field(
+        default=(), description="named: patients that are evaluated"
+    )
     held_out: int = Field(default=1, ge=0, description="training patients held out for validation")
     folds: int = Field(default=5, ge=2, description="kfold: number of parts")
     fold: int = Field(default=0, ge=0, description="kfold: the part that is evaluated")
@@ -67,19 +69,27 @@ class SplitConfig(Section):
 class DataConfig(Section):
     """Where batches come from."""
 
-    cache: str | None = Field(default=None, description="the cache; made from `source` if it is missing")
-    source: str | None = Field(default=None, description="the data set that caches are generated from")
+    cache: str | None = Field(
+        default=None, description="the cache; made from `source` if it is missing"
+    )
+    source: str | None = Field(
+        default=None, description="the data set that caches are generated from"
+    )
     cache_folder: str = Field(
         default="caches", description="generated caches go here when `cache` is not given"
     )
     classes: Positive | None = Field(default=None, description="refuse a cache with another number")
-    channels: Positive | None = Field(default=None, description="refuse a cache with another number")
+    channels: Positive | None = Field(
+        default=None, description="refuse a cache with another number"
+    )
     split: SplitConfig = SplitConfig()
     crop: tuple[Positive, ...] | None = Field(
-        default=None, description="size of random crops (rows, columns[, slices]); null: whole images"
+        default=None,
+        description="size of random crops (rows, columns[, slices]); null: whole images",
     )
     balance: Share = Field(
-        default=0.0, description="share of crops centred on a pixel of a class drawn with equal chance"
+        default=0.0,
+        description="share of crops centred on a pixel of a class drawn with equal chance",
     )
     normalize: Literal["case", "dataset", "none"] = Field(
         default="dataset",
@@ -87,7 +97,9 @@ class DataConfig(Section):
         "or of the training patients",
     )
     batch_size: Positive = Field(default=16, description="images in a batch, over all processes")
-    workers: int = Field(default=2, ge=0, description="loader processes; 0 loads in the training process")
+    workers: int = Field(
+        default=2, ge=0, description="loader processes; 0 loads in the training process"
+    )
 
 
 class AugmentConfig(Section):
@@ -96,7 +108,9 @@ class AugmentConfig(Section):
     flip: tuple[Annotated[int, Field(ge=0, le=2)], ...] = Field(
         default=(), description="spatial axes that are mirrored half of the time"
     )
-    rotate_degrees: NotNegative = Field(default=0.0, description="largest rotation in the image plane")
+    rotate_degrees: NotNegative = Field(
+        default=0.0, description="largest rotation in the image plane"
+    )
     scale: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.0, description="0.1: zoom between 0.9 and 1.1"
     )
@@ -107,7 +121,9 @@ class AugmentConfig(Section):
     contrast: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.0, description="0.1: factor between 0.9 and 1.1"
     )
-    noise: NotNegative = Field(default=0.0, description="largest deviation of Gaussian noise, normalised")
+    noise: NotNegative = Field(
+        default=0.0, description="largest deviation of Gaussian noise, normalised"
+    )
 
     @property
     def warps(self) -> bool:
@@ -118,11 +134,13 @@ class AugmentConfig(Section):
 class ModelConfig(Section):
     """The network."""
 
-    architecture: str = Field(default="unet", description="of segmentation-models-pytorch, or monai_unet")
+    architecture: str = Field(
+        default="unet", description="of segmentation-models-pytorch, or monai_unet"
+    )
     encoder: str = "xception"
     encoder_weights: str = Field(default="none", description="none, imagenet, or a file")
     options: dict[str, Any] = Field(
-       default= default_factory=dict, description="further arguments of the architecture"
+        default_factory=dict, description="further arguments of the architecture"
     )
 
 
@@ -132,17 +150,21 @@ class LossConfig(Section):
     alpha: NotNegative = Field(default=0.0, description="weight of Dice")
     beta: NotNegative = Field(default=1.0, description="weight of KL")
     class_weights: Literal["none", "enet"] = Field(
-        default="none", description="enet: weighted cross-entropy, from the training split's frequencies"
+        default="none",
+        description="enet: weighted cross-entropy, from the training split's frequencies",
     )
     kl_class_weights: bool = Field(default=False, description="class weights in the KL term too")
     target: Literal["soft", "hard"] = Field(
         default="soft", description="hard: the control, the same loss with q = y"
     )
     dice: Literal["soft", "semimetric"] = "soft"
-    denominator: Literal["linear", "squared"] = Field(default="linear", description="of the soft Dice")
+    denominator: Literal["linear", "squared"] = Field(
+        default="linear", description="of the soft Dice"
+    )
     dice_background: bool = True
     reduction: Literal["pixels", "weights"] = Field(
-        default="pixels", description="cross-entropy divided by the pixels or by the sum of their weights"
+        default="pixels",
+        description="cross-entropy divided by the pixels or by the sum of their weights",
     )
 
 
@@ -159,7 +181,9 @@ class OptimizerConfig(Section):
     patience: Positive = Field(
         default=20, description="epochs without a better validation score before the rate falls"
     )
-    factor: Annotated[float, Field(gt=0, lt=1)] = Field(default=0.5, description="of the rate's fall")
+    factor: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.5, description="of the rate's fall"
+    )
 
 
 class TrainConfig(Section):
@@ -181,11 +205,14 @@ class EvaluateConfig(Section):
     """How predictions are scored."""
 
     classes: str | tuple[int, ...] | None = Field(
-        default=None, description="a named set (oct, mrbrains18), label values, or null: all but the first"
+        default=None,
+        description="a named set (oct, mrbrains18), label values, or null: all but the first",
     )
     convention: Convention = "medpy"
     tolerance: NotNegative | None = Field(default=None, description="of NSD; null: one pixel")
-    unit: Literal["mm", "pixel"] = Field(default="mm", description="mm where the cache knows the spacing")
+    unit: Literal["mm", "pixel"] = Field(
+        default="mm", description="mm where the cache knows the spacing"
+    )
     against: tuple[str, ...] = Field(
         default=("labels",), description="labels, truth, or names of further label maps"
     )
@@ -193,7 +220,9 @@ class EvaluateConfig(Section):
         default=None, description="size of the sliding window; null: whole images"
     )
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    bootstrap: int = Field(default=2000, ge=0, description="resamples over patients for the intervals")
+    bootstrap: int = Field(
+        default=2000, ge=0, description="resamples over patients for the intervals"
+    )
 
     @field_validator("classes")
     @classmethod
@@ -211,10 +240,12 @@ class Recipe(Section):
     name: str = Field(default="recipe", description="names the run")
     about: str = Field(default="", description="one sentence")
     arm: str | None = Field(default=None, description="one of `arms`")
-    seed: int = Field(default=0, ge=0, description="of the weights, the batches and the augmentation")
+    seed: int = Field(
+        default=0, ge=0, description="of the weights, the batches and the augmentation"
+    )
     data: DataConfig = DataConfig()
     generate: dict[str, Any] = Field(
-       default= default_factory=dict, description="settings of `softlabel generate` for a missing cache"
+        default_factory=dict, description="settings of `softlabel generate` for a missing cache"
     )
     augment: AugmentConfig = AugmentConfig()
     model: ModelConfig = ModelConfig()
