@@ -172,12 +172,12 @@ class SoftMaps:
             self._fill(out, bounds)
         return out if np.dtype(dtype) == np.float32 else out.astype(dtype)
 
-    def class_map(self, class_index: int) -> npt.NDArray[np.float32]:
+    def class_map(self, class_index: int) -> Array:
         """The dense map of one class, shape (*spatial)."""
         out: npt.NDArray[np.float32] = np.where(
             self.index == class_index, np.float32(self.on), np.float32(self.off)
         )
-        out[~self.known] = 0
+        out[np.logical_not(self.known)] = 0
         flat = out.reshape(-1)
         for block in np.flatnonzero(self.block_class == class_index):
             region = self.block_region[block]
@@ -192,8 +192,8 @@ class SoftMaps:
         low = np.array([lo for lo, _ in pad + bounds], np.int64)
         high = np.array([hi for _, hi in pad + bounds], np.int64)
         shape = (1,) * len(pad) + self.index.shape
-        inside = (self.regions.lower < high).all(axis=1) & (self.regions.upper > low).all(axis=1)
-        chosen = inside[self.block_region] if len(self.block_region) else np.zeros(0, np.bool_)
+        inside = np.all((self.regions.lower < high) & (self.regions.upper > low), axis=1)
+        chosen = np.asarray(inside)[self.block_region]
         _fill_hard(
             self.index.reshape(shape),
             ignored_index(self.index.dtype),

@@ -1,0 +1,79 @@
+"""The command line: a translator from options to one call of the core.
+
+Each command is a module; nothing else in softlabel knows click.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from softlabel import __version__
+from softlabel.errors import CacheError, SoftlabelError, SourceError, UsageError
+
+# Commands are imported when they are asked for, so that --help is quick.
+COMMANDS = {
+    "generate": "Compute the soft labels of a data set into a cache.",
+    "inspect": "Draw image, superpixels and soft labels of cached cases.",
+    "info": "Say what a cache holds.",
+    "verify": "Read and check every byte of a cache.",
+    "index": "Rebuild the index of a cache from its parts.",
+    "phantom": "Write a synthetic data set whose true labels are known.",
+}
+
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
+
+class LazyGroup(click.Group):
+    """Finds a command in the module of its name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of :data:`COMMANDS`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(import_module(f"softlabel.cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; errors become one sentence on stderr and an exit status."""
+        try:
+            return super().invoke(ctx)
+        except (UsageError, SourceError, CacheError) as error:
+            fail(str(error), EXIT_USAGE)
+        except SoftlabelError as error:
+            fail(str(error), EXIT_FAILED)
+        except BrokenPipeError:
+            sys.stderr.close()
+            sys.exit(EXIT_FAILED)
+        except KeyboardInterrupt:
+            fail("Interrupted.", EXIT_INTERRUPTED)
+
+
+@click.command(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="softlabel COMMAND --help explains a command. Exit status: 0 all done, 1 some cases "
+    "failed, 2 wrong usage, 130 interrupted.",
+)
+@click.version_option(__version__, prog_name="softlabel")
+def main() -> None:
+    """Turn hard label maps into soft ones where the image says that a boundary is uncertain."""
+
+
+def fail(message: str, status: int) -> None:
+    """Print an error on stderr and exit."""
+    click.echo(f"Error: {message}", err=True)
+    sys.exit(status)

@@ -1,0 +1,346 @@
+"""``softlabel generate``: a data set on disk becomes a cache."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from softlabel.cli import EXIT_FAILED, EXIT_INTERRUPTED
+from softlabel.cli.console import duration, percent, plural, progress, size
+from softlabel.cli.options import (
+    given_reader_options,
+    json_option,
+    reader_options,
+    verbosity_options,
+)
+from softlabel.errors import UsageError
+from softlabel.generation import (
+    CaseReport,
+    Report,
+    carry_out,
+    estimate,
+    failures_path,
+    output_path,
+)
+from softlabel.parallel import cpu_count
+from softlabel.pipeline import COMPUTE, FAILED, SKIP, STALE, Plan, plan
+from softlabel.readers import READERS, list_dataset
+from softlabel.settings import (
+    COMPRESSIONS,
+    DISTANCE_UNITS,
+    MASK_MODES,
+    SLIC_DIMS,
+    Settings,
+)
+from softlabel.softening import METHODS, NORMALIZATIONS
+from softlabel.superpixel_files import SuperpixelFiles
+
+SHOWN_FAILURES = 20
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="CACHE.h5",
+    help="The cache; its parts go into CACHE.parts beside it.",
+)
+@click.option(
+    "--format",
+    "format_",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", *READERS]),
+    help="Format of SOURCE.",
+)
+@click.option("--ids", multiple=True, metavar="ID[,ID…]", help="Only these cases; may be repeated.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N cases.")
+@click.option(
+    "--superpixels",
+    default="slic",
+    show_default=True,
+    metavar="slic|grid|FILE",
+    help="Where superpixels come from: SLIC of the image, a regular grid, or a folder, "
+    ".npz or cache with superpixels by case id.",
+)
+@click.option(
+    "--n-segments",
+    type=click.IntRange(min=1),
+    default=2000,
+    show_default=True,
+    help="Superpixels asked for in an image (in a slice with --slic-dims slice).",
+)
+@click.option(
+    "--superpixel-size",
+    type=float,
+    metavar="PIXELS",
+    help="Pixels a superpixel instead of --n-segments: scales with the image.",
+)
+@click.option(
+    "--compactness",
+    type=float,
+    default=0.1,
+    show_default=True,
+    help="Weight of space against intensity; from 0.3 on superpixels are nearly a grid.",
+)
+@click.option(
+    "--sigma",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Smoothing before SLIC, in pixels of the finest axis.",
+)
+@click.option(
+    "--slic-dims",
+    type=click.Choice(SLIC_DIMS),
+    default="volume",
+    show_default=True,
+    help="Superpixels of whole volumes or of each slice.",
+)
+@click.option(
+    "--slice-axis", type=int, help="Axis across the slices. Default: that of the coarsest spacing."
+)
+@click.option(
+    "--channel-percentiles",
+    type=float,
+    nargs=2,
+    default=(0.0, 100.0),
+    metavar="LOW HIGH",
+    show_default=True,
+    help="Percentiles of each channel that SLIC sees as 0 and 1.",
+)
+@click.option(
+    "--mask-mode",
+    type=click.Choice(MASK_MODES),
+    default="after",
+    show_default=True,
+    help="Take masked pixels out after SLIC, or by masked SLIC (slow).",
+)
+@click.option(
+    "--method",
+    type=click.Choice(list(METHODS)),
+    default="superpixel",
+    show_default=True,
+    help="Softening method.",
+)
+@click.option(
+    "--boundary",
+    type=click.Choice(["inner", "outer", "edge", "symmetric"]),
+    default="inner",
+    show_default=True,
+    help="[superpixel] What the boundary of a class is.",
+)
+@click.option(
+    "--distance-unit",
+    type=click.Choice(DISTANCE_UNITS),
+    default="pixel",
+    show_default=True,
+    help="Unit of distances, --scale and --blur.",
+)
+@click.option(
+    "--scale",
+    type=float,
+    help="Distance at which a label is 3/4 or 1/4. Default: 1 pixel, or the finest spacing.",
+)
+@click.option(
+    "--normalize",
+    type=click.Choice(NORMALIZATIONS),
+    default="none",
+    show_default=True,
+    help="sum: divide by the sum over the classes.",
+)
+@click.option(
+    "--min-minority",
+    type=click.FloatRange(0, 1),
+    help="[superpixel] Share of a superpixel outside its "
+    "largest class, below which it stays hard. Default: 0.",
+)
+@click.option(
+    "--in-plane", is_flag=True, default=None, help="[superpixel] Distances within slices only."
+)
+@click.option("--blur", type=float, help="[gaussian] Standard deviation. Default: 1.")
+@click.option(
+    "--compression",
+    type=click.Choice(COMPRESSIONS),
+    default="zstd",
+    show_default=True,
+    help="gzip needs no plugin to be read, and is slower.",
+)
+@click.option(
+    "--jobs", "-j", type=click.IntRange(min=1), help="Worker processes. Default: one a core."
+)
+@click.option("--overwrite", is_flag=True, help="Make the cache anew, whatever settings it has.")
+@click.option(
+    "--check-content",
+    is_flag=True,
+    help="Compare inputs by content even when size and time are unchanged.",
+)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print the plan with estimated time and size from one case; write nothing.",
+)
+@json_option
+@verbosity_options
+@reader_options
+def generate(
+    source: Path,
+    output: Path,
+    format_: str,
+    ids: tuple[str, ...],
+    limit: int | None,
+    superpixels: str,
+    jobs: int | None,
+    overwrite: bool,
+    check_content: bool,
+    dry_run: bool,
+    as_json: bool,
+    verbose: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Compute the soft labels of the data set SOURCE into a cache.
+
+    Running the same command again computes only what is missing or out of date.
+    """
+    dataset = list_dataset(source, format_, given_reader_options(options))
+    if not quiet:
+        click.echo(dataset.description, err=True)
+    files = None
+    if superpixels not in ("slic", "grid"):
+        files, superpixels = SuperpixelFiles(Path(superpixels)), "file"
+    settings = _settings(superpixels, options)
+    wanted = [i for text in ids for i in text.split(",") if i]
+    decided = plan(
+        dataset,
+        settings,
+        output_path(output),
+        ids=wanted or None,
+        limit=limit,
+        overwrite=overwrite,
+        check_content=check_content,
+    )
+    jobs = jobs or cpu_count()
+    if dry_run:
+        _print_plan(decided, jobs, verbose, files)
+        return
+    if not quiet:
+        click.echo(_plan_sentence(decided, jobs), err=True)
+    with progress(len(decided.todo), "cases", quiet) as advance:
+
+        def on_case(report: CaseReport) -> None:
+            if report.error:
+                advance(f"failed: {report.id}")
+            else:
+                advance(f"{report.id}: {duration(report.seconds)}" if verbose else "")
+
+        report = carry_out(decided, jobs=jobs, superpixel_files=files, progress=on_case)
+    if as_json:
+        click.echo(json.dumps(report.as_dict(), indent=2, ensure_ascii=False))
+    elif not quiet:
+        _print_report(report)
+    _print_failures(report, output)
+    sys.exit(_status(report))
+
+
+def _settings(superpixels: str, options: dict[str, Any]) -> Settings:
+    method = METHODS[options["method"]]
+    method_options = {name: options.pop(name) for name in ("min_minority", "in_plane", "blur")}
+    given = {name: value for name, value in method_options.items() if value is not None}
+    for name in given:
+        if name not in {f.name for f in fields(method.options)}:
+            raise UsageError(
+                f"--{name.replace('_', '-')} has no meaning for --method {options['method']}; "
+                "leave it out or choose another method."
+            )
+    return Settings(superpixels=superpixels, method_options=given, **options)
+
+
+def _plan_sentence(decided: Plan, jobs: int) -> str:
+    counts = [
+        f"{decided.count(action)} {words}"
+        for action, words in (
+            (COMPUTE, "to compute"),
+            (STALE, "to compute again"),
+            (SKIP, "finished"),
+            (FAILED, "unreadable"),
+        )
+        if decided.count(action)
+    ]
+    workers = min(jobs, max(1, len(decided.todo)))
+    return f"{', '.join(counts) or 'no cases'}; {workers} worker{'s' if workers > 1 else ''}."
+
+
+def _print_plan(decided: Plan, jobs: int, verbose: bool, files: SuperpixelFiles | None) -> None:
+    click.echo(_plan_sentence(decided, jobs))
+    for step in decided.steps:
+        if verbose or step.action in (STALE, FAILED):
+            click.echo(f"  {step.action:8} {step.ref.id}: {step.reason}")
+    sample = estimate(decided, files)
+    if sample is None:
+        click.echo("Nothing to compute.")
+    elif sample.error:
+        click.echo(f"The first case fails, so there is no estimate: {sample.error}")
+    else:
+        count = len(decided.todo)
+        workers = min(jobs, count)
+        click.echo(
+            f"From {sample.id} ({duration(sample.seconds)}, {size(sample.bytes)}, "
+            f"{sample.n_superpixels} superpixels of {sample.n_superpixels_asked} asked, "
+            f"{percent(sample.softened_pixels / max(1, sample.pixels))} softened): about "
+            f"{duration(sample.seconds * count / workers)} with {workers} "
+            f"worker{'s' if workers > 1 else ''}, {size(sample.bytes * count)}."
+        )
+
+
+def _print_report(report: Report) -> None:
+    if report.cases:
+        click.echo(
+            f"{plural(report.cases, 'case')} in {duration(report.seconds)} "
+            f"({report.cases / report.seconds:.2f}/s), {size(report.bytes)}; "
+            f"{percent(report.softened_share)} of the pixels softened, "
+            f"mean Σq {report.mean_soft_sum:.4f}"
+            + (
+                f"; {report.n_superpixels:.0f} superpixels a case of "
+                f"{report.n_superpixels_asked:.0f} asked"
+                if report.n_superpixels
+                else ""
+            )
+            + "."
+        )
+    if report.skipped:
+        click.echo(f"{plural(report.skipped, 'case')} finished before.")
+    click.echo(f"Cache: {report.out}")
+    for warning in report.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+
+
+def _print_failures(report: Report, output: Path) -> None:
+    if report.failures:
+        click.echo(f"{plural(len(report.failures), 'case')} failed:", err=True)
+        for case_id, reason in list(report.failures.items())[:SHOWN_FAILURES]:
+            click.echo(f"  {case_id}: {reason}", err=True)
+        if len(report.failures) > SHOWN_FAILURES:
+            click.echo(f"  … and {len(report.failures) - SHOWN_FAILURES} more", err=True)
+        click.echo(f"The list is in {failures_path(output)}.", err=True)
+    if report.interrupted or report.remaining:
+        state = "Interrupted" if report.interrupted else "Stopped"
+        click.echo(
+            f"{state}: {plural(report.cases, 'case')} finished and kept, {report.remaining} remain; run "
+            "the same command again to go on.",
+            err=True,
+        )
+
+
+def _status(report: Report) -> int:
+    if report.interrupted:
+        return EXIT_INTERRUPTED
+    return 0 if report.complete else EXIT_FAILED

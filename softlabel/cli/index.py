@@ -1,0 +1,36 @@
+"""``softlabel index``: rebuild the index of a cache from its parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from softlabel.cache import (
+    IndexContent,
+    parts_folder,
+    read_index,
+    read_parts,
+    rebuild_index,
+    recover_header,
+)
+from softlabel.cli.console import plural
+from softlabel.cli.options import cache_argument
+from softlabel.errors import CacheError
+
+
+@click.command()
+@cache_argument
+def index(cache: Path) -> None:
+    """Rebuild the index CACHE.h5 from the parts in the folder beside it."""
+    try:
+        content = read_index(cache)
+    except CacheError:
+        content = IndexContent(recover_header(cache))
+    parts = rebuild_index(cache, content)
+    taken = {part.file for part in parts}
+    click.echo(f"{cache}: {plural(len(parts), 'case')}.")
+    for path, part in read_parts(parts_folder(cache)):
+        if path.name not in taken:
+            reason = str(part) if isinstance(part, CacheError) else "it is of other settings."
+            click.echo(f"left out {path.name}: {reason}", err=True)

@@ -1,0 +1,89 @@
+"""``softlabel info``: what a cache holds."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from softlabel.cache import open_cache
+from softlabel.cli.console import percent, size
+from softlabel.cli.options import cache_argument, json_option, verbosity_options
+from softlabel.summary import describe
+
+SHOWN_CASES = 20
+
+
+@click.command()
+@cache_argument
+@json_option
+@verbosity_options
+def info(cache: Path, as_json: bool, verbose: bool, quiet: bool) -> None:
+    """Say what a cache holds: settings, classes, cases.
+
+    -v lists every case, -q leaves the cases out.
+    """
+    with open_cache(cache) as opened:
+        facts = describe(opened)
+    if as_json:
+        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        return
+    width = None if sys.stdout.isatty() else 120
+    console = Console(file=sys.stdout, highlight=False, width=width)
+    _print_head(console, facts)
+    console.print(_class_table(facts))
+    if not quiet:
+        console.print(_case_table(facts, len(facts["cases"]) if verbose else SHOWN_CASES))
+
+
+def _print_head(console: Console, facts: dict[str, Any]) -> None:
+    settings = dict(facts["settings"])
+    reader = settings.pop("format")
+    options = settings.pop("format_options")
+    lines = {
+        "cache": f"{facts['path']} ({size(facts['bytes'])}), made by {facts['generator']}",
+        "source": " ".join([reader, *(f"{k}={v}" for k, v in options.items() if v is not None)]),
+        "cases": f"{len(facts['cases'])} of {len(facts['groups'])} groups",
+        "channels": ", ".join(facts["channels"]) or "unnamed",
+        "settings": ", ".join(f"{k}={v}" for k, v in settings.items() if v is not None and v != {}),
+        "ignored label": "none" if facts["ignore"] is None else str(facts["ignore"]),
+    }
+    if facts["softened_share"] is not None:
+        lines["softened"] = (
+            f"{percent(facts['softened_share'])} of the known pixels, mean Σq "
+            f"{facts['mean_soft_sum']:.4f}"
+        )
+    width = max(map(len, lines))
+    for name, text in lines.items():
+        console.print(f"{name:>{width}}  {text}", markup=False)
+
+
+def _class_table(facts: dict[str, Any]) -> Table:
+    table = Table("axis", "value", "class", "pixels", "share")
+    for position, row in enumerate(facts["classes"]):
+        share = "–" if row["frequency"] is None else percent(row["frequency"])
+        table.add_row(str(position), str(row["value"]), row["name"], f"{row['pixels']:,}", share)
+    return table
+
+
+def _case_table(facts: dict[str, Any], most: int) -> Table:
+    table = Table("case", "group", "shape", "spacing mm", "superpixels", "softened", "size")
+    for row in facts["cases"][:most]:
+        spacing = row["spacing_mm"]
+        table.add_row(
+            row["id"],
+            row["group"],
+            "×".join(map(str, row["shape"])),
+            "–" if spacing is None else "×".join(f"{s:.4g}" for s in spacing),
+            f"{row['superpixels']} of {row['superpixels_asked']}" if row["superpixels"] else "–",
+            percent(row["softened_pixels"] / max(1, row["known_pixels"])),
+            size(row["bytes"]),
+        )
+    if len(facts["cases"]) > most:
+        table.caption = f"and {len(facts['cases']) - most} more (-v lists them)"
+    return table

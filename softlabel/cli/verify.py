@@ -1,0 +1,44 @@
+"""``softlabel verify``: read and check every byte of a cache."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from softlabel.cache import open_cache
+from softlabel.checks import verify as find_problems
+from softlabel.cli import EXIT_FAILED
+from softlabel.cli.console import plural, progress
+from softlabel.cli.options import cache_argument, json_option, verbosity_options
+
+
+@click.command()
+@cache_argument
+@json_option
+@verbosity_options
+def verify(cache: Path, as_json: bool, verbose: bool, quiet: bool) -> None:
+    """Read every chunk of a cache and compare it with what it says of itself.
+
+    Checks checksums, chunk counts, shapes, types and ranges. Lists what it finds; exit status 1
+    when there is anything.
+    """
+    with open_cache(cache) as opened:
+        total = len(opened)
+    with progress(total, "verifying", quiet or as_json) as advance:
+        findings = find_problems(cache, lambda case_id: advance(case_id if verbose else ""))
+    if as_json:
+        record = {"cases": total, "findings": [f.as_dict() for f in findings]}
+        click.echo(json.dumps(record, indent=2, ensure_ascii=False))
+    else:
+        for finding in findings:
+            label = f"{finding.case}: " if finding.case else ""
+            click.echo(f"{label}{finding.where}: {finding.problem}")
+        if not findings and not quiet:
+            click.echo(f"{plural(total, 'case')} verified, nothing wrong.")
+    if findings:
+        if not quiet and not as_json:
+            click.echo(f"{plural(len(findings), 'finding')}.", err=True)
+        sys.exit(EXIT_FAILED)
