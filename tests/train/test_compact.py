@@ -1,0 +1,97 @@
+"""Compact soft labels are the dense ones, whole and in any patch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from softlabel_train import compact
+from softlabel_train.compact import CompactCase, read_compact, window
+
+from softlabel.cache import open_cache
+
+
+@pytest.mark.parametrize("slab_bytes", [1 << 30, 1 << 12])
+@pytest.mark.parametrize("name", ["oct_cache", "mri_cache", "pairs_cache"])
+def test_whole_cases_and_patches_equal_the_cache(name, slab_bytes, request, monkeypatch):
+    monkeypatch.setattr(compact, "SLAB_BYTES", slab_bytes)
+    with open_cache(request.getfixturevalue(name)) as cache:
+        for case in list(cache.values())[:3]:
+            whole = read_compact(case, cache.classes, cache.ignore)
+            np.testing.assert_array_equal(whole.dense(), case.soft[...])
+            np.testing.assert_array_equal(whole.image, case.image[...])
+            where = tuple(slice(n // 4, n // 4 + n // 2) for n in case.shape)
+            patch = read_compact(case, cache.classes, cache.ignore, where)
+            np.testing.assert_array_equal(patch.dense(), case.soft[(slice(None), *where)])
+            assert whole.nbytes < case.soft[...].nbytes
+
+
+@st.composite
+def compact_cases(draw):
+    ndim = draw(st.integers(1, 3))
+    shape = tuple(draw(st.integers(1, 70 if ndim < 3 else 9)) for _ in range(ndim))
+    k = draw(st.integers(1, 4))
+    on, off = draw(st.sampled_from([(1.0, 0.0), (0.925, 0.025)]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    index = rng.integers(0, k, shape).astype(np.uint8)
+    if draw(st.booleans()):
+        index = np.sort(index, axis=-1)  # long runs of one class
+    index[rng.random(shape) < draw(st.sampled_from([0.0, 0.2]))] = 255
+    soft = np.full((k, *shape), off, np.float32)
+    for c in range(k):
+        soft[c][index == c] = on
+    soft[rng.random(soft.shape) < draw(st.sampled_from([0.0, 0.1, 0.9]))] = 0.5
+    soft[:, index == 255] = 0
+    return soft, index, np.float32(on), np.float32(off)
+
+
+def compacted(soft, index, on, off) -> CompactCase:
+    piece = compact._scan_slab(soft, index, on, off)
+    row_start, column, values = compact._joined([piece], len(soft))
+    image = index[None]
+    return CompactCase(image, index, len(soft), on, off, row_start, column, values)
+
+
+@given(compact_cases(), st.data())
+@settings(max_examples=80, deadline=None)
+def test_any_patch_mirrored_in_any_way(arrays, data):
+    soft, index, on, off = arrays
+    case = compacted(soft, index, on, off)
+    np.testing.assert_array_equal(case.dense(), soft)
+    start = [data.draw(st.integers(-3, n)) for n in index.shape]
+    shape = [data.draw(st.integers(1, n + 4)) for n in index.shape]
+    flip = [data.draw(st.booleans()) for _ in shape]
+    flat, values = case.entries(start, shape, flip)
+    labels = window(index, start, shape, 255, flip)
+    found = np.full((len(soft), *shape), off, np.float32)
+    for c in range(len(soft)):
+        found[c][labels == c] = on
+    found[:, labels == 255] = 0
+    found.reshape(-1)[flat] = values
+    np.testing.assert_array_equal(found, window(soft, start, shape, 0, flip))
+
+
+def test_a_hard_map_has_no_entries():
+    index = np.zeros((5, 200), np.uint8)
+    index[:, 100:] = 1
+    soft = np.stack([index == 0, index == 1]).astype(np.float32)
+    assert len(compacted(soft, index, np.float32(1), np.float32(0)).values) == 0
+
+
+def test_the_value_of_a_hard_pixel_is_found_under_label_smoothing():
+    index = np.array([[0, 0, 0, 1, 255]], np.uint8)
+    soft = np.full((2, 1, 5), 0.05, np.float32)
+    soft[0, 0, :2] = soft[1, 0, 3] = 0.95
+    soft[0, 0, 2] = 0.7
+    assert compact._own_value(soft, index, 0.05) == np.float32(0.95)
+
+
+def test_windows_over_the_border():
+    image = np.arange(6).reshape(1, 2, 3)
+    np.testing.assert_array_equal(
+        window(image, (-1, 1), (2, 3), "edge", (False, False)), [[[1, 2, 2], [1, 2, 2]]]
+    )
+    np.testing.assert_array_equal(
+        window(image, (0, 0), (2, 4), -9, (True, False)), [[[3, 4, 5, -9], [0, 1, 2, -9]]]
+    )

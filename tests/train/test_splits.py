@@ -1,0 +1,85 @@
+"""Splits by patient."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from softlabel_train.config import SplitConfig
+from softlabel_train.splits import make_split
+
+from softlabel.errors import UsageError
+
+TEN = {f"Subject_{p:02d}_bscan_{b:03d}": f"Subject_{p:02d}" for p in range(1, 11) for b in (10, 25)}
+
+
+def test_the_published_split_of_oct_dme():
+    split = make_split(TEN, SplitConfig(kind="halves"))
+    assert split.train_groups == tuple(f"Subject_{p:02d}" for p in range(1, 5))
+    assert split.validation_groups == ("Subject_05",)
+    assert split.evaluation_groups == tuple(f"Subject_{p:02d}" for p in range(6, 11))
+    assert len(split.train) == 8 and len(split.evaluation) == 10
+
+
+@given(
+    st.integers(3, 30),
+    st.sampled_from(["halves", "kfold", "random"]),
+    st.integers(0, 2),
+    st.integers(0, 99),
+)
+def test_no_patient_is_in_two_parts(n, kind, fold, seed):
+    groups = {f"c{i}": f"p{i % n}" for i in range(3 * n)}
+    split = make_split(
+        groups, SplitConfig(kind=kind, folds=3, fold=fold, seed=seed, n_evaluation=1)
+    )
+    parts = [set(split.train_groups), set(split.validation_groups), set(split.evaluation_groups)]
+    assert sum(map(len, parts)) == n == len(set.union(*parts))
+    assert sorted(split.train + split.validation + split.evaluation) == sorted(groups)
+    assert all(groups[c] in parts[0] for c in split.train)
+    assert len(parts[1]) == 1
+
+
+def test_folds_cover_every_patient_once():
+    groups = {f"c{i}": f"p{i}" for i in range(7)}
+    parts = [
+        make_split(groups, SplitConfig(kind="kfold", folds=3, fold=f)).evaluation_groups
+        for f in range(3)
+    ]
+    assert sorted(p for part in parts for p in part) == sorted(groups.values())
+
+
+def test_named_patients_and_named_cases():
+    split = make_split(TEN, SplitConfig(kind="named", train=("Subject_02", "Subject_01"),
+                                        evaluation=("Subject_09",)))  # fmt: skip
+    assert (split.train_groups, split.validation_groups) == (("Subject_01",), ("Subject_02",))
+    cases = tuple(c for c, g in TEN.items() if g in ("Subject_01", "Subject_02"))
+    same = make_split(TEN, SplitConfig(kind="named", train=cases, evaluation=("Subject_09",)))
+    assert same == split
+
+
+def test_held_out_zero_validates_on_the_training_patients():
+    split = make_split(TEN, SplitConfig(held_out=0))
+    assert split.validation == split.train
+
+
+@pytest.mark.parametrize("config, what", [
+    ({"kind": "named", "train": ("Subject_01_bscan_010",), "evaluation": ("Subject_02",)},
+     "cuts through the patient 'Subject_01': some of its cases are in none and some in train"),
+    ({"kind": "named", "train": ("Subject_01_bscan_010",), "evaluation": ("Subject_01_bscan_025",)},
+     "in evaluation and some in train"),
+    ({"kind": "named", "train": ("Subject_99",)}, r"train names 'Subject_99', which is neither"),
+    ({"kind": "named", "train": ("Subject_01", "Subject_02")}, "evaluation part .* is empty"),
+    ({"kind": "kfold", "folds": 11}, "folds is 11 and there are 10 patients"),
+    ({"kind": "random", "n_evaluation": 10}, "leave some to train"),
+    ({"held_out": 5}, "leaves 5 training patients, and data.split.held_out takes 5"),
+])  # fmt: skip
+def test_impossible_splits_are_refused(config, what):
+    with pytest.raises(UsageError, match=what):
+        make_split(TEN, SplitConfig(**config))
+
+
+def test_a_single_patient_cannot_be_split():
+    with pytest.raises(UsageError, match="held_out"):
+        make_split({"a": "p"}, SplitConfig())
+    with pytest.raises(UsageError, match="evaluation part of the split is empty"):
+        make_split({"a": "p"}, SplitConfig(held_out=0))

@@ -1,0 +1,165 @@
+"""Who trains, who validates, who is evaluated: splits by patient.
+
+A split never cuts through a patient, and the patients that choose the learning rate and the best
+checkpoint come out of the training set, so that nothing is tuned on the evaluation set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from softlabel.errors import UsageError
+from softlabel.types import natural_key
+from softlabel_train.config import SplitConfig
+
+
+@dataclass(frozen=True)
+class Split:
+    """Case ids of each part, in natural order.
+
+    Attributes
+    ----------
+    train, validation, evaluation : tuple of str
+        Case ids.
+    train_groups, validation_groups, evaluation_groups : tuple of str
+        The patients they belong to.
+    """
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    evaluation: tuple[str, ...]
+    train_groups: tuple[str, ...]
+    validation_groups: tuple[str, ...]
+    evaluation_groups: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def make_split(groups: Mapping[str, str], config: SplitConfig) -> Split:
+    """Divide cases into training, validation and evaluation.
+
+    Parameters
+    ----------
+    groups : mapping of str to str
+        Patient of every case.
+    config : SplitConfig
+
+    Returns
+    -------
+    Split
+
+    Raises
+    ------
+    UsageError
+        When a part is empty, a patient is unknown, or a patient would be in two parts.
+
+    Examples
+    --------
+    >>> groups = {f"{p}_{i}": p for p in ("s1", "s2", "s3", "s4") for i in (1, 2)}
+    >>> split = make_split(groups, SplitConfig(kind="halves"))
+    >>> split.train, split.validation_groups, split.evaluation_groups
+    (('s1_1', 's1_2'), ('s2',), ('s3', 's4'))
+    """
+    patients = sorted(set(groups.values()), key=natural_key)
+    if config.kind == "named":
+        parts = _named(groups, config)
+    else:
+        chosen = _DRAW[config.kind](patients, config)
+        parts = ([p for p in patients if p not in chosen], [], chosen)
+    train, validation, evaluation = parts
+    if not validation and config.held_out:
+        if len(train) <= config.held_out:
+            raise UsageError(
+                f"The split leaves {len(train)} training patients, and data.split.held_out takes "
+                f"{config.held_out} of them for validation; use more patients or a smaller "
+                "held_out (0 validates on the training patients)."
+            )
+        train, validation = train[: -config.held_out], train[-config.held_out :]
+    if not validation:
+        validation = train
+    for name, part in (("training", train), ("evaluation", evaluation)):
+        if not part:
+            raise UsageError(
+                f"The {name} part of the split is empty: the data set has {len(patients)} "
+                f"patients ({', '.join(patients[:8])}{', …' if len(patients) > 8 else ''}) and "
+                f"data.split is {config.kind}. Choose another data.split."
+            )
+    cases = sorted(groups, key=natural_key)
+
+    def of(part: Sequence[str]) -> tuple[str, ...]:
+        return tuple(c for c in cases if groups[c] in part)
+
+    return Split(
+        of(train),
+        of(validation),
+        of(evaluation),
+        tuple(train),
+        tuple(validation),
+        tuple(evaluation),
+    )
+
+
+def _halves(patients: Sequence[str], config: SplitConfig) -> list[str]:
+    return list(patients[(len(patients) + 1) // 2 :])
+
+
+def _fold(patients: Sequence[str], config: SplitConfig) -> list[str]:
+    if config.folds > len(patients):
+        raise UsageError(
+            f"data.split.folds is {config.folds} and there are {len(patients)} patients; use at "
+            "most as many folds as patients."
+        )
+    order = np.random.default_rng(config.seed).permutation(len(patients))
+    chosen = np.array_split(order, config.folds)[config.fold]
+    return [patients[i] for i in sorted(chosen)]
+
+
+def _random(patients: Sequence[str], config: SplitConfig) -> list[str]:
+    if config.n_evaluation >= len(patients):
+        raise UsageError(
+            f"data.split.n_evaluation is {config.n_evaluation} and there are {len(patients)} "
+            "patients; leave some to train."
+        )
+    order = np.random.default_rng(config.seed).permutation(len(patients))
+    return [patients[i] for i in sorted(order[: config.n_evaluation])]
+
+
+_DRAW = {"halves": _halves, "kfold": _fold, "random": _random}
+
+
+def _named(
+    groups: Mapping[str, str], config: SplitConfig
+) -> tuple[list[str], list[str], list[str]]:
+    """Patients of each part; parts may also list cases, but never some of a patient's only."""
+    part_of: dict[str, str] = {}
+    named: dict[str, list[str]] = {}
+    for part in ("train", "validation", "evaluation"):
+        for name in getattr(config, part):
+            members = [c for c, g in groups.items() if g == name or c == name]
+            if not members:
+                known = sorted(set(groups.values()), key=natural_key)
+                raise UsageError(
+                    f"data.split.{part} names {name!r}, which is neither a patient nor a case of "
+                    f"the cache; its patients are {', '.join(known[:20])}."
+                )
+            part_of |= dict.fromkeys(members, part)
+    for case, part in part_of.items():
+        patient = groups[case]
+        others = {part_of.get(c, "none") for c, g in groups.items() if g == patient}
+        if len(others) > 1:
+            raise UsageError(
+                f"data.split cuts through the patient {patient!r}: some of its cases are in "
+                f"{' and some in '.join(sorted(others))}. List whole patients."
+            )
+        if patient not in named.setdefault(part, []):
+            named[part].append(patient)
+    train, validation, evaluation = (
+        sorted(named.get(p, []), key=natural_key) for p in ("train", "validation", "evaluation")
+    )
+    return train, validation, evaluation
