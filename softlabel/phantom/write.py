@@ -1,0 +1,336 @@
+"""Phantoms as files, in the layouts of the real data sets.
+
+Duke OCT-DME::
+
+    Subject_01.mat …           images, manualLayers1/2, manualFluid1/2 and the automatic methods
+    truth/Subject_01.npz …     bscans  int64 (annotated,), 0-based
+                               labels  uint8 (rows, columns, annotated), classes 0..9
+                               clean   uint8 (rows, columns, annotated), images without noise
+                               boundaries float64 (8, columns, annotated), 1-based true rows
+    phantom.json               what it was made with
+
+MRBrainS18::
+
+    training/1/segm.nii.gz …   labels of grader 1; those of grader 2 in segm_grader2.nii.gz
+    training/1/pre/            FLAIR.nii.gz, reg_T1.nii.gz, reg_IR.nii.gz
+    truth/1.nii.gz …           true labels
+    truth/1_FLAIR.nii.gz …     images without noise
+    phantom.json
+
+The same settings give the same bytes: where a format carries a clock, it is set to a constant.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from scipy import io as scipy_io
+
+from softlabel.errors import SoftlabelError, UsageError
+from softlabel.phantom.graders import Grader
+from softlabel.phantom.mri import FULL_SHAPE as MRI_SHAPE
+from softlabel.phantom.mri import SEQUENCES, Brain, annotate_brain, brain_id, make_brain
+from softlabel.phantom.mri import check_shape as check_mri_shape
+from softlabel.phantom.oct import OctAnnotation, OctSubject, annotate_oct, make_oct_subject
+from softlabel.phantom.oct import check_sizes as check_oct_sizes
+from softlabel.phantom.retina import FULL_SHAPE as OCT_SHAPE
+from softlabel.types import Array
+
+ROW_BASE = 1
+"""MATLAB counts rows from 1."""
+
+MAX_SUBJECTS = 999
+MAX_OCT_GRADERS, MAX_MRI_GRADERS = 2, 9
+
+_MAT_HEADER = b"MATLAB 5.0 MAT-file, phantom written by softlabel".ljust(116)
+
+
+def write_oct_dataset(
+    folder: Path,
+    *,
+    n_subjects: int = 2,
+    seed: int = 0,
+    grader: Grader | None = None,
+    n_graders: int = 2,
+    shape: tuple[int, int, int] = OCT_SHAPE,
+    n_annotated: int | None = None,
+    on_subject: Callable[[str], None] = lambda name: None,
+) -> list[Path]:
+    """Write an OCT data set in the layout of Duke OCT-DME.
+
+    The automatic methods of the real files are there too: ``…DME`` errs like the graders but
+    ``contrast``-wise and 1.2 times as much, ``automaticLayersNormal`` twice as much.
+
+    Parameters
+    ----------
+    folder : Path
+        New or empty.
+    n_subjects : int
+    seed : int
+    grader : Grader, optional
+        How every grader errs; default :class:`~softlabel.phantom.graders.Grader`.
+    n_graders : {1, 2}
+        With 1 the file holds no variables of a second grader.
+    shape, n_annotated
+        As for :func:`~softlabel.phantom.oct.make_oct_subject`.
+    on_subject : callable
+        Called with each subject's name when its files are there.
+
+    Returns
+    -------
+    list of Path
+        The subjects' files.
+
+    Raises
+    ------
+    UsageError
+        For a folder that is not empty or cannot be written to, and for numbers out of range.
+    """
+    grader = grader or Grader()
+    n_annotated = min(11, shape[2]) if n_annotated is None else n_annotated
+    check_oct_sizes(shape, n_annotated)
+    _check_counts(n_subjects, seed, n_graders, MAX_OCT_GRADERS, "the Duke OCT-DME layout")
+    _prepare(folder)
+    written = []
+    for number in range(1, n_subjects + 1):
+        name = f"Subject_{number:02d}"
+        subject = make_oct_subject(seed, number, shape, n_annotated)
+        graders = [annotate_oct(subject, grader, who) for who in range(1, n_graders + 1)]
+        _publish(folder / "truth" / f"{name}.npz", _npz_bytes(_oct_truth(subject)))
+        _publish(folder / f"{name}.mat", _mat_bytes(_oct_variables(subject, grader, graders)))
+        written.append(folder / f"{name}.mat")
+        on_subject(name)
+    sizes = {"rows": shape[0], "columns": shape[1], "bscans": shape[2], "annotated": n_annotated}
+    _describe(folder, "oct", seed, n_subjects, grader, n_graders, sizes)
+    return written
+
+
+def write_mri_dataset(
+    folder: Path,
+    *,
+    n_subjects: int = 2,
+    seed: int = 0,
+    grader: Grader | None = None,
+    n_graders: int = 1,
+    shape: tuple[int, int, int] = MRI_SHAPE,
+    on_subject: Callable[[str], None] = lambda name: None,
+) -> list[Path]:
+    """Write an MRI data set in the layout of MRBrainS18.
+
+    Parameters
+    ----------
+    folder : Path
+        New or empty.
+    n_subjects : int
+    seed : int
+    grader : Grader, optional
+        How every grader errs, in in-plane voxels; default ``contrast`` with an RMS of half the
+        usual one, 0.75, since the cortex is three voxels wide.
+    n_graders : int, 1 to 9
+        The real layout holds one; others are written beside it.
+    shape
+        As for :func:`~softlabel.phantom.mri.make_brain`.
+    on_subject : callable
+        Called with each subject's name when its files are there.
+
+    Returns
+    -------
+    list of Path
+        The subjects' folders.
+
+    Raises
+    ------
+    UsageError
+        For a folder that is not empty or cannot be written to, and for numbers out of range.
+    """
+    grader = grader or Grader(rms_px=0.75)
+    check_mri_shape(shape)
+    _check_counts(n_subjects, seed, n_graders, MAX_MRI_GRADERS, "the MRBrainS18 layout")
+    _prepare(folder)
+    written = []
+    for number in range(1, n_subjects + 1):
+        name = brain_id(number)
+        brain = make_brain(seed, number, shape)
+        for path, content in _mri_files(brain, name, grader, n_graders):
+            _publish(folder / path, content)
+        written.append(folder / "training" / name)
+        on_subject(name)
+    sizes = dict(zip("xyz", shape, strict=True))
+    _describe(folder, "mri", seed, n_subjects, grader, n_graders, sizes)
+    return written
+
+
+# --- decisions before anything is written -----------------------------------------------------
+
+
+def _check_counts(
+    n_subjects: int, seed: int, n_graders: int, max_graders: int, layout: str
+) -> None:
+    if not 1 <= n_subjects <= MAX_SUBJECTS:
+        raise UsageError(f"{n_subjects} subjects were asked for; give 1 to {MAX_SUBJECTS}.")
+    if not 0 <= seed < 2**63:
+        raise UsageError(f"The seed is {seed}; give a whole number from 0 to 2⁶³ − 1.")
+    if not 1 <= n_graders <= max_graders:
+        raise UsageError(
+            f"{n_graders} graders were asked for; {layout} has room for 1 to {max_graders}."
+        )
+
+
+def _prepare(folder: Path) -> None:
+    """Make the folder, or refuse it: nothing that is there already is ever touched."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file; give a new or empty folder.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        occupied = next(folder.iterdir(), None)
+    except OSError as error:
+        raise UsageError(
+            f"The folder {folder} cannot be made or read ({error.strerror}); "
+            "give a folder in a place that you may write to."
+        ) from error
+    if occupied is not None:
+        raise UsageError(
+            f"The folder {folder} is not empty (it holds {occupied.name!r}); a phantom is written "
+            "into a new or empty folder. Give another one, or empty this one first."
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(
+            f"The folder {folder} may not be written to; give one that may, or change its mode."
+        )
+
+
+# --- content ----------------------------------------------------------------------------------
+
+
+def _oct_truth(subject: OctSubject) -> dict[str, Array]:
+    chosen = subject.bscans
+    return {
+        "bscans": chosen,
+        "labels": subject.labels,
+        "clean": subject.clean[..., chosen],
+        "boundaries": subject.boundaries[..., chosen] + ROW_BASE,
+    }
+
+
+def _oct_variables(
+    subject: OctSubject, grader: Grader, graders: list[OctAnnotation]
+) -> Iterator[tuple[str, Array]]:
+    """Yield the variables of a file, one at a time: a full fluid map takes 186 MB."""
+    yield "images", subject.images
+    n_bscans = subject.images.shape[2]
+    for who, drawn in enumerate(graders, start=1):
+        yield f"manualFluid{who}", _spread(drawn.fluid, subject.bscans, n_bscans)
+        yield (
+            f"manualLayers{who}",
+            _spread(drawn.boundaries + ROW_BASE, subject.bscans, n_bscans),
+        )
+    for method, (factor, who) in {"DME": (1.2, 101), "Normal": (2.0, 102)}.items():
+        errs = replace(grader, kind="contrast", rms_px=min(factor * grader.rms_px, 20.0))
+        drawn = annotate_oct(subject, errs, who)
+        if method == "DME":
+            yield "automaticFluidDME", _spread(drawn.fluid, subject.bscans, n_bscans)
+        yield (
+            f"automaticLayers{method}",
+            _spread(drawn.boundaries + ROW_BASE, subject.bscans, n_bscans),
+        )
+
+
+def _spread(annotated: Array, bscans: Array, n_bscans: int) -> Array:
+    """Put annotated B-scans into a whole volume that is NaN elsewhere, float64."""
+    volume = np.full((*annotated.shape[:2], n_bscans), np.nan, order="F")
+    volume[..., bscans] = annotated
+    return volume
+
+
+def _mat_bytes(variables: Iterator[tuple[str, Array]]) -> bytes:
+    """MATLAB v5, compressed, with a constant text instead of the clock in its header."""
+    stream = io.BytesIO()
+    for name, values in variables:
+        # Into a stream that has begun, savemat appends without a header.
+        scipy_io.savemat(stream, {name: values}, do_compression=True)
+    stream.seek(0)
+    stream.write(_MAT_HEADER)
+    return stream.getvalue()
+
+
+def _npz_bytes(arrays: dict[str, Array]) -> bytes:
+    """NumPy dates every member of the archive 1980."""
+    stream = io.BytesIO()
+    np.savez_compressed(stream, allow_pickle=False, **arrays)
+    return stream.getvalue()
+
+
+def _mri_files(
+    brain: Brain, name: str, grader: Grader, n_graders: int
+) -> Iterator[tuple[Path, bytes]]:
+    """Yield relative paths and content, the annotation last: with it a case is complete."""
+    subject, truth = Path("training") / name, Path("truth")
+    for channel, sequence in enumerate(SEQUENCES):
+        yield subject / "pre" / f"{sequence}.nii.gz", _nifti_bytes(brain, brain.images[channel])
+        yield truth / f"{name}_{sequence}.nii.gz", _nifti_bytes(brain, brain.clean[channel])
+    yield truth / f"{name}.nii.gz", _nifti_bytes(brain, brain.labels)
+    for who in range(n_graders, 0, -1):
+        file = "segm.nii.gz" if who == 1 else f"segm_grader{who}.nii.gz"
+        yield subject / file, _nifti_bytes(brain, annotate_brain(brain, grader, who))
+
+
+def _nifti_bytes(brain: Brain, values: Array) -> bytes:
+    """NIfTI-1 on the grid of the brain; gzip without clock and file name."""
+    image = nib.Nifti1Image(values, brain.affine)
+    image.header.set_xyzt_units("mm")
+    image.header.set_sform(brain.affine, code=1)
+    image.header.set_qform(brain.affine, code=1)
+    return gzip.compress(image.to_bytes(), compresslevel=6, mtime=0)
+
+
+# --- files ------------------------------------------------------------------------------------
+
+
+def _describe(
+    folder: Path,
+    kind: str,
+    seed: int,
+    n_subjects: int,
+    grader: Grader,
+    n_graders: int,
+    sizes: dict[str, int],
+) -> None:
+    description: dict[str, Any] = {
+        "format": "softlabel phantom",
+        "kind": kind,
+        "seed": seed,
+        "subjects": n_subjects,
+        "size": sizes,
+        "graders": {"number": n_graders, **asdict(grader)},
+        "truth": "truth/ holds the true labels and the images without noise of each subject",
+    }
+    text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
+    _publish(folder / "phantom.json", text.encode())
+
+
+def _publish(path: Path, content: bytes) -> None:
+    """Write under a temporary name and rename: a file that exists is complete."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise SoftlabelError(
+            f"{path} cannot be written ({error.strerror}); expected {len(content):,} free bytes "
+            "in a folder that may be written to. Make room, empty the folder and run again."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
