@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
 from softlabel import schema
-from softlabel.cache import parts_folder
+from softlabel.cache import PartsFolder, PartSummary, open_cache, parts_folder
 from softlabel.cache.files import (
+    DAMAGE,
+    MEND_PART,
     Header,
     check_header,
+    damage_as_error,
+    first_line,
     get_text,
+    mend_index,
     open_for_reading,
     read_header,
     stored_digest,
 )
-from softlabel.cache.read import part_path
-from softlabel.errors import CacheError, SoftlabelError
+from softlabel.cache.index import group_statistics
+from softlabel.cache.read import dataset_names, part_path
+from softlabel.errors import CacheError
 from softlabel.softmaps import class_index_map, ignored_index
+from softlabel.types import Array
 
 SUM_TOLERANCE = 1e-5
 """Allowed |Σq − 1| under ``normalize sum``: float32 values of up to a few classes."""
@@ -55,8 +64,9 @@ def verify(path: Path, progress: Callable[[str], None] | None = None) -> list[Fi
     """Read every chunk of a cache and compare it with what it says of itself.
 
     Checks that every linked part opens and is of this cache; that every dataset has its chunks
-    and their SHA-256; shapes, types and ranges; that ignored pixels are 0 in every class; and
-    Σ_c q_c = 1 under ``normalize sum``.
+    and their SHA-256; shapes, types and ranges; that ignored pixels are 0 in every class;
+    Σ_c q_c = 1 under ``normalize sum``; and that the statistics of the index are the sums over
+    its parts.
 
     Parameters
     ----------
@@ -74,98 +84,114 @@ def verify(path: Path, progress: Callable[[str], None] | None = None) -> list[Fi
     linked = set()
     with open_for_reading(path) as file:
         check_header(file, path, (schema.INDEX, schema.PACKED))
-        try:
+        with damage_as_error(path, mend_index(path)):
             header = read_header(file)
             links = {i: file["cases"].get(i, getlink=True) for i in file["cases"]}
-        except (KeyError, OSError, ValueError, SoftlabelError) as error:
-            raise CacheError(
-                f"The index {path} is damaged ({error}); rebuild it with `softlabel index {path}`."
-            ) from error
-        findings += [Finding("", str(path), p) for p in _index_problems(file)]
+            findings += [Finding("", str(path), p) for p in _index_problems(file)]
         for case_id, link in links.items():
             if isinstance(link, h5py.ExternalLink):
-                findings += _linked_findings(path, link.filename, case_id, header)
+                findings += _part_findings(path, link, case_id, header)
                 linked.add(link.filename.rpartition("/")[2])
             else:
-                node = file["cases"][case_id]
-                findings += [Finding(case_id, w, p) for w, p in _case_problems(node, header)]
+                with _reported(findings, case_id, str(path)):
+                    problems = _case_problems(file["cases"][case_id], header)
+                    findings += [Finding(case_id, f"{path}:{w}", p) for w, p in problems]
             if progress is not None:
                 progress(case_id)
-    for stray in sorted(parts_folder(path).glob("*.h5")):
-        if stray.name not in linked:
+    folder = PartsFolder(parts_folder(path))
+    parts = folder.read()
+    if linked and not findings:
+        findings += _statistics_findings(path, [parts[name] for name in sorted(linked)])
+    for name, part in parts.items():
+        if name not in linked:
+            reason = f": {part}" if isinstance(part, CacheError) else ""
             findings.append(
-                Finding("", str(stray), "is in no index; run `softlabel index` to take it in, or "
-                        "delete it")
+                Finding("", str(folder.path / name), f"is not in the index{reason}; run "
+                        f"`softlabel index {path}` to take it in, or delete it")
             )  # fmt: skip
     return findings
 
 
-def _index_problems(file: h5py.File) -> Iterator[str]:
-    for name in _datasets(file):
-        if not name.startswith("cases/"):
-            yield from (f"{name} {p}" for p in _stored_problems(file[name]))
-
-
-def _linked_findings(index: Path, link: str, case_id: str, header: Header) -> list[Finding]:
+@contextlib.contextmanager
+def _reported(findings: list[Finding], case_id: str, where: str) -> Iterator[None]:
+    """Turn what a damaged file makes h5py raise into a finding."""
     try:
+        yield
+    except CacheError as error:
+        findings.append(Finding(case_id, where, str(error)))
+    except DAMAGE as error:
+        findings.append(Finding(case_id, where, f"is damaged ({first_line(error)}); {MEND_PART}"))
+
+
+def _index_problems(file: h5py.File) -> Iterator[str]:
+    for name in dataset_names(file):
+        if not name.startswith("cases/"):
+            mend = mend_index(Path(file.filename))
+            yield from (f"{name} {p}" for p in _stored_problems(file[name], mend))
+
+
+def _part_findings(
+    index: Path, link: h5py.ExternalLink, case_id: str, header: Header
+) -> list[Finding]:
+    findings: list[Finding] = []
+    with _reported(findings, case_id, f"{index.parent / link.filename}"):
         path = part_path(index, link, case_id)
         with open_for_reading(path) as file:
             check_header(file, path, (schema.PART,))
-            findings = []
             if get_text(file, "fingerprint") != header.fingerprint:
+                problem = "was made with other settings than the index says"
                 findings.append(
-                    Finding(case_id, str(path), "was made with other settings than the index "
-                            "says; run `softlabel generate` again")
-                )  # fmt: skip
-            for name in ("classes/values", "classes/names", "channels"):
-                if name in file:
-                    findings += [
-                        Finding(case_id, f"{path}:{name}", p) for p in _stored_problems(file[name])
-                    ]
-            if get_text(file["case"], "id") != case_id:
-                findings.append(
-                    Finding(case_id, str(path), "holds another case; rebuild the index")
+                    Finding(case_id, str(path), f"{problem}; run `softlabel generate` again")
                 )
-            findings += [
-                Finding(case_id, f"{path}:{where}", problem)
-                for where, problem in _case_problems(file["case"], header)
-            ]
-            return findings
-    except SoftlabelError as error:
-        return [Finding(case_id, link, str(error))]
-    except (KeyError, OSError, ValueError, RuntimeError) as error:
-        return [
-            Finding(case_id, link, f"is damaged ({error}); delete it and run `softlabel generate` "
-                    "again")
-        ]  # fmt: skip
+            if get_text(file["case"], "id") != case_id:
+                problem = f"holds the case {get_text(file['case'], 'id')!r}"
+                findings.append(Finding(case_id, str(path), f"{problem}; {MEND_PART}"))
+            for name in dataset_names(file):
+                if not name.startswith("case/"):
+                    findings += [
+                        Finding(case_id, f"{path}:{name}", p)
+                        for p in _stored_problems(file[name], MEND_PART)
+                    ]
+            for where, problem in _case_problems(file["case"], header):
+                findings.append(Finding(case_id, f"{path}:{where}", problem))
+    return findings
+
+
+def _statistics_findings(path: Path, parts: list[PartSummary | CacheError]) -> list[Finding]:
+    """Whether the index sums up its parts: it does not when a run was killed before its end."""
+    expected = group_statistics(p for p in parts if isinstance(p, PartSummary))
+    with open_cache(path) as cache:
+        found = cache.statistics
+    same = set(found) == set(expected) and all(
+        np.array_equal(found[g][n], expected[g][n]) for g in expected for n in expected[g]
+    )
+    if same:
+        return []
+    problem = f"statistics are not the sums over the parts; {mend_index(path)}"
+    return [Finding("", str(path), problem)]
 
 
 def _case_problems(case: h5py.Group, header: Header) -> Iterator[tuple[str, str]]:
     """(dataset, problem) of one case."""
     broken = set()
-    for name in _datasets(case):
-        for problem in _stored_problems(case[name]):
+    for name in dataset_names(case):
+        for problem in _stored_problems(case[name], MEND_PART):
             broken.add(name)
             yield name, problem
     for spec in schema.CASE_DATASETS.values():
         if spec.required and spec.name not in case:
             broken.add(spec.name)
-            yield spec.name, "is missing; delete the file and run `softlabel generate` again"
-    if broken & {"labels", "image", "soft"}:
+            yield spec.name, f"is missing; {MEND_PART}"
+    if broken:
         return
-    yield from _shape_problems(case, header)
-    yield from _value_problems(case, header)
+    wrong_shapes = list(_shape_problems(case, header))
+    yield from wrong_shapes
+    if not wrong_shapes:
+        yield from _value_problems(case, header)
 
 
-def _datasets(group: h5py.Group) -> list[str]:
-    names: list[str] = []
-    group.visititems(lambda n, node: names.append(n) if isinstance(node, h5py.Dataset) else None)
-    return names
-
-
-def _stored_problems(dataset: h5py.Dataset) -> Iterator[str]:
+def _stored_problems(dataset: h5py.Dataset, mend: str) -> Iterator[str]:
     """Chunk count, SHA-256 over the stored bytes, and the checksum of every chunk."""
-    mend = "delete the file and run `softlabel generate` again"
     if "chunks_allocated" not in dataset.attrs or "sha256" not in dataset.attrs:
         yield f"has no chunks_allocated or sha256 attribute; {mend}"
         return
@@ -177,14 +203,10 @@ def _stored_problems(dataset: h5py.Dataset) -> Iterator[str]:
         elif digest != get_text(dataset, "sha256"):
             yield f"has other bytes than were written (SHA-256 differs); {mend}"
         else:
-            _read_chunks(dataset)
+            for where in dataset.iter_chunks():
+                dataset[where]
     except (OSError, RuntimeError) as error:
-        yield f"cannot be read ({error}); {mend}"
-
-
-def _read_chunks(dataset: h5py.Dataset) -> None:
-    for where in dataset.iter_chunks():
-        dataset[where]
+        yield f"cannot be read ({first_line(error)}); {mend}"
 
 
 def _shape_problems(case: h5py.Group, header: Header) -> Iterator[tuple[str, str]]:
@@ -227,24 +249,34 @@ def _value_problems(case: h5py.Group, header: Header) -> Iterator[tuple[str, str
                 "superpixels",
                 f"have ids {int(ids.min())}..{int(ids.max())}, expected −1 or 0..{number - 1}",
             )
-    if case["soft"].shape[1:] == labels.shape and case["soft"].shape[0] == len(header.classes):
-        yield from (("soft", p) for p in _soft_problems(case["soft"], index, header))
+    yield from (("soft", p) for p in _soft_problems(case["soft"], index, header))
 
 
-def _soft_problems(soft: h5py.Dataset, index: Any, header: Header) -> Iterator[str]:
-    total = np.zeros(soft.shape[1:], np.float64)
-    ignored = index == ignored_index(index.dtype)
-    for k in range(soft.shape[0]):
-        values = soft[k]
-        if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
-            yield f"class {k} holds values outside of 0..1"
-        if values[ignored].any():
-            yield f"class {k} is not 0 at ignored pixels"
-        total += values
-    known = total[~ignored]
-    if '"normalize": "sum"' in header.settings and known.size:
-        worst = float(np.abs(known - 1).max())
-        if worst > SUM_TOLERANCE:
-            yield f"sums to 1 ± {worst:.2g} over the classes, expected 1 under normalize sum"
-    elif known.size and known.min() <= 0:
-        yield f"is 0 in every class at {int((known <= 0).sum())} known pixels"
+def _soft_problems(soft: h5py.Dataset, index: Array, header: Header) -> Iterator[str]:
+    """Problems of the soft maps, read one tile of all classes at a time."""
+    outside = in_ignored = empty = 0
+    worst = 0.0
+    for where in _tiles(soft):
+        values = soft[(slice(None), *where)]
+        known = index[where] != ignored_index(index.dtype)
+        outside += int(np.count_nonzero(~((values >= 0) & (values <= 1))))  # NaN is outside too
+        in_ignored += int(np.count_nonzero(values[:, ~known].any(axis=0)))
+        total = values.sum(axis=0, dtype=np.float64)[known]
+        empty += int(np.count_nonzero(total <= 0))
+        worst = max(worst, float(np.abs(total - 1).max(initial=0)))
+    if outside:
+        yield f"holds {outside} values outside of 0..1"
+    if in_ignored:
+        yield f"is not 0 in every class at {in_ignored} ignored pixels"
+    if json.loads(header.settings).get("normalize") == "sum" and worst > SUM_TOLERANCE:
+        yield f"sums to 1 ± {worst:.2g} over the classes, expected 1 under normalize sum"
+    elif empty:
+        yield f"is 0 in every class at {empty} known pixels"
+
+
+def _tiles(soft: h5py.Dataset) -> Iterator[tuple[slice, ...]]:
+    """Regions of the spatial axes that share their chunks with no other region."""
+    spatial, edges = soft.shape[1:], soft.chunks[1:]
+    starts = [range(0, n, edge) for n, edge in zip(spatial, edges, strict=True)]
+    for corner in itertools.product(*starts):
+        yield tuple(slice(start, start + edge) for start, edge in zip(corner, edges, strict=True))

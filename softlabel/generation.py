@@ -12,8 +12,8 @@ import errno
 import os
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +30,23 @@ from softlabel.cache import (
     parts_folder,
     publish,
     read_index,
-    read_parts,
     rebuild_index,
     sweep,
+    version_of,
 )
+from softlabel.cache.files import temporary_name
 from softlabel.errors import CacheError, CaseError, SoftlabelError, UsageError
-from softlabel.pipeline import FAILED, SKIP, Plan, compute, input_files, plan
+from softlabel.inputs import record_inputs
+from softlabel.pipeline import FAILED, SKIP, Plan, compute, files_of, plan
 from softlabel.readers import READERS, list_dataset
 from softlabel.settings import Settings
 from softlabel.superpixel_files import SuperpixelFiles
-from softlabel.types import CaseRef, Dataset, check_id
+from softlabel.types import CaseRef, Dataset
 
 FATAL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 """Errors of the output's file system that every further case would meet as well."""
+
+ESTIMATE_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -99,9 +103,11 @@ class Report:
     failures : mapping of str to str
         Id to reason.
     remaining : int
-        Cases that were not tried, because the run was stopped.
+        Cases that were not finished, because the run was stopped.
     interrupted : bool
         Stopped by Ctrl-C.
+    stopped : str
+        Why the run was stopped otherwise; empty when it was not.
     seconds : float
         Wall-clock time of the run.
     bytes : int
@@ -121,6 +127,7 @@ class Report:
     failures: Mapping[str, str]
     remaining: int
     interrupted: bool
+    stopped: str
     seconds: float
     bytes: int
     softened_share: float
@@ -132,7 +139,7 @@ class Report:
     @property
     def complete(self) -> bool:
         """Every chosen case is in the cache."""
-        return not self.failures and not self.remaining and not self.interrupted
+        return not (self.failures or self.remaining or self.interrupted or self.stopped)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; NaN becomes None."""
@@ -175,7 +182,8 @@ def generate(
     format_options : mapping, optional
         The reader's options.
     superpixel_file : path, optional
-        For ``settings.superpixels == "file"``; see :mod:`softlabel.superpixel_files`.
+        Take the superpixels from there instead of making them; see
+        :mod:`softlabel.superpixel_files`.
     ids, limit, overwrite, check_content
         See :func:`softlabel.pipeline.plan`.
     jobs : int
@@ -197,12 +205,16 @@ def generate(
     dataset = source if isinstance(source, Dataset) else list_dataset(
         Path(source), format, format_options or {}
     )  # fmt: skip
+    settings = settings or Settings()
+    files = None
+    if superpixel_file is not None:
+        files = SuperpixelFiles(Path(superpixel_file))
+        settings = replace(settings, superpixels="file")
     decided = plan(
-        dataset, settings or Settings(), output_path(out),
-        ids=ids, limit=limit, overwrite=overwrite, check_content=check_content,
+        dataset, settings, output_path(out), ids=ids, limit=limit, overwrite=overwrite,
+        check_content=check_content, superpixel_files=files,
     )  # fmt: skip
-    files = None if superpixel_file is None else SuperpixelFiles(Path(superpixel_file))
-    return carry_out(decided, jobs=jobs, superpixel_files=files, progress=progress)
+    return carry_out(decided, jobs=jobs, progress=progress)
 
 
 def output_path(out: str | os.PathLike[str]) -> Path:
@@ -215,48 +227,66 @@ def output_path(out: str | os.PathLike[str]) -> Path:
     return path
 
 
-def carry_out(
-    decided: Plan,
-    *,
-    jobs: int = 1,
-    superpixel_files: SuperpixelFiles | None = None,
-    progress: Progress | None = None,
-) -> Report:
+def carry_out(decided: Plan, *, jobs: int = 1, progress: Progress | None = None) -> Report:
     """Do what a plan says (see :func:`generate`)."""
+    if jobs < 1:
+        raise UsageError(f"jobs must be at least 1; got {jobs}.")
     started = time.perf_counter()
     _prepare_output(decided)
-    tasks = [
-        (decided.dataset, tuple(refs), decided.header, decided.settings, decided.out,
-         superpixel_files)
-        for refs in parallel.split_evenly(by_source(decided.todo), jobs)
-    ]  # fmt: skip
+    before = {ref.id: version_of(part_of(decided.out, ref.id)) for ref in decided.todo}
     reports: list[CaseReport] = []
     seen = dict(decided.seen)
-    note, interrupted = "", False
+    stopped, interrupted = "", False
     try:
-        for batch in parallel.run(compute_source, tasks, jobs):
-            for report in batch:
+        tasks = _tasks(decided, decided.todo, jobs)
+        with contextlib.closing(parallel.run(compute_source, tasks, jobs)) as done:
+            for report in done:
+                if report.fatal:
+                    stopped = report.error
+                    break
                 reports.append(report)
                 seen |= report.seen
                 if progress is not None:
                     progress(report)
-            if any(r.fatal for r in batch):
-                break
     except KeyboardInterrupt:
         interrupted = True
-        parallel.stop_workers()
     except parallel.WorkerDied as error:
-        note = f"{error} Use fewer --jobs and run the same again: finished cases are kept."
-    parts = rebuild_index(decided.out, IndexContent(decided.header, seen))
-    if not interrupted and len(reports) == len(decided.todo):
-        _drop_foreign_parts(decided)
-    finished = {part.id for part in parts}
-    remaining = sum(
-        ref.id not in finished and not any(r.id == ref.id for r in reports) for ref in decided.todo
-    )
-    summary = _summary(decided, reports, remaining, interrupted, note, started)
-    _write_failures(decided.out, summary.failures, reports)
+        stopped = f"{error} Use fewer --jobs or a machine with more memory."
+    told = {report.id for report in reports}
+    unfinished = {
+        case_id
+        for case_id, version in before.items()
+        # workers that were stopped may have published more than they told of
+        if case_id not in told and version_of(part_of(decided.out, case_id)) == version
+    }
+    try:
+        sweep(parts_folder(decided.out))
+        if not unfinished:
+            _drop_foreign_parts(decided)
+        rebuild_index(decided.out, IndexContent(decided.header, seen), decided.parts)
+        summary = _summary(decided, reports, unfinished, interrupted, stopped, started)
+        _write_failures(decided.out, summary.failures, reports)
+    except OSError as error:
+        stopped = stopped or _cannot_write(decided.out, error)
+        summary = _summary(decided, reports, unfinished, interrupted, stopped, started)
     return summary
+
+
+def part_of(out: Path, case_id: str) -> Path:
+    """File of a case's part."""
+    return parts_folder(out) / schema.part_name(case_id)
+
+
+def _tasks(decided: Plan, todo: Sequence[CaseRef], jobs: int) -> list[tuple[Any, ...]]:
+    """Arguments of :func:`compute_source`, one set for each source, or share of one."""
+    siblings = {refs[0].source: tuple(refs) for refs in by_source(decided.dataset.refs)}
+    tasks = []
+    for refs in parallel.split_evenly(by_source(todo), jobs):
+        # A task travels to its worker: of the listing it carries no more than its own source.
+        listing = replace(decided.dataset, refs=siblings[refs[0].source], problems={})
+        tasks.append((listing, tuple(refs), decided.header, decided.settings, decided.out,
+                      decided.superpixel_files))  # fmt: skip
+    return tasks
 
 
 def by_source(refs: Sequence[CaseRef]) -> list[list[CaseRef]]:
@@ -269,35 +299,42 @@ def by_source(refs: Sequence[CaseRef]) -> list[list[CaseRef]]:
 
 def compute_source(
     dataset: Dataset,
-    refs: tuple[CaseRef, ...],
+    refs: Sequence[CaseRef],
     header: Header,
     settings: Settings,
     out: Path,
     superpixel_files: SuperpixelFiles | None,
-) -> list[CaseReport]:
+) -> Iterator[CaseReport]:
     """Compute and publish the cases of one source; what a worker does."""
-    reports = []
-    for case_id, result, seconds, failure in results_of_source(
-        dataset, refs, header, settings, superpixel_files
-    ):
-        if result is None:
-            reports.append(failure or CaseReport(case_id, error="not computed"))
+    for computed in results_of_source(dataset, refs, header, settings, superpixel_files):
+        if isinstance(computed, CaseReport):
+            yield computed
             continue
+        case_id = computed.result.case.id
         started = time.perf_counter()
         try:
-            data = build_part(result[0], header)
-            publish(parts_folder(out) / schema.part_name(case_id), data)
-        except OSError as error:
-            reports.append(_output_failure(case_id, out, error))
-            if reports[-1].fatal:
-                break
-            continue
+            data = build_part(computed.result, header)
         except Exception as error:
-            reports.append(_unexpected(case_id, error))
+            yield _failure(case_id, error)
             continue
-        seconds += time.perf_counter() - started
-        reports.append(_case_report(result[0], result[1], seconds, len(data)))
-    return reports
+        try:
+            publish(part_of(out, case_id), data)
+        except OSError as error:
+            text = _cannot_write(out, error)
+            yield CaseReport(case_id, error=text, fatal=error.errno in FATAL_ERRNOS)
+            if error.errno in FATAL_ERRNOS:
+                return
+            continue
+        yield _case_report(computed, computed.seconds + time.perf_counter() - started, len(data))
+
+
+@dataclass(frozen=True)
+class Computed:
+    """A case that was read and computed, not yet written."""
+
+    result: CaseResult
+    seen: Mapping[str, SeenFile]
+    seconds: float
 
 
 def results_of_source(
@@ -306,72 +343,66 @@ def results_of_source(
     header: Header,
     settings: Settings,
     superpixel_files: SuperpixelFiles | None,
-) -> Iterator[tuple[str, tuple[CaseResult, dict[str, SeenFile]] | None, float, CaseReport | None]]:
+) -> Iterator[Computed | CaseReport]:
     """Read and compute the cases of one source, failures as reports instead of exceptions."""
     reader = READERS[dataset.format]
     hashed: dict[str, Any] = {}
-    opened, broken = None, ""
+    inputs: dict[str, Any] = {}
     started = time.perf_counter()
+    for ref in refs:
+        # Hashed before anything is read: a file that changes meanwhile is found changed later.
+        files = files_of(ref, dataset, superpixel_files)
+        try:
+            inputs[ref.id] = record_inputs(files, hashed), {n: hashed[n][1] for n in files}
+        except CaseError as error:
+            inputs[ref.id] = error
+    opened, fault = None, None
     try:
         opened = reader.open_source(dataset, refs[0].source)
-    except SoftlabelError as error:
-        broken = str(error)
     except Exception as error:
-        for ref in refs:
-            yield ref.id, None, 0.0, _unexpected(ref.id, error)
-        return
+        fault = error
     for ref in refs:
         try:
-            if broken:
-                raise CaseError(broken)
-            check_id(ref.id)
-            inputs = input_files(dataset, ref, hashed)
-            given = None
-            if superpixel_files is not None:
-                given, extra = superpixel_files.read(ref.id)
-                inputs = (*inputs, extra)
+            if fault is not None:
+                raise fault
+            if isinstance(inputs[ref.id], CaseError):
+                raise inputs[ref.id]
+            recorded, seen = inputs[ref.id]
+            given = superpixel_files.read(ref.id) if superpixel_files is not None else None
             case = reader.read_case(dataset, ref, opened)
-            result = compute(case, header, settings, inputs, given)
-            seen = {name: hashed[name][1] for name in ref.files}
-            yield ref.id, (result, seen), time.perf_counter() - started, None
-        except SoftlabelError as error:
-            yield ref.id, None, 0.0, CaseReport(ref.id, error=str(error))
-        except MemoryError:
-            yield (
-                ref.id,
-                None,
-                0.0,
-                CaseReport(
-                    ref.id,
-                    error=f"{ref.id}: the memory ran out; use fewer --jobs or a machine with more.",
-                ),
-            )
+            result = compute(case, header, settings, recorded, given)
+            yield Computed(result, seen, time.perf_counter() - started)
         except Exception as error:
-            yield ref.id, None, 0.0, _unexpected(ref.id, error)
+            yield _failure(ref.id, error)
         started = time.perf_counter()
 
 
-def estimate(decided: Plan, superpixel_files: SuperpixelFiles | None = None) -> CaseReport | None:
-    """Compute the first case of a plan without writing it: its time and size."""
-    for ref in decided.todo:
-        for _, result, seconds, failure in results_of_source(
-            decided.dataset, [ref], decided.header, decided.settings, superpixel_files
-        ):
-            if result is None:
-                return failure
-            started = time.perf_counter()
-            data = build_part(result[0], decided.header)
-            seconds += time.perf_counter() - started
-            return _case_report(result[0], result[1], seconds, len(data))
-    return None
+def estimate(decided: Plan) -> CaseReport | None:
+    """Compute the first case of a plan that can be, without writing it: its time and size.
+
+    Returns
+    -------
+    CaseReport or None
+        The failure of the first case when none of the first few can be computed; None when
+        there is nothing to compute.
+    """
+    failure = None
+    for ref in decided.todo[:ESTIMATE_ATTEMPTS]:
+        for dataset, refs, header, settings, _, files in _tasks(decided, [ref], 1):
+            computed = next(results_of_source(dataset, refs, header, settings, files))
+        if isinstance(computed, CaseReport):
+            failure = failure or computed
+            continue
+        started = time.perf_counter()
+        data = build_part(computed.result, header)
+        return _case_report(computed, computed.seconds + time.perf_counter() - started, len(data))
+    return failure
 
 
-def _case_report(
-    result: CaseResult, seen: dict[str, SeenFile], seconds: float, size: int
-) -> CaseReport:
-    numbers = result.statistics
+def _case_report(computed: Computed, seconds: float, size: int) -> CaseReport:
+    numbers = computed.result.statistics
     return CaseReport(
-        result.case.id,
+        computed.result.case.id,
         seconds=seconds,
         bytes=size,
         pixels=int(numbers.class_pixels.sum()),
@@ -379,11 +410,18 @@ def _case_report(
         soft_sum=numbers.soft_sum,
         n_superpixels=numbers.n_superpixels,
         n_superpixels_asked=numbers.n_superpixels_asked,
-        seen=seen,
+        seen=computed.seen,
     )
 
 
-def _unexpected(case_id: str, error: BaseException) -> CaseReport:
+def _failure(case_id: str, error: Exception) -> CaseReport:
+    if isinstance(error, SoftlabelError):
+        return CaseReport(case_id, error=str(error))
+    if isinstance(error, MemoryError):
+        return CaseReport(
+            case_id,
+            error=f"{case_id}: the memory ran out; use fewer --jobs or a machine with more.",
+        )
     return CaseReport(
         case_id,
         error=f"{case_id}: unexpected {type(error).__name__}: {error}. Please report it with the "
@@ -392,34 +430,25 @@ def _unexpected(case_id: str, error: BaseException) -> CaseReport:
     )
 
 
-def _output_failure(case_id: str, out: Path, error: OSError) -> CaseReport:
-    fatal = error.errno in FATAL_ERRNOS
-    mend = (
-        "free some space"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT)
-        else "mend the output folder"
-    )
-    return CaseReport(
-        case_id,
-        error=f"{case_id}: {parts_folder(out)} cannot be written ({error.strerror or error}); "
-        f"{mend} and run the same command again: finished cases are kept.",
-        fatal=fatal,
+def _cannot_write(out: Path, error: OSError) -> str:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return (
+        f"The cache {out} cannot be written ({error.strerror or error}); "
+        f"{'free some space' if full else 'make its folder writable'}."
     )
 
 
 def _prepare_output(decided: Plan) -> None:
     """Make the folders, pin the settings by an index, and see that both can be written."""
     folder = parts_folder(decided.out)
-    if decided.out.exists() and not _is_ours(decided.out):
-        raise UsageError(
-            f"{decided.out} exists and is no softlabel cache; give another output or delete it."
-        )
+    header = _present_header(decided.out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         sweep(folder)
-        if not decided.out.exists() or read_index(decided.out).header != decided.header:
-            rebuild_index(decided.out, IndexContent(decided.header, decided.seen))
-        probe = folder / f"{schema.TEMPORARY_PREFIX}probe-{os.getpid()}-0"
+        sweep(decided.out.parent)
+        if header != decided.header:
+            rebuild_index(decided.out, IndexContent(decided.header, decided.seen), decided.parts)
+        probe = folder / temporary_name()
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
@@ -429,29 +458,38 @@ def _prepare_output(decided: Plan) -> None:
         ) from error
 
 
-def _is_ours(path: Path) -> bool:
+def _present_header(out: Path) -> Header | None:
+    """Header of the index that is there; None when there is none, or a damaged one."""
+    if not out.exists():
+        return None
     try:
-        read_index(path)
-    except CacheError:
-        # damaged, yet with parts beside it: it is rebuilt from them
-        return any(parts_folder(path).glob("*.h5"))
-    return True
+        return read_index(out).header
+    except CacheError as error:
+        if any(parts_folder(out).glob("*.h5")) and not out.is_dir():
+            return None  # its parts say that it is a damaged index of ours
+        raise UsageError(
+            f"{out} exists and is no softlabel cache; give another output or delete it."
+        ) from error
 
 
 def _drop_foreign_parts(decided: Plan) -> None:
-    """After a complete run, remove parts of other settings that an overwritten cache left."""
-    for path, part in read_parts(parts_folder(decided.out)):
-        if isinstance(part, PartSummary) and part.fingerprint != decided.header.fingerprint:
+    """Remove what an overwritten cache left: parts of other settings or of vanished cases."""
+    known = {schema.part_name(ref.id) for ref in decided.dataset.refs}
+    for name, part in decided.parts.read().items():
+        if isinstance(part, CacheError):
+            continue
+        vanished = decided.overwrite and name not in known
+        if vanished or part.fingerprint != decided.header.fingerprint:
             with contextlib.suppress(OSError):
-                path.unlink()
+                (parts_folder(decided.out) / name).unlink()
 
 
 def _summary(
     decided: Plan,
     reports: list[CaseReport],
-    remaining: int,
+    unfinished: Set[str],
     interrupted: bool,
-    note: str,
+    stopped: str,
     started: float,
 ) -> Report:
     done = [r for r in reports if not r.error]
@@ -462,29 +500,49 @@ def _summary(
     def mean(total: float, count: float) -> float:
         return total / count if count else float("nan")
 
-    warnings = [note] if note else []
-    few = [r for r in done if 0 < r.n_superpixels < r.n_superpixels_asked / 2]
-    if few:
-        warnings.append(
-            f"{len(few)} of {len(done)} cases have fewer than half of the superpixels asked for "
-            f"(for example {few[0].id}: {few[0].n_superpixels} of {few[0].n_superpixels_asked}); "
-            "a larger image area, fewer n_segments or another compactness would mend that."
-        )
     return Report(
         out=str(decided.out),
-        cases=len(done),
+        cases=len(decided.todo) - len(unfinished) - sum(bool(r.error) for r in reports),
         skipped=decided.count(SKIP),
         failures=failures,
-        remaining=remaining,
+        remaining=len(unfinished),
         interrupted=interrupted,
+        stopped=stopped,
         seconds=time.perf_counter() - started,
         bytes=sum(r.bytes for r in done),
         softened_share=mean(sum(r.softened_pixels for r in done), pixels),
         mean_soft_sum=mean(sum(r.soft_sum for r in done), pixels),
         n_superpixels=mean(sum(r.n_superpixels for r in done), len(done)),
         n_superpixels_asked=mean(sum(r.n_superpixels_asked for r in done), len(done)),
-        warnings=tuple(warnings),
+        warnings=tuple(_warnings(decided, done, failures)),
     )
+
+
+def _warnings(decided: Plan, done: list[CaseReport], failures: Mapping[str, str]) -> Iterator[str]:
+    few = [r for r in done if 0 < r.n_superpixels < r.n_superpixels_asked / 2]
+    if few:
+        yield (
+            f"{len(few)} of {len(done)} cases have fewer than half of the superpixels asked for "
+            f"(for example {few[0].id}: {few[0].n_superpixels} of {few[0].n_superpixels_asked}); "
+            "a larger image area, fewer n_segments or another compactness would mend that."
+        )
+    linked = {
+        part.id
+        for part in decided.parts.read().values()
+        if isinstance(part, PartSummary) and part.fingerprint == decided.header.fingerprint
+    }
+    outdated = sorted(linked & set(failures))
+    if outdated:
+        yield (
+            f"{len(outdated)} of the failed cases still have an earlier result in the cache (for "
+            f"example {outdated[0]}); mend them and run the same again, or leave them out."
+        )
+    vanished = sorted(linked - {r.id for r in decided.dataset.refs} - set(failures))
+    if vanished:
+        yield (
+            f"The cache holds {len(vanished)} cases that the data set does not have any more (for "
+            f"example {vanished[0]}); --overwrite makes it anew without them."
+        )
 
 
 def failures_path(out: Path) -> Path:
@@ -506,4 +564,4 @@ def _write_failures(out: Path, failures: Mapping[str, str], reports: list[CaseRe
         )
         lines.append(f"{safe_id}\t{' '.join(reason.split())}\n")
         lines.extend(f"# {line}\n" for line in details.get(case_id, "").splitlines())
-    publish(path, "".join(lines).encode())
+    publish(path, "".join(lines).encode("utf-8", "backslashreplace"))

@@ -6,7 +6,11 @@ Nothing here knows what the tasks are.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -43,11 +47,15 @@ def split_evenly(groups: Sequence[Sequence[T]], workers: int) -> list[list[T]]:
     return tasks
 
 
-def run(function: Callable[..., T], tasks: Sequence[tuple[Any, ...]], jobs: int) -> Iterator[T]:
-    """Results of ``function(*task)`` as they are ready, in any order.
+def run(
+    function: Callable[..., Iterable[T]], tasks: Sequence[tuple[Any, ...]], jobs: int
+) -> Generator[T, None, None]:
+    """What ``function(*task)`` yields for every task, as it is ready, in any order.
 
-    With one job everything runs in this process. With more, each worker process is limited to
-    one thread in the numerical libraries, since every core has a task of its own.
+    With one job everything runs in this process, and every result is delivered at once; a worker
+    delivers those of a task together. Each worker process is limited to one thread in the
+    numerical libraries, since every core has a task of its own. When the caller stops early, or
+    Ctrl-C is pressed, workers are killed where they are.
 
     Raises
     ------
@@ -56,26 +64,48 @@ def run(function: Callable[..., T], tasks: Sequence[tuple[Any, ...]], jobs: int)
     """
     if jobs == 1 or len(tasks) <= 1:
         for task in tasks:
-            yield function(*task)
+            yield from function(*task)
         return
     from joblib import Parallel, delayed, parallel_config
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
+    from joblib.externals.loky.process_executor import BrokenProcessPool
 
-    with parallel_config(backend="loky", inner_max_num_threads=1):
+    with parallel_config(
+        backend="loky", inner_max_num_threads=1, initializer=_leave_interrupts_to_parent
+    ):
         pool = Parallel(n_jobs=min(jobs, len(tasks)), return_as="generator_unordered", batch_size=1)
-        results = pool(delayed(function)(*task) for task in tasks)
+    try:
+        with _interrupts_ignored():  # workers that are starting inherit it
+            batches = pool(delayed(_collected)(function, task) for task in tasks)
         try:
-            yield from results
-        except TerminatedWorkerError as error:
-            raise WorkerDied(
-                "A worker process was killed from outside, most likely because the memory ran out."
-            ) from error
+            for batch in batches:
+                yield from batch
         finally:
-            results.close()
+            with warnings.catch_warnings():  # that it was stopped early is what we want
+                warnings.simplefilter("ignore")
+                batches.close()
+    except BrokenProcessPool as error:
+        raise WorkerDied(
+            "A worker process was killed from outside, most likely because the memory ran out."
+        ) from error
 
 
-def stop_workers() -> None:
-    """End the worker processes that joblib keeps for reuse."""
-    from joblib.externals.loky import get_reusable_executor
+def _collected(function: Callable[..., Iterable[T]], task: tuple[Any, ...]) -> list[T]:
+    return list(function(*task))
 
-    get_reusable_executor().shutdown(wait=True, kill_workers=True)
+
+def _leave_interrupts_to_parent() -> None:
+    """Ctrl-C reaches every process of a terminal; only the parent acts on it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        if before is not None:  # None: installed by something else than Python
+            signal.signal(signal.SIGINT, before)

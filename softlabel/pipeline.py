@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,24 +16,26 @@ from softlabel.cache import (
     Header,
     IndexContent,
     InputFile,
+    PartsFolder,
     PartSummary,
     SeenFile,
     Statistics,
     parts_folder,
     read_index,
-    read_parts,
     recover_header,
     software_versions,
 )
 from softlabel.errors import CacheError, CaseError, UsageError
-from softlabel.readers import scan_classes
+from softlabel.inputs import input_change
+from softlabel.readers import READERS, scan_classes
 from softlabel.settings import Settings, fingerprint
 from softlabel.softening import METHODS, soften
 from softlabel.softening.raters import majority
 from softlabel.softening.superpixel import coarsest_axis
 from softlabel.softmaps import SoftMaps, class_index_map
+from softlabel.superpixel_files import SuperpixelFiles
 from softlabel.superpixels import by_slice, grid, scale_channels, slic
-from softlabel.types import Array, Case, CaseRef, Dataset
+from softlabel.types import Array, Case, CaseRef, Dataset, check_id
 
 COMPUTE, STALE, SKIP, FAILED = "compute", "stale", "skip", "failed"
 
@@ -73,6 +74,12 @@ class Plan:
         One for each chosen case.
     seen : mapping of str to SeenFile
         Input files whose content is known.
+    parts : PartsFolder
+        The parts that are there.
+    superpixel_files : SuperpixelFiles or None
+        Where the superpixels are read from, when they are not made.
+    overwrite : bool
+        Everything is made anew.
     """
 
     dataset: Dataset
@@ -81,6 +88,9 @@ class Plan:
     header: Header
     steps: tuple[Step, ...]
     seen: Mapping[str, SeenFile]
+    parts: PartsFolder
+    superpixel_files: SuperpixelFiles | None = None
+    overwrite: bool = False
 
     @property
     def todo(self) -> tuple[CaseRef, ...]:
@@ -101,6 +111,7 @@ def plan(
     limit: int | None = None,
     overwrite: bool = False,
     check_content: bool = False,
+    superpixel_files: SuperpixelFiles | None = None,
 ) -> Plan:
     """Decide for every case whether it must be computed; writes nothing.
 
@@ -118,46 +129,57 @@ def plan(
         Compute everything anew, whatever is there.
     check_content : bool
         Compare inputs by content even when size and time are unchanged.
+    superpixel_files : SuperpixelFiles, optional
+        For ``settings.superpixels == "file"``.
 
     Raises
     ------
     UsageError
         When ``out`` holds a cache of other settings, something else, or an id is unknown.
+    SourceError
+        When the data set names no classes and none can be found.
     """
-    method = METHODS[settings.method]
-    if method.needs_superpixels is False and settings.superpixels == "file":
-        raise UsageError(
-            f"The method {settings.method} uses no superpixels; leave --superpixels out."
-        )
+    _check_superpixels(settings, superpixel_files)
     source = {"format": dataset.format, "format_options": dict(dataset.options)}
     settings_json = settings.as_json(source)
     existing = _existing(out) if not overwrite else None
-    classes = dataset.classes
     if existing is not None:
         _refuse_other_settings(out, existing.header, settings_json)
-        classes = classes or existing.header.classes
     chosen = choose(dataset, ids, limit)
-    classes = classes or scan_classes(dataset)
-    header = Header(
-        settings_json,
-        fingerprint(settings_json, classes, dataset.ignore),
-        classes,
-        dataset.ignore,
-        dataset.channels,
-        software=software_versions(),
-    )
+    header = _header(dataset, settings_json, existing)
     if existing is not None and existing.header.fingerprint != header.fingerprint:
         raise UsageError(
             f"{out} was made with the classes {_brief(existing.header)}, the data set now has "
             f"{_brief(header)}; choose another output, or --overwrite to make it anew."
         )
     seen = dict(existing.seen) if existing is not None else {}
-    parts = _parts(out) if not overwrite else {}
-    steps = tuple(
-        _step(ref, dataset, header, parts.get(schema.part_name(ref.id)), seen, check_content)
-        for ref in chosen
-    )
-    return Plan(replace(dataset, classes=classes), settings, out, header, steps, seen)
+    folder = PartsFolder(parts_folder(out))
+    parts = folder.read() if not overwrite else {}
+
+    def step(ref: CaseRef) -> Step:
+        fault = dataset.problems.get(ref.id) or _fault_of_id(ref.id)
+        if fault:
+            return Step(ref, FAILED, fault)
+        part = parts.get(schema.part_name(ref.id))
+        files = files_of(ref, dataset, superpixel_files)
+        reason = _staleness(part, header, lambda p: input_change(files, p, seen, check_content))
+        if part is None or reason:
+            return Step(ref, COMPUTE if part is None else STALE, reason)
+        return Step(ref, SKIP, "finished")
+
+    return Plan(
+        replace(dataset, classes=header.classes), settings, out, header,
+        tuple(step(ref) for ref in chosen), seen, folder, superpixel_files, overwrite,
+    )  # fmt: skip
+
+
+def files_of(
+    ref: CaseRef, dataset: Dataset, superpixel_files: SuperpixelFiles | None
+) -> dict[str, Path]:
+    """Recorded name and place of every file that a case is read from."""
+    files = {name: dataset.root / name for name in ref.files}
+    extra = superpixel_files.file(ref.id) if superpixel_files is not None else None
+    return files | ({extra[0]: extra[1]} if extra is not None else {})
 
 
 def choose(dataset: Dataset, ids: Sequence[str] | None, limit: int | None) -> list[CaseRef]:
@@ -168,9 +190,11 @@ def choose(dataset: Dataset, ids: Sequence[str] | None, limit: int | None) -> li
     UsageError
         For an id that the data set does not have, naming the nearest ones.
     """
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit must be at least 1; got {limit}.")
     broken = [CaseRef(i, "", "", ()) for i in dataset.problems]
     everything = {ref.id: ref for ref in (*dataset.refs, *broken)}
-    if ids:
+    if ids is not None:
         for case_id in ids:
             if case_id not in everything:
                 near = difflib.get_close_matches(case_id, everything, n=3, cutoff=0.3)
@@ -223,6 +247,7 @@ def _compute(
     inputs: tuple[InputFile, ...],
     superpixels: Array | None,
 ) -> CaseResult:
+    _check_channels(case, header)
     method = METHODS[settings.method]
     asked = 0
     ids = None
@@ -334,42 +359,6 @@ def measure(
     )
 
 
-def input_files(
-    dataset: Dataset, ref: CaseRef, known: dict[str, tuple[InputFile, SeenFile]]
-) -> tuple[InputFile, ...]:
-    """Hash the files of a case; ``known`` remembers those of its neighbours.
-
-    Raises
-    ------
-    CaseError
-        When a file cannot be read.
-    """
-    rows = []
-    for name in ref.files:
-        if name not in known:
-            path = dataset.root / name
-            try:
-                status = path.stat()
-                digest = content_hash(path)
-            except OSError as error:
-                raise CaseError(
-                    f"{path} cannot be read ({error.strerror or error}); check that it exists and "
-                    "may be read."
-                ) from error
-            known[name] = (
-                InputFile(name, status.st_size, digest),
-                SeenFile(status.st_size, status.st_mtime_ns, digest),
-            )
-        rows.append(known[name][0])
-    return tuple(rows)
-
-
-def content_hash(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _distance_spacing(case: Case, settings: Settings) -> tuple[float, ...] | None:
     if settings.distance_unit == "pixel":
         return None
@@ -388,24 +377,71 @@ def _majority_labels(raters: Array, header: Header) -> Array:
     return lookup[votes]
 
 
+def _check_superpixels(settings: Settings, files: SuperpixelFiles | None) -> None:
+    if settings.superpixels == "file" and not METHODS[settings.method].needs_superpixels:
+        raise UsageError(
+            f"The method {settings.method} uses no superpixels; leave --superpixels out."
+        )
+    if (settings.superpixels == "file") != (files is not None):
+        raise UsageError(
+            'The setting superpixels="file" and superpixel files belong together; give both or '
+            "neither."
+        )
+
+
+def _header(dataset: Dataset, settings_json: str, existing: IndexContent | None) -> Header:
+    known = existing.header if existing is not None else None
+    classes = dataset.classes or (known.classes if known else scan_classes(dataset))
+    return Header(
+        settings_json,
+        fingerprint(settings_json, classes, dataset.ignore),
+        classes,
+        dataset.ignore,
+        dataset.channels or (known.channels if known else first_channels(dataset)),
+        software=software_versions(),
+    )
+
+
+def first_channels(dataset: Dataset) -> tuple[str, ...]:
+    """Channels of the first case that can be read, which all others must have as well."""
+    reader = READERS[dataset.format]
+    for ref in dataset.refs:
+        try:
+            return reader.read_case(dataset, ref, reader.open_source(dataset, ref.source)).channels
+        except Exception:  # it fails again, with its reason, when it is computed
+            continue
+    return ()
+
+
+def _check_channels(case: Case, header: Header) -> None:
+    if header.channels and len(case.image) != len(header.channels):
+        raise ValueError(
+            f"the image has {len(case.image)} channels, the data set {len(header.channels)} "
+            f"({', '.join(header.channels)}); give all images the same channels."
+        )
+
+
+def _fault_of_id(case_id: str) -> str:
+    try:
+        check_id(case_id)
+    except CaseError as error:
+        return str(error)
+    return ""
+
+
 def _existing(out: Path) -> IndexContent | None:
     """Index that is there already, rebuilt in memory from the parts when it is lost."""
-    if out.exists():
-        try:
-            return read_index(out)
-        except CacheError as error:
-            if not any(parts_folder(out).glob("*.h5")):
-                raise UsageError(str(error)) from error
-    elif not any(parts_folder(out).glob("*.h5")):
-        return None
+    has_parts = any(parts_folder(out).glob("*.h5"))
     try:
-        return IndexContent(recover_header(out))
+        if out.exists() or out.is_symlink():
+            try:
+                return read_index(out)
+            except CacheError:
+                if not has_parts:
+                    raise
+        return IndexContent(recover_header(out)) if has_parts else None
     except CacheError as error:
         raise UsageError(str(error)) from error
-
-
-def _parts(out: Path) -> dict[str, PartSummary | CacheError]:
-    return {path.name: part for path, part in read_parts(parts_folder(out))}
 
 
 def _refuse_other_settings(out: Path, existing: Header, settings_json: str) -> None:
@@ -429,61 +465,22 @@ def settings_differences(old: str, new: str) -> list[str]:
 
 
 def _brief(header: Header) -> str:
-    return "{" + ", ".join(f"{v}: {n}" for v, n in header.classes) + "}"
+    ignored = "" if header.ignore is None else f", {header.ignore} ignored"
+    return "{" + ", ".join(f"{v}: {n}" for v, n in header.classes) + ignored + "}"
 
 
-def _step(
-    ref: CaseRef,
-    dataset: Dataset,
-    header: Header,
+def _staleness(
     part: PartSummary | CacheError | None,
-    seen: dict[str, SeenFile],
-    check_content: bool,
-) -> Step:
-    if ref.id in dataset.problems:
-        return Step(ref, FAILED, dataset.problems[ref.id])
+    header: Header,
+    change_of: Callable[[tuple[InputFile, ...]], str | None],
+) -> str:
+    """Why a case must be computed; empty when its part is right."""
     if part is None:
-        return Step(ref, COMPUTE, "not computed yet")
+        return "not computed yet"
     if isinstance(part, CacheError):
-        return Step(ref, STALE, f"its part is damaged: {part}")
+        return f"its part is damaged: {part}"
     if part.fingerprint != header.fingerprint:
-        return Step(ref, STALE, "its part was made with other settings")
+        return "its part was made with other settings"
     if part.algorithm != header.algorithm:
-        return Step(
-            ref, STALE, f"made by algorithm version {part.algorithm}, now {header.algorithm}"
-        )
-    recorded = {f.path: f for f in part.inputs if f.path in ref.files}
-    for name in ref.files:
-        change = _input_change(dataset.root / name, name, recorded.get(name), seen, check_content)
-        if change:
-            return Step(ref, STALE, change)
-    return Step(ref, SKIP, "finished")
-
-
-def _input_change(
-    path: Path,
-    name: str,
-    recorded: InputFile | None,
-    seen: dict[str, SeenFile],
-    check_content: bool,
-) -> str | None:
-    """Why an input file makes its case stale, or None. Remembers what it has hashed in ``seen``."""
-    if recorded is None:
-        return f"{name} is a new input"
-    try:
-        status = path.stat()
-    except OSError:
-        return f"{name} is missing"
-    if status.st_size != recorded.size:
-        return f"{name} has another size than before"
-    last = seen.get(name)
-    unchanged = (
-        last is not None
-        and (last.size, last.mtime_ns) == (status.st_size, status.st_mtime_ns)
-        and not check_content
-    )
-    if not unchanged:
-        last = SeenFile(status.st_size, status.st_mtime_ns, content_hash(path))
-        seen[name] = last
-    assert last is not None
-    return None if last.sha256 == recorded.sha256 else f"{name} has changed"
+        return f"made by algorithm version {part.algorithm}, now {header.algorithm}"
+    return change_of(part.inputs) or ""

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from softlabel.distance import BOUNDARIES
 from softlabel.errors import UsageError
+from softlabel.softening import METHODS, NORMALIZATIONS
 from softlabel.types import ClassTable
 
 SUPERPIXELS = ("slic", "grid", "file")
@@ -19,6 +21,7 @@ SLIC_DIMS = ("volume", "slice")
 MASK_MODES = ("after", "slic")
 DISTANCE_UNITS = ("pixel", "mm")
 COMPRESSIONS = ("zstd", "gzip")
+FLOATS = ("superpixel_size", "compactness", "sigma", "scale")
 
 
 @dataclass(frozen=True)
@@ -81,14 +84,15 @@ class Settings:
             ("distance_unit", DISTANCE_UNITS),
             ("compression", COMPRESSIONS),
         ):
-            if getattr(self, name) not in allowed:
-                raise UsageError(
-                    f"{name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}."
-                )
+            _known(name, getattr(self, name), allowed)
         for name in ("n_segments", "superpixel_size", "compactness", "max_num_iter", "scale"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise UsageError(f"{name} must be positive; got {value}.")
+        _known("method", self.method, METHODS)
+        _known("boundary", self.boundary, BOUNDARIES)
+        _known("normalize", self.normalize, NORMALIZATIONS)
+        self.checked_method_options()
         if not 0 <= self.sigma < float("inf"):
             raise UsageError(f"sigma must not be negative; got {self.sigma}.")
         low, high = self.channel_percentiles
@@ -101,22 +105,64 @@ class Settings:
     def as_json(self, source: Mapping[str, Any]) -> str:
         """Canonical JSON of these settings and of how the source is read.
 
-        Settings that have no say (``n_segments`` beside ``superpixel_size``) are left out, so that
-        they do not tell caches apart.
+        Settings that have no say (``n_segments`` beside ``superpixel_size``) are left out, and
+        defaults filled in, so that the same results always have the same record.
 
         Parameters
         ----------
         source : mapping
             The reader's name and options.
         """
-        record = {f.name: getattr(self, f.name) for f in fields(self)} | dict(source)
-        record["method_options"] = dict(self.method_options)
-        if self.superpixel_size is not None:
-            record.pop("n_segments")
+        record: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name in FLOATS:  # 100 and 100.0 are one setting
+            record[name] = None if record[name] is None else float(record[name])
+        record["channel_percentiles"] = [float(p) for p in self.channel_percentiles]
+        record["method_options"] = self.checked_method_options()
+        for name in self._idle():
+            record.pop(name, None)
+        return json.dumps(record | dict(source), sort_keys=True, ensure_ascii=False)
+
+    def checked_method_options(self) -> dict[str, Any]:
+        """All options of the method beside ``boundary``, with their values.
+
+        Raises
+        ------
+        UsageError
+            When the method has no such option, or not of this value.
+        """
+        kind = METHODS[self.method].options
+        known = {f.name: f.default for f in fields(kind) if f.name != "boundary"}
+        for name in self.method_options:
+            if name not in known:
+                raise UsageError(
+                    f"The method {self.method} has no option {name!r}; it has: {', '.join(known)}."
+                )
+        try:
+            chosen = asdict(kind(**self.method_options))
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"The options of the method {self.method}: {error}") from error
+        return {
+            name: float(chosen[name]) if isinstance(default, float) else chosen[name]
+            for name, default in known.items()
+        }
+
+    def _idle(self) -> set[str]:
+        """Settings that have no say beside the others."""
+        idle = {"n_segments"} if self.superpixel_size is not None else {"superpixel_size"}
+        of_slic = {"compactness", "sigma", "max_num_iter", "channel_percentiles", "mask_mode"}
         if self.superpixels != "slic":
-            for name in ("compactness", "sigma", "max_num_iter", "channel_percentiles"):
-                record.pop(name)
-        return json.dumps(record, sort_keys=True, ensure_ascii=False)
+            idle |= of_slic
+        if self.superpixels == "file":
+            idle |= {"n_segments", "superpixel_size", "slic_dims"}
+        if not METHODS[self.method].needs_superpixels:
+            idle |= {*of_slic, "superpixels", "n_segments", "superpixel_size", "slic_dims",
+                     "slice_axis", "boundary", "scale"}  # fmt: skip
+        return idle
+
+
+def _known(name: str, value: str, allowed: Iterable[str]) -> None:
+    if value not in allowed:
+        raise UsageError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.")
 
 
 def fingerprint(settings_json: str, classes: ClassTable, ignore: int | None) -> str:

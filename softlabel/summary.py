@@ -49,7 +49,7 @@ def describe(cache: Cache) -> dict[str, Any]:
         ],
         "groups": [{"name": g, "cases": int(s["cases"])} for g, s in statistics.items()],
         "cases": cases,
-        "bytes": cache.path.stat().st_size + sum(c["bytes"] for c in cases),
+        "bytes": sum(p.stat().st_size for p in {cache.path, *(cache[i].path for i in cache)}),
         "softened_share": _share(cases, "softened_pixels"),
         "mean_soft_sum": _share(cases, "soft_sum"),
     }

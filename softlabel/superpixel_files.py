@@ -12,16 +12,19 @@ Ids are whole numbers on the image's grid; negative ones mean no superpixel.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from softlabel.cache import InputFile, open_cache
-from softlabel.errors import CaseError, UsageError
-from softlabel.pipeline import content_hash
+from softlabel.cache import Cache, open_cache
+from softlabel.errors import CaseError, SoftlabelError, UsageError
 from softlabel.readers.arrays import npz_keys, read_npz_array
 from softlabel.readers.imagefiles import ENDINGS, read_pixels
 from softlabel.types import Array
+
+INPUT_PREFIX = "superpixels:"
+"""Before the names of these files among the inputs of a case; no path in a data set has it."""
 
 
 class SuperpixelFiles:
@@ -46,56 +49,82 @@ class SuperpixelFiles:
                 "id, or a softlabel cache (.h5)."
             )
 
-    def read(self, case_id: str) -> tuple[Array, InputFile]:
-        """Superpixels of one case, and the file they came from.
+    def file(self, case_id: str) -> tuple[str, Path] | None:
+        """Name among the inputs, and path, of the file that holds a case's superpixels."""
+        try:
+            path = self._path(case_id)
+        except (SoftlabelError, OSError):
+            return None
+        return f"{INPUT_PREFIX}{path.name}", path
+
+    def read(self, case_id: str) -> Array:
+        """Superpixels of one case, int64.
 
         Raises
         ------
         CaseError
             When there are none for this case, or they are not whole numbers.
         """
+        path = self._path(case_id)
         if self.kind == "folder":
-            path, ids = self._from_folder(case_id)
+            ids = self._from_folder(path)
         elif self.kind == "npz":
-            path, ids = self.path, self._from_archive(case_id)
+            ids = read_npz_array(path, case_id)
         else:
-            path, ids = self._from_cache(case_id)
+            stored = _opened(self.path)[case_id].superpixels
+            if stored is None:
+                raise self._missing(case_id, "superpixels of that case")
+            ids = stored[...]
         whole = np.rint(ids) if ids.dtype.kind == "f" else ids
         if ids.dtype.kind not in "uif" or not np.array_equal(whole, ids):
             raise CaseError(
                 f"{path} holds superpixels of {case_id!r} that are no whole numbers ({ids.dtype}); "
                 "save superpixel ids as integers."
             )
-        name = f"superpixels/{path.name}"
-        return whole.astype(np.int64), InputFile(name, path.stat().st_size, content_hash(path))
+        return whole.astype(np.int64)
 
-    def _from_folder(self, case_id: str) -> tuple[Path, Array]:
-        for ending in ENDINGS:
-            path = self.path / f"{case_id}{ending}"
-            if path.is_file():
-                pixels = read_pixels(path, as_labels=True)
-                if pixels.channel_axis is not None:
-                    raise CaseError(
-                        f"{path} has a channel axis; expected one superpixel id a pixel. Save it "
-                        "as a single-channel image."
-                    )
-                return path, pixels.values
-        raise self._missing(case_id, f"a file {case_id}.npy, .nii.gz, .png …")
+    def _path(self, case_id: str) -> Path:
+        if self.kind == "folder":
+            for ending in ENDINGS:
+                path = self.path / f"{case_id}{ending}"
+                if path.parent == self.path and path.is_file():
+                    return path
+            raise self._missing(case_id, f"a file {case_id}.npy, .nii.gz, .png …")
+        if self.kind == "npz":
+            if case_id not in _archive_keys(self.path, self.path.stat().st_mtime_ns):
+                raise self._missing(case_id, f"an array named {case_id!r}")
+            return self.path
+        cache = _opened(self.path)
+        if case_id not in cache:
+            raise self._missing(case_id, "that case")
+        return cache[case_id].path
 
-    def _from_archive(self, case_id: str) -> Array:
-        if case_id not in npz_keys(self.path):
-            raise self._missing(case_id, f"an array named {case_id!r}")
-        return read_npz_array(self.path, case_id)
-
-    def _from_cache(self, case_id: str) -> tuple[Path, Array]:
-        with open_cache(self.path) as cache:
-            stored = cache[case_id].superpixels if case_id in cache else None
-            if stored is None:
-                raise self._missing(case_id, "superpixels of that case")
-            return stored.path, stored[...]
+    def _from_folder(self, path: Path) -> Array:
+        pixels = read_pixels(path, as_labels=True)
+        if pixels.channel_axis is not None:
+            raise CaseError(
+                f"{path} has a channel axis; expected one superpixel id a pixel. Save it as a "
+                "single-channel image."
+            )
+        return pixels.values
 
     def _missing(self, case_id: str, expected: str) -> CaseError:
         return CaseError(
             f"{self.path} has no superpixels for {case_id!r}; expected {expected}. Add it, or "
             "leave the case out with --ids."
         )
+
+
+def _opened(path: Path) -> Cache:
+    """A cache, opened once in a process for all its cases."""
+    return _open_version(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _open_version(path: Path, mtime_ns: int) -> Cache:
+    return open_cache(path)
+
+
+@lru_cache(maxsize=2)
+def _archive_keys(path: Path, mtime_ns: int) -> frozenset[str]:
+    return frozenset(npz_keys(path))

@@ -3,14 +3,15 @@
 from softlabel.cache.files import Header, publish, software_versions, sweep
 from softlabel.cache.index import (
     IndexContent,
+    PartsFolder,
     PartSummary,
     SeenFile,
     parts_folder,
     read_index,
     read_part_summary,
-    read_parts,
     rebuild_index,
     recover_header,
+    version_of,
 )
 from softlabel.cache.part import CaseResult, InputFile, Statistics, build_part
 from softlabel.cache.read import Cache, CachedCase, StoredArray, open_cache
@@ -23,6 +24,7 @@ __all__ = [
     "IndexContent",
     "InputFile",
     "PartSummary",
+    "PartsFolder",
     "SeenFile",
     "Statistics",
     "StoredArray",
@@ -32,9 +34,9 @@ __all__ = [
     "publish",
     "read_index",
     "read_part_summary",
-    "read_parts",
     "rebuild_index",
     "recover_header",
     "software_versions",
     "sweep",
+    "version_of",
 ]

@@ -11,11 +11,12 @@ import hashlib
 import json
 import os
 import platform
+import re
 import secrets
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,16 @@ import numpy as np
 import scipy
 
 from softlabel import __version__, schema
-from softlabel.errors import CacheError
+from softlabel.errors import CacheError, SourceError
 from softlabel.types import Array, ClassTable
 
 STALE_TEMPORARY_SECONDS = 24 * 3600.0
-"""Temporary files of other hosts are swept when they are older than this."""
+"""Temporary files whose writer cannot be asked are swept when they are older than this."""
+
+DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, SourceError)
+"""What h5py, and what we make of what it reads, raise for a damaged file."""
+
+MEND_PART = "delete it and run `softlabel generate` again: only this case is computed anew"
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class Header:
     classes: ClassTable
     ignore: int | None
     channels: tuple[str, ...]
-    algorithm: int = schema.ALGORITHM
+    algorithm: int = field(default_factory=lambda: schema.ALGORITHM)
     software: str = ""
     generator: str = f"softlabel {__version__}"
 
@@ -128,11 +134,9 @@ def read_header(file: h5py.File) -> Header:
     return Header(
         get_text(file, "settings"),
         get_text(file, "fingerprint"),
-        ClassTable(
-            tuple(int(v) for v in values[:]), tuple(n.decode() for n in file["classes/names"][:])
-        ),
+        ClassTable(tuple(int(v) for v in values[:]), tuple(read_texts(file["classes/names"]))),
         None if ignore is None else int(ignore),
-        tuple(n.decode() for n in file["channels"][:]) if "channels" in file else (),
+        tuple(read_texts(file["channels"])) if "channels" in file else (),
         int(file.attrs["algorithm"]),
         get_text(file, "software"),
         get_text(file, "generator"),
@@ -141,43 +145,89 @@ def read_header(file: h5py.File) -> Header:
 
 def check_header(file: h5py.File, path: Path, kinds: tuple[str, ...]) -> None:
     """Refuse what is not a file of ours, or is one of a newer version."""
-    if get_text(file, "format", "") != schema.FORMAT:
+    with damage_as_error(path, MEND_PART if kinds == (schema.PART,) else mend_index(path)):
+        format_ = get_text(file, "format", "")
+        version = int(file.attrs.get("format_version", 0))
+        kind = get_text(file, "kind", "")
+    if format_ != schema.FORMAT:
         raise CacheError(
             f"{path} is an HDF5 file but not a softlabel cache (no attribute format = "
             f"{schema.FORMAT!r}); give the .h5 file that `softlabel generate` wrote."
         )
-    version = int(file.attrs.get("format_version", 0))
     if not 1 <= version <= schema.FORMAT_VERSION:
         raise CacheError(
             f"{path} has cache format version {version}, this softlabel reads up to "
             f"{schema.FORMAT_VERSION}; install a newer softlabel."
         )
-    kind = get_text(file, "kind", "")
     if kind not in kinds:
-        raise CacheError(
-            f"{path} is a softlabel file of kind {kind!r}; expected {' or '.join(kinds)}. "
-            "Give the .h5 file beside the .parts folder, not a file inside of it."
+        mend = (
+            MEND_PART[0].upper() + MEND_PART[1:]
+            if kinds == (schema.PART,)
+            else "Give the .h5 file beside the .parts folder, not a file inside of it"
         )
+        raise CacheError(
+            f"{path} is a softlabel file of kind {kind!r}; expected {' or '.join(kinds)}. {mend}."
+        )
+
+
+@contextlib.contextmanager
+def damage_as_error(path: Path, mend: str) -> Iterator[None]:
+    """Turn whatever a damaged file makes h5py raise into one sentence with the mend.
+
+    Raises
+    ------
+    CacheError
+        In place of every error in :data:`DAMAGE`.
+    """
+    try:
+        yield
+    except DAMAGE as error:
+        raise CacheError(f"{path} is damaged ({first_line(error)}); {mend}.") from error
+
+
+def mend_index(path: Path) -> str:
+    """How a damaged index is mended."""
+    return f"rebuild it with `softlabel index {path}`"
 
 
 def put_text(node: Any, name: str, value: str) -> None:
     """Write a fixed-length string attribute (variable-length ones carry no checksum)."""
-    data = value.encode()
-    node.attrs.create(name, np.bytes_(data) if data else np.bytes_(b"\0"))
+    data = to_bytes(value) or b"\0"
+    node.attrs.create(name, data, dtype=h5py.string_dtype("utf-8", len(data)))
 
 
 def get_text(node: Any, name: str, default: str | None = None) -> str:
-    """Read a string attribute."""
-    value = node.attrs.get(name, default)
-    if value is None:
-        raise CacheError(f"The attribute {name!r} is missing in {node.file.filename}.")
-    return value.decode() if isinstance(value, bytes) else str(value)
+    """Read a string attribute.
+
+    Raises
+    ------
+    KeyError
+        When it is missing and there is no default.
+    """
+    value = node.attrs[name] if default is None else node.attrs.get(name, default)
+    return from_bytes(value) if isinstance(value, bytes) else str(value)
 
 
 def text_array(values: tuple[str, ...] | list[str]) -> Array:
-    """Fixed-length UTF-8 strings as an array of bytes."""
-    encoded = [v.encode() for v in values]
-    return np.array(encoded, dtype=f"S{max([1, *map(len, encoded)])}")
+    """Fixed-length UTF-8 strings as an array."""
+    encoded = [to_bytes(v) for v in values]
+    length = max([1, *map(len, encoded)])
+    return np.array(encoded, dtype=h5py.string_dtype("utf-8", length))
+
+
+def read_texts(dataset: h5py.Dataset) -> list[str]:
+    """Read what :func:`text_array` made."""
+    return [from_bytes(v) for v in dataset[:]]
+
+
+def to_bytes(text: str) -> bytes:
+    """UTF-8; bytes of file names that are no UTF-8 survive as they are."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def from_bytes(data: bytes) -> str:
+    """Inverse of :func:`to_bytes`."""
+    return data.decode("utf-8", "surrogateescape")
 
 
 def store(group: h5py.Group, name: str, values: Array, chunks: tuple[int, ...], compression: str,
@@ -238,9 +288,7 @@ def publish(path: Path, data: bytes) -> None:
     OSError
         As the file system reports it (no space, not writable); nothing is left behind.
     """
-    temporary = path.parent / (
-        f"{schema.TEMPORARY_PREFIX}{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(6)}"
-    )
+    temporary = path.parent / temporary_name()
     try:
         with temporary.open("wb") as file:
             file.write(data)
@@ -252,6 +300,12 @@ def publish(path: Path, data: bytes) -> None:
             temporary.unlink()
         raise
     sync_folder(path.parent)
+
+
+def temporary_name() -> str:
+    """A name that no other writer has: host, process and a random number."""
+    host = re.sub(r"[^\w.-]", "_", socket.gethostname())
+    return f"{schema.TEMPORARY_PREFIX}{host}-{os.getpid()}-{secrets.token_hex(6)}"
 
 
 def sync_folder(folder: Path) -> None:
@@ -273,28 +327,28 @@ def sweep(folder: Path) -> int:
     """Remove temporary files that no living writer owns; return how many."""
     removed = 0
     for path in folder.glob(f"{schema.TEMPORARY_PREFIX}*"):
-        if _is_abandoned(path):
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            if _is_abandoned(path):
                 path.unlink()
                 removed += 1
     return removed
 
 
 def _is_abandoned(path: Path) -> bool:
-    host, _, rest = (
-        path.name.removeprefix(schema.TEMPORARY_PREFIX).rpartition("-")[0].rpartition("-")
-    )
-    if host == socket.gethostname() and rest.isdigit() and os.name == "posix":
-        return not _is_alive(int(rest))
-    with contextlib.suppress(OSError):
-        return time.time() - path.stat().st_mtime > STALE_TEMPORARY_SECONDS
-    return False
+    pattern = rf"{re.escape(schema.TEMPORARY_PREFIX)}(.+)-(\d+)-[0-9a-f]{{12}}"
+    name = re.fullmatch(pattern, path.name)
+    if name is None:
+        return False
+    here = temporary_name().removeprefix(schema.TEMPORARY_PREFIX).rsplit("-", 2)[0]
+    if name[1] == here and os.name == "posix" and not _is_alive(int(name[2])):
+        return True
+    return time.time() - path.stat().st_mtime > STALE_TEMPORARY_SECONDS
 
 
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except OSError:
         return True
@@ -319,6 +373,8 @@ def open_file(path: Path) -> h5py.File:
     CacheError
         When it is missing or no readable HDF5 file.
     """
+    if path.is_dir():
+        raise CacheError(f"{path} is a folder; expected the .h5 file of a cache.")
     if not path.is_file():
         raise CacheError(
             f"There is no cache file {path}; check the path, or make it with `softlabel generate`."
@@ -327,11 +383,12 @@ def open_file(path: Path) -> h5py.File:
         return h5py.File(path, "r", locking=False)
     except OSError as error:
         raise CacheError(
-            f"{path} cannot be opened as HDF5 ({_first_line(error)}); expected a cache written by "
+            f"{path} cannot be opened as HDF5 ({first_line(error)}); expected a cache written by "
             "`softlabel generate`. It is damaged or another kind of file: delete it and generate "
             "again."
         ) from error
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, for a sentence."""
     return (str(error).splitlines() or [type(error).__name__])[0]

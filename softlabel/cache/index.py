@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,17 @@ import numpy as np
 
 from softlabel import schema
 from softlabel.cache.files import (
+    MEND_PART,
     Header,
     build_in_memory,
     check_header,
+    damage_as_error,
     get_text,
+    mend_index,
     open_for_reading,
     publish,
     read_header,
+    read_texts,
     store,
     text_array,
     write_header,
@@ -27,6 +32,14 @@ from softlabel.cache.files import (
 from softlabel.cache.part import InputFile
 from softlabel.errors import CacheError
 from softlabel.types import Array, natural_key
+
+SUMMED = ("class_pixels", "pixels", *schema.INTENSITY)
+"""Attributes of a part that the index sums over each group."""
+
+REBUILD_ATTEMPTS = 10
+
+Version = tuple[int, int, int]
+"""Inode, size and modification time: two files that agree in all are taken for the same."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +87,8 @@ def read_part_summary(path: Path) -> PartSummary:
     """
     with open_for_reading(path) as file:
         check_header(file, path, (schema.PART,))
-        try:
+        with damage_as_error(path, MEND_PART):
             case = file["case"]
-            numbers = {
-                name: np.asarray(case.attrs[name])
-                for name in (
-                    "class_pixels", "pixels", "softened_pixels", "soft_sum", "n_superpixels",
-                    "n_superpixels_asked", *schema.INTENSITY,
-                )
-            }  # fmt: skip
             summary = PartSummary(
                 get_text(case, "id"),
                 get_text(case, "group"),
@@ -90,30 +96,63 @@ def read_part_summary(path: Path) -> PartSummary:
                 get_text(file, "fingerprint"),
                 int(file.attrs["algorithm"]),
                 tuple(InputFile(*row) for row in json.loads(get_text(case, "inputs"))),
-                numbers,
+                {name: np.asarray(case.attrs[name]) for name in SUMMED},
             )
-        except (KeyError, ValueError, TypeError, OSError) as error:
-            raise CacheError(
-                f"The part {path} lacks what FORMAT.md asks for ({error}); delete it and run "
-                "`softlabel generate` again."
-            ) from error
     if schema.part_name(summary.id) != path.name:
         raise CacheError(
-            f"The part {path} holds the case {summary.id!r}, which belongs into a file named "
-            f"{schema.part_name(summary.id)}; rename it or delete it."
+            f"{path} holds the case {summary.id!r}, which belongs into a file named "
+            f"{schema.part_name(summary.id)}; {MEND_PART}."
         )
     return summary
 
 
-def read_parts(folder: Path) -> Iterator[tuple[Path, PartSummary | CacheError]]:
-    """Every part of a folder, damaged ones as the error that they raise."""
-    for path in sorted(folder.glob("*.h5")):
-        if path.name.startswith("."):
-            continue
-        try:
-            yield path, read_part_summary(path)
-        except CacheError as error:
-            yield path, error
+class PartsFolder:
+    """The parts in a folder; one is read again only when its file has changed.
+
+    Parameters
+    ----------
+    path : Path
+        Need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._read: dict[str, tuple[Version, PartSummary | CacheError]] = {}
+
+    def read(self) -> dict[str, PartSummary | CacheError]:
+        """Summary of every part by file name, of a damaged one the error that it raises."""
+        before, self._read = self._read, {}
+        for name, version in self.versions().items():
+            if name in before and before[name][0] == version:
+                self._read[name] = before[name]
+                continue
+            try:
+                self._read[name] = (version, read_part_summary(self.path / name))
+            except CacheError as error:
+                self._read[name] = (version, error)
+        return {name: part for name, (_, part) in self._read.items()}
+
+    def versions(self) -> dict[str, Version]:
+        """Every part that is there now, in the order of the file names."""
+        found = {}
+        for path in sorted(self.path.glob("*.h5")):
+            version = version_of(path)
+            if version is not None and not path.name.startswith("."):
+                found[path.name] = version
+        return found
+
+    def is_as_read(self) -> bool:
+        """Whether nothing has changed since :meth:`read`."""
+        return self.versions() == {name: version for name, (version, _) in self._read.items()}
+
+
+def version_of(path: Path) -> Version | None:
+    """What tells a replaced file from the one before; None when there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def read_index(path: Path) -> IndexContent:
@@ -126,27 +165,26 @@ def read_index(path: Path) -> IndexContent:
     """
     with open_for_reading(path) as file:
         check_header(file, path, (schema.INDEX,))
-        try:
+        with damage_as_error(path, mend_index(path)):
             header = read_header(file)
-            seen = {}
-            if "inputs" in file:
-                rows = file["inputs"]
-                seen = {
-                    p.decode(): SeenFile(int(size), int(mtime), sha.decode())
-                    for p, size, mtime, sha in zip(
-                        rows["path"][:], rows["size"][:], rows["mtime_ns"][:], rows["sha256"][:],
-                        strict=True,
-                    )
-                }  # fmt: skip
-        except (KeyError, ValueError, OSError) as error:
-            raise CacheError(
-                f"The index {path} is damaged ({error}); rebuild it with `softlabel index {path}`, "
-                "or generate again with --overwrite."
-            ) from error
-    return IndexContent(header, seen)
+            return IndexContent(header, _read_inputs(file))
 
 
-def rebuild_index(path: Path, content: IndexContent) -> list[PartSummary]:
+def _read_inputs(file: h5py.File) -> dict[str, SeenFile]:
+    if "inputs" not in file:
+        return {}
+    rows = file["inputs"]
+    columns = (read_texts(rows["path"]), rows["size"][:], rows["mtime_ns"][:],
+               read_texts(rows["sha256"]))  # fmt: skip
+    return {
+        name: SeenFile(int(size), int(mtime), sha)
+        for name, size, mtime, sha in zip(*columns, strict=True)
+    }
+
+
+def rebuild_index(
+    path: Path, content: IndexContent, folder: PartsFolder | None = None
+) -> list[PartSummary]:
     """Write the index of all readable parts that were made with the header's settings.
 
     Parameters
@@ -155,29 +193,40 @@ def rebuild_index(path: Path, content: IndexContent) -> list[PartSummary]:
         The index, ``NAME.h5``.
     content : IndexContent
         Its header, and the input files to remember; those that no part names are dropped.
+    folder : PartsFolder, optional
+        The parts beside it, as far as they were read already.
 
     Returns
     -------
     list of PartSummary
         The linked parts, in natural order of their ids.
     """
-    folder = parts_folder(path)
-    parts = [
-        part
-        for _, part in read_parts(folder)
-        if isinstance(part, PartSummary) and part.fingerprint == content.header.fingerprint
-    ]
-    parts.sort(key=lambda part: natural_key(part.id))
+    folder = folder or PartsFolder(parts_folder(path))
+    for _ in range(REBUILD_ATTEMPTS):
+        parts = [
+            part
+            for part in folder.read().values()
+            if isinstance(part, PartSummary) and part.fingerprint == content.header.fingerprint
+        ]
+        parts.sort(key=lambda part: natural_key(part.id))
+        publish(path, _build_index(folder.path.name, parts, content))
+        # Another process may have published a part, and its own index, while this one was built:
+        # whoever writes the index last must have seen all of them.
+        if folder.is_as_read():
+            break
+    return parts
+
+
+def _build_index(folder: str, parts: list[PartSummary], content: IndexContent) -> bytes:
     with build_in_memory() as (file, built):
         write_header(file, schema.INDEX, content.header)
         cases = file.create_group("cases")
         for part in parts:
-            cases[part.id] = h5py.ExternalLink(f"{folder.name}/{part.file}", "/case")
+            cases[part.id] = h5py.ExternalLink(f"{folder}/{part.file}", "/case")
         if parts:
             _write_statistics(file, parts, content.header)
         _write_inputs(file, parts, content)
-    publish(path, built[0])
-    return parts
+    return built[0]
 
 
 def recover_header(path: Path) -> Header:
@@ -189,15 +238,20 @@ def recover_header(path: Path) -> Header:
         When there is no readable part, or parts of different settings.
     """
     headers: dict[str, Header] = {}
-    for part_path, part in read_parts(parts_folder(path)):
+    for name, part in PartsFolder(parts_folder(path)).read().items():
         if isinstance(part, PartSummary) and part.fingerprint not in headers:
-            with open_for_reading(part_path) as file:
+            part_path = parts_folder(path) / name
+            with (
+                contextlib.suppress(CacheError),
+                open_for_reading(part_path) as file,
+                damage_as_error(part_path, MEND_PART),
+            ):
                 headers[part.fingerprint] = read_header(file)
     if len(headers) != 1:
         raise CacheError(
-            f"The index {path} cannot be rebuilt: {parts_folder(path)} holds readable parts of "
-            f"{len(headers)} settings, expected 1. Run `softlabel generate` again, with "
-            "--overwrite to start afresh."
+            f"{path} is no readable index, and cannot be rebuilt: {parts_folder(path)} holds "
+            f"readable parts of {len(headers)} settings, expected 1. Run `softlabel generate` "
+            "again, with --overwrite to start afresh."
         )
     return next(iter(headers.values()))
 
@@ -206,7 +260,7 @@ def group_statistics(parts: Iterable[PartSummary]) -> dict[str, dict[str, Any]]:
     """Sum the statistics of the cases of each group, in the order of the group names."""
     totals: dict[str, dict[str, Any]] = {}
     for part in sorted(parts, key=lambda p: (p.group, natural_key(p.id))):
-        numbers = {n: part.numbers[n] for n in ("class_pixels", "pixels", *schema.INTENSITY)}
+        numbers = {name: part.numbers[name] for name in SUMMED}
         if part.group not in totals:
             totals[part.group] = {"cases": 1, **numbers}
             continue
@@ -222,7 +276,7 @@ def _write_statistics(file: h5py.File, parts: list[PartSummary], header: Header)
     totals = group_statistics(parts)
     groups = text_array(list(totals))
     store(file, "statistics/groups", groups, groups.shape, header.compression)
-    for name in ("cases", "class_pixels", "pixels", *schema.INTENSITY):
+    for name in ("cases", *SUMMED):
         kind = np.float64 if name in schema.INTENSITY else np.uint64
         table = np.array([total[name] for total in totals.values()], kind)
         store(file, f"statistics/{name}", table, table.shape, header.compression)

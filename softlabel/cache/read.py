@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +15,19 @@ import h5py
 import numpy as np
 
 from softlabel import schema
-from softlabel.cache.files import Header, check_header, get_text, open_file, read_header
+from softlabel.cache.files import (
+    MEND_PART,
+    Header,
+    check_header,
+    damage_as_error,
+    first_line,
+    from_bytes,
+    get_text,
+    mend_index,
+    open_file,
+    read_header,
+    read_texts,
+)
 from softlabel.errors import CacheError
 from softlabel.types import Array, ClassTable, natural_key
 
@@ -60,13 +74,10 @@ class Cache(Mapping[str, "CachedCase"]):
         self._handles = Handles()
         file = self._handles.open(path)
         check_header(file, path, (schema.INDEX, schema.PACKED))
-        try:
+        with damage_as_error(path, mend_index(path)):
             self.header: Header = read_header(file)
-            self._ids = sorted(file["cases"], key=natural_key)
-        except (KeyError, OSError, ValueError) as error:
-            raise CacheError(
-                f"The index {path} is damaged ({error}); rebuild it with `softlabel index {path}`."
-            ) from error
+            # the values say nothing; a dict keeps the order and finds an id at once
+            self._ids = dict.fromkeys(sorted(file["cases"], key=natural_key))
 
     @property
     def classes(self) -> ClassTable:
@@ -86,25 +97,30 @@ class Cache(Mapping[str, "CachedCase"]):
     @cached_property
     def statistics(self) -> Mapping[str, Mapping[str, Array]]:
         """Per group: cases, class_pixels (K,), pixels, intensity_* (C,); see FORMAT.md."""
-        file = self._handles.open(self.path)
-        if "statistics" not in file:
-            return {}
-        tables = {name: file[f"statistics/{name}"][...] for name in file["statistics"]}
-        groups = [g.decode() for g in tables.pop("groups")]
-        return {
-            group: {name: table[row] for name, table in tables.items()}
-            for row, group in enumerate(groups)
-        }
+        with self._handles.lock, damage_as_error(self.path, mend_index(self.path)):
+            file = self._handles.open(self.path)
+            if "statistics" not in file:
+                return {}
+            tables = {n: file[f"statistics/{n}"][...] for n in file["statistics"] if n != "groups"}
+            groups = read_texts(file["statistics/groups"])
+            return {
+                group: {name: table[row] for name, table in tables.items()}
+                for row, group in enumerate(groups)
+            }
 
     def __getitem__(self, case_id: str) -> CachedCase:
         if case_id not in self._ids:
             raise KeyError(f"{self.path} has no case {case_id!r}; it has {len(self)} others.")
-        link = self._handles.open(self.path).get(f"cases/{case_id}", getlink=True)
+        with self._handles.lock, damage_as_error(self.path, mend_index(self.path)):
+            link = self._handles.open(self.path).get(f"cases/{case_id}", getlink=True)
         if isinstance(link, h5py.ExternalLink):
-            return CachedCase(
-                case_id, part_path(self.path, link.filename, case_id), link.path, self._handles
-            )
-        return CachedCase(case_id, self.path, f"/cases/{case_id}", self._handles)
+            path, node = part_path(self.path, link, case_id), "/case"
+        else:
+            path, node = self.path, f"/cases/{case_id}"
+        return CachedCase(case_id, path, node, self.header.fingerprint, self._handles)
+
+    def __contains__(self, case_id: object) -> bool:
+        return case_id in self._ids
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._ids)
@@ -137,11 +153,14 @@ class CachedCase:
         File that holds it.
     node : str
         Its group in the file.
+    fingerprint : str
+        Of the settings that it must have been made with.
     """
 
     id: str
     path: Path
     node: str
+    fingerprint: str
     _handles: Handles
 
     @property
@@ -177,8 +196,10 @@ class CachedCase:
     @property
     def label_maps(self) -> Mapping[str, StoredArray]:
         """Further label maps by name."""
-        names = self._group.get(schema.LABEL_MAPS, ())
-        return {name: self._array(f"{schema.LABEL_MAPS}/{name}") for name in names}
+        prefix = f"{schema.LABEL_MAPS}/"
+        return {
+            n.removeprefix(prefix): self._array(n) for n in self.datasets if n.startswith(prefix)
+        }
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -188,49 +209,45 @@ class CachedCase:
     @property
     def group(self) -> str:
         """The patient."""
-        return get_text(self._group, "group")
+        return str(self._attributes["group"])
 
     @property
     def source(self) -> str:
         """File that it came from, relative to the data set."""
-        return get_text(self._group, "source")
+        return str(self._attributes["source"])
 
     @property
     def spacing_mm(self) -> tuple[float, ...] | None:
         """Distance between pixel centres along each spatial axis."""
-        value = self._group.attrs.get("spacing_mm")
+        value = self._attributes.get("spacing_mm")
         return None if value is None else tuple(float(v) for v in value)
 
     @property
     def affine(self) -> Array | None:
         """Voxel indices to millimetres, (4, 4)."""
-        value = self._group.attrs.get("affine")
+        value = self._attributes.get("affine")
         return None if value is None else np.asarray(value)
 
     @property
     def statistics(self) -> Mapping[str, Any]:
         """Numbers of this case (the attributes of ``/case`` in FORMAT.md)."""
         skip = {"id", "group", "source", "inputs", "spacing_mm", "affine", "preprocess"}
-        return {name: value for name, value in self._group.attrs.items() if name not in skip}
+        return {name: value for name, value in self._attributes.items() if name not in skip}
 
     @property
     def datasets(self) -> tuple[str, ...]:
         """Paths of all arrays of this case."""
-        found: list[str] = []
-        self._group.visititems(
-            lambda name, node: found.append(name) if isinstance(node, h5py.Dataset) else None
-        )
-        return tuple(found)
+        return self._handles.contents(self).datasets
 
     @property
-    def _group(self) -> h5py.Group:
-        return self._handles.node(self.path, self.node)
+    def _attributes(self) -> Mapping[str, Any]:
+        return self._handles.contents(self).attributes
 
     def _array(self, name: str) -> StoredArray:
-        return StoredArray(self.path, f"{self.node}/{name}", self._handles)
+        return StoredArray(self, name)
 
     def _optional(self, name: str) -> StoredArray | None:
-        return self._array(name) if name in self._group else None
+        return self._array(name) if name in self.datasets else None
 
 
 @dataclass(frozen=True)
@@ -238,21 +255,33 @@ class StoredArray:
     """An array in the file: index it like an array, or give it to ``np.asarray``.
 
     Every access reads and checks the chunks that it needs.
+
+    Attributes
+    ----------
+    case : CachedCase
+    name : str
+        Path of the dataset below the case.
     """
 
-    path: Path
-    node: str
-    _handles: Handles
+    case: CachedCase
+    name: str
+
+    @property
+    def path(self) -> Path:
+        """File that holds it."""
+        return self.case.path
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape."""
-        return tuple(self._dataset.shape)
+        with self.case._handles.dataset(self.case, self.name) as dataset:
+            return tuple(dataset.shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type."""
-        return np.dtype(self._dataset.dtype)
+        with self.case._handles.dataset(self.case, self.name) as dataset:
+            return np.dtype(dataset.dtype)
 
     @property
     def ndim(self) -> int:
@@ -262,91 +291,181 @@ class StoredArray:
     def __len__(self) -> int:
         return self.shape[0]
 
+    @property
+    def fillvalue(self) -> float:
+        """Value of the chunks that are not stored."""
+        with self.case._handles.dataset(self.case, self.name) as dataset:
+            return float(dataset.fillvalue)
+
     def __getitem__(self, key: Any) -> Array:
-        try:
-            return np.asarray(self._dataset[key])
-        except OSError as error:
-            raise CacheError(
-                f"{self.path} is damaged in {self.node} ({error}); delete the file and run "
-                "`softlabel generate` again: only this case is computed anew."
-            ) from error
+        with self._reading() as dataset:
+            return np.asarray(dataset[key])
+
+    def read_into(self, out: Array, key: Any) -> None:
+        """Read ``self[key]`` into memory that is there already: C-contiguous, of that shape."""
+        with self._reading() as dataset:
+            dataset.read_direct(out, key)
+
+    @contextmanager
+    def _reading(self) -> Iterator[h5py.Dataset]:
+        with self.case._handles.dataset(self.case, self.name) as dataset:
+            try:
+                yield dataset
+            except OSError as error:  # a wrong key raises something else
+                raise CacheError(
+                    f"{self.path} is damaged in {self.name} ({first_line(error)}); {MEND_PART}."
+                ) from error
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if copy is False:
+            raise ValueError(
+                "An array in a file cannot become a NumPy array without a copy; use np.asarray, "
+                "or index it."
+            )
         values = self[...]
         return values if dtype is None else values.astype(dtype, copy=False)
 
-    @property
-    def _dataset(self) -> h5py.Dataset:
-        return self._handles.dataset(self.path, self.node)
+
+@dataclass(frozen=True)
+class CaseContents:
+    """What a case holds besides the values of its arrays."""
+
+    attributes: Mapping[str, Any]
+    datasets: tuple[str, ...]
 
 
 class Handles:
-    """Open files of this process: opened on first use, dropped when pickled or forked."""
+    """Open files of this process: opened on first use, dropped when pickled or forked.
+
+    Attributes
+    ----------
+    lock : context manager
+        Hold it while using what :meth:`open` returns: another thread may close the file.
+    """
 
     def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
         self._pid = os.getpid()
+        self._lock = threading.RLock()
         self._files: dict[Path, h5py.File] = {}
-        self._checked: set[tuple[Path, str]] = set()
+        self._checked: dict[tuple[Path, str], CaseContents] = {}
+
+    @property
+    def lock(self) -> threading.RLock:
+        """The lock of this process; a fork gets a new one, and files of its own."""
+        if self._pid != os.getpid():
+            self._reset()
+        return self._lock
 
     def open(self, path: Path) -> h5py.File:
         """The file, opened if it is not; the least recently used of too many is closed."""
-        if self._pid != os.getpid():  # a fork must not share file positions with its parent
-            self._pid, self._files, self._checked = os.getpid(), {}, set()
-        file = self._files.pop(path, None)
-        if file is None or not file:
-            while len(self._files) >= OPEN_FILES:
-                oldest = next(iter(self._files))
-                self._files.pop(oldest).close()
-            file = open_file(path)
-        self._files[path] = file
-        return file
+        with self.lock:
+            file = self._files.pop(path, None)
+            if not file:  # never opened, or closed behind our back
+                while len(self._files) >= OPEN_FILES:
+                    oldest = next(iter(self._files))
+                    self._files.pop(oldest).close()
+                    self._checked = {k: v for k, v in self._checked.items() if k[0] != oldest}
+                file = open_file(path)
+            self._files[path] = file
+            return file
 
-    def node(self, path: Path, name: str) -> Any:
-        """A group or dataset of a file."""
-        file = self.open(path)
-        try:
-            return file[name]
-        except KeyError as error:
-            raise CacheError(
-                f"{path} has no {name}; it is damaged or of another format. Delete it and run "
-                "`softlabel generate` again."
-            ) from error
+    def contents(self, case: CachedCase) -> CaseContents:
+        """Attributes and datasets of a case, after a first look whether it is sound.
 
-    def dataset(self, path: Path, name: str) -> h5py.Dataset:
-        """A dataset, after a first look whether all its chunks are there."""
-        dataset = self.node(path, name)
-        if (path, name) not in self._checked:
-            expected = int(dataset.attrs.get("chunks_allocated", -1))
-            if dataset.id.get_num_chunks() != expected:
-                raise CacheError(
-                    f"{path} holds {dataset.id.get_num_chunks()} chunks of {name}, expected "
-                    f"{expected}: the file is incomplete. Delete it and run `softlabel generate` "
-                    "again."
-                )
-            self._checked.add((path, name))
-        return dataset
+        Raises
+        ------
+        CacheError
+            When the file is damaged, is of another case or of other settings, or lacks chunks.
+        """
+        with self.lock:
+            key = (case.path, case.node)
+            file = self.open(case.path)
+            if key not in self._checked:
+                with damage_as_error(case.path, MEND_PART):
+                    self._checked[key] = _checked_contents(file, case)
+            return self._checked[key]
+
+    @contextmanager
+    def dataset(self, case: CachedCase, name: str) -> Iterator[h5py.Dataset]:
+        """A dataset of a sound case, while the lock is held."""
+        with self.lock:
+            self.contents(case)
+            with damage_as_error(case.path, MEND_PART):
+                dataset = self.open(case.path)[f"{case.node}/{name}"]
+            yield dataset
 
     def close(self) -> None:
         """Close all files of this process."""
-        if self._pid == os.getpid():
+        with self.lock:
             for file in self._files.values():
                 file.close()
-        self._files, self._checked = {}, set()
+            self._files, self._checked = {}, {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        Handles.__init__(self)
+        self._reset()
 
 
-def part_path(index: Path, link: str, case_id: str) -> Path:
-    """Path of a part, which must lie in the folder beside the index."""
-    expected = f"{index.with_suffix(schema.PARTS_SUFFIX).name}/{schema.part_name(case_id)}"
-    folder, _, name = link.partition("/")
-    if "/" in name or name != schema.part_name(case_id) or folder in {"", ".", ".."}:
+def _checked_contents(file: h5py.File, case: CachedCase) -> CaseContents:
+    group = file[case.node]
+    attributes = {
+        name: from_bytes(value) if isinstance(value, bytes) else value
+        for name, value in group.attrs.items()
+    }
+    if attributes["id"] != case.id:
+        raise CacheError(f"{case.path} holds the case {attributes['id']!r}, expected {case.id!r}; "
+                         f"{MEND_PART}.")  # fmt: skip
+    if get_text(file, "fingerprint") != case.fingerprint:
         raise CacheError(
-            f"The case {case_id!r} of {index} points to {link!r}, expected {expected!r}; rebuild "
-            f"the index with `softlabel index {index}`."
+            f"{case.path} was made with other settings than its index says; run "
+            "`softlabel generate` again."
+        )
+    names = dataset_names(group)
+    for name in names:
+        expected, found = (
+            int(group[name].attrs["chunks_allocated"]),
+            group[name].id.get_num_chunks(),
+        )
+        if found != expected:
+            raise CacheError(
+                f"{case.path} holds {found} chunks of {name}, expected {expected}: it is "
+                f"incomplete; {MEND_PART}."
+            )
+    return CaseContents(attributes, tuple(names))
+
+
+def dataset_names(group: h5py.Group) -> list[str]:
+    """Paths of all datasets below a group."""
+    names: list[str] = []
+    group.visititems(lambda n, node: names.append(n) if isinstance(node, h5py.Dataset) else None)
+    return names
+
+
+def part_path(index: Path, link: h5py.ExternalLink, case_id: str) -> Path:
+    """Path of a part, which must lie in a folder of parts beside the index.
+
+    Raises
+    ------
+    CacheError
+        When the link points elsewhere.
+    """
+    folder, _, name = link.filename.partition("/")
+    if (
+        name != schema.part_name(case_id)
+        or link.path != "/case"
+        or not folder.endswith(schema.PARTS_SUFFIX)
+        or folder == schema.PARTS_SUFFIX
+        or any(ch in folder for ch in "\\:")  # a path on Windows
+    ):
+        expected = index.with_suffix(schema.PARTS_SUFFIX).name
+        raise CacheError(
+            f"The case {case_id!r} of {index} points to {link.filename!r}, expected "
+            f"'{expected}/{schema.part_name(case_id)}'; rebuild the index with "
+            f"`softlabel index {index}`."
         )
     return index.parent / folder / name

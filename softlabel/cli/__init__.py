@@ -5,6 +5,8 @@ Each command is a module; nothing else in softlabel knows click.
 
 from __future__ import annotations
 
+import errno
+import io
 import sys
 from importlib import import_module
 from typing import Any
@@ -49,15 +51,19 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; errors become one sentence on stderr and an exit status."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a terminal may not know ×, Σ or an id
+                stream.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except (UsageError, SourceError, CacheError) as error:
             fail(str(error), EXIT_USAGE)
         except SoftlabelError as error:
             fail(str(error), EXIT_FAILED)
-        except BrokenPipeError:
-            sys.stderr.close()
-            sys.exit(EXIT_FAILED)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever reads the output has had enough
+                raise
+            fail(f"{error.filename or 'A file'}: {error.strerror or error}.", EXIT_FAILED)
         except KeyboardInterrupt:
             fail("Interrupted.", EXIT_INTERRUPTED)
 

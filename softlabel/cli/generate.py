@@ -39,6 +39,7 @@ from softlabel.settings import (
 )
 from softlabel.softening import METHODS, NORMALIZATIONS
 from softlabel.superpixel_files import SuperpixelFiles
+from softlabel.types import Dataset
 
 SHOWN_FAILURES = 20
 
@@ -218,19 +219,19 @@ def generate(
     if superpixels not in ("slic", "grid"):
         files, superpixels = SuperpixelFiles(Path(superpixels)), "file"
     settings = _settings(superpixels, options)
-    wanted = [i for text in ids for i in text.split(",") if i]
     decided = plan(
         dataset,
         settings,
         output_path(output),
-        ids=wanted or None,
+        ids=_wanted(ids, dataset),
         limit=limit,
         overwrite=overwrite,
         check_content=check_content,
+        superpixel_files=files,
     )
     jobs = jobs or cpu_count()
     if dry_run:
-        _print_plan(decided, jobs, verbose, files)
+        _print_plan(decided, jobs, verbose, as_json)
         return
     if not quiet:
         click.echo(_plan_sentence(decided, jobs), err=True)
@@ -242,12 +243,13 @@ def generate(
             else:
                 advance(f"{report.id}: {duration(report.seconds)}" if verbose else "")
 
-        report = carry_out(decided, jobs=jobs, superpixel_files=files, progress=on_case)
+        report = carry_out(decided, jobs=jobs, progress=on_case)
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2, ensure_ascii=False))
     elif not quiet:
         _print_report(report)
     _print_failures(report, output)
+    _print_end(report, overwrite)
     sys.exit(_status(report))
 
 
@@ -264,6 +266,20 @@ def _settings(superpixels: str, options: dict[str, Any]) -> Settings:
     return Settings(superpixels=superpixels, method_options=given, **options)
 
 
+def _wanted(texts: tuple[str, ...], dataset: Dataset) -> list[str] | None:
+    """Ids of ``--ids``: a whole text that is an id, else what its commas separate."""
+    if not texts:
+        return None
+    known = {ref.id for ref in dataset.refs} | set(dataset.problems)
+    wanted: list[str] = []
+    for text in texts:
+        pieces = [text] if text in known else [part.strip() for part in text.split(",")]
+        wanted.extend(piece for piece in pieces if piece)
+    if not wanted:
+        raise UsageError("--ids names no case; give ids separated by commas, or leave it out.")
+    return wanted
+
+
 def _plan_sentence(decided: Plan, jobs: int) -> str:
     counts = [
         f"{decided.count(action)} {words}"
@@ -276,28 +292,37 @@ def _plan_sentence(decided: Plan, jobs: int) -> str:
         if decided.count(action)
     ]
     workers = min(jobs, max(1, len(decided.todo)))
-    return f"{', '.join(counts) or 'no cases'}; {workers} worker{'s' if workers > 1 else ''}."
+    return f"{', '.join(counts) or 'no cases'}; {plural(workers, 'worker')}."
 
 
-def _print_plan(decided: Plan, jobs: int, verbose: bool, files: SuperpixelFiles | None) -> None:
+def _print_plan(decided: Plan, jobs: int, verbose: bool, as_json: bool) -> None:
+    sample = estimate(decided)
+    count = len(decided.todo)
+    workers = min(jobs, max(1, count))
+    if as_json:
+        steps = [{"id": s.ref.id, "action": s.action, "reason": s.reason} for s in decided.steps]
+        record: dict[str, Any] = {"steps": steps, "workers": workers, "seconds": None,
+                                  "bytes": None}  # fmt: skip
+        if sample is not None and not sample.error:
+            record["seconds"] = sample.seconds * count / workers
+            record["bytes"] = sample.bytes * count
+        click.echo(json.dumps(record, indent=2, ensure_ascii=False))
+        return
     click.echo(_plan_sentence(decided, jobs))
     for step in decided.steps:
         if verbose or step.action in (STALE, FAILED):
             click.echo(f"  {step.action:8} {step.ref.id}: {step.reason}")
-    sample = estimate(decided, files)
     if sample is None:
         click.echo("Nothing to compute.")
     elif sample.error:
         click.echo(f"The first case fails, so there is no estimate: {sample.error}")
     else:
-        count = len(decided.todo)
-        workers = min(jobs, count)
         click.echo(
             f"From {sample.id} ({duration(sample.seconds)}, {size(sample.bytes)}, "
             f"{sample.n_superpixels} superpixels of {sample.n_superpixels_asked} asked, "
             f"{percent(sample.softened_pixels / max(1, sample.pixels))} softened): about "
-            f"{duration(sample.seconds * count / workers)} with {workers} "
-            f"worker{'s' if workers > 1 else ''}, {size(sample.bytes * count)}."
+            f"{duration(sample.seconds * count / workers)} with {plural(workers, 'worker')}, "
+            f"{size(sample.bytes * count)}."
         )
 
 
@@ -319,11 +344,11 @@ def _print_report(report: Report) -> None:
     if report.skipped:
         click.echo(f"{plural(report.skipped, 'case')} finished before.")
     click.echo(f"Cache: {report.out}")
-    for warning in report.warnings:
-        click.echo(f"Warning: {warning}", err=True)
 
 
 def _print_failures(report: Report, output: Path) -> None:
+    for warning in report.warnings:
+        click.echo(f"Warning: {warning}", err=True)
     if report.failures:
         click.echo(f"{plural(len(report.failures), 'case')} failed:", err=True)
         for case_id, reason in list(report.failures.items())[:SHOWN_FAILURES]:
@@ -331,13 +356,19 @@ def _print_failures(report: Report, output: Path) -> None:
         if len(report.failures) > SHOWN_FAILURES:
             click.echo(f"  … and {len(report.failures) - SHOWN_FAILURES} more", err=True)
         click.echo(f"The list is in {failures_path(output)}.", err=True)
-    if report.interrupted or report.remaining:
-        state = "Interrupted" if report.interrupted else "Stopped"
-        click.echo(
-            f"{state}: {plural(report.cases, 'case')} finished and kept, {report.remaining} remain; run "
-            "the same command again to go on.",
-            err=True,
-        )
+
+
+def _print_end(report: Report, overwrite: bool) -> None:
+    """Say why a run ended early, and how to go on."""
+    if not (report.interrupted or report.stopped):
+        return
+    again = "run the same command again" + (" without --overwrite" if overwrite else "")
+    click.echo(f"Error: {report.stopped}" if report.stopped else "Interrupted.", err=True)
+    click.echo(
+        f"{plural(report.cases, 'case')} finished and kept, {report.remaining} remain; {again} to "
+        "go on.",
+        err=True,
+    )
 
 
 def _status(report: Report) -> int:

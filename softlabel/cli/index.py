@@ -8,9 +8,9 @@ import click
 
 from softlabel.cache import (
     IndexContent,
+    PartsFolder,
     parts_folder,
     read_index,
-    read_parts,
     rebuild_index,
     recover_header,
 )
@@ -23,14 +23,20 @@ from softlabel.errors import CacheError
 @cache_argument
 def index(cache: Path) -> None:
     """Rebuild the index CACHE.h5 from the parts in the folder beside it."""
+    folder = PartsFolder(parts_folder(cache))
+    if not folder.path.is_dir():
+        raise CacheError(
+            f"There is no folder {folder.path} with parts to make an index of; give the .h5 file "
+            "beside the .parts folder."
+        )
     try:
         content = read_index(cache)
     except CacheError:
         content = IndexContent(recover_header(cache))
-    parts = rebuild_index(cache, content)
+    parts = rebuild_index(cache, content, folder)
     taken = {part.file for part in parts}
     click.echo(f"{cache}: {plural(len(parts), 'case')}.")
-    for path, part in read_parts(parts_folder(cache)):
-        if path.name not in taken:
+    for name, part in folder.read().items():
+        if name not in taken:
             reason = str(part) if isinstance(part, CacheError) else "it is of other settings."
-            click.echo(f"left out {path.name}: {reason}", err=True)
+            click.echo(f"left out {name}: {reason}", err=True)

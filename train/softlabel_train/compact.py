@@ -135,7 +135,7 @@ def read_compact(
     except ValueError as error:
         raise CacheError(f"{case.path}: {error}") from error
     stored = case.soft
-    off = float(stored._dataset.fillvalue)
+    off = stored.fillvalue
     rows = [s.indices(n)[:2] for s, n in zip(where, case.labels.shape, strict=True)]
     step = _slab_rows(len(classes), index.shape)
     on = None
@@ -185,13 +185,7 @@ def _read_into_scratch(
         memory = _SCRATCH.memory = np.empty(size, np.float32)
     soft = memory[:size].reshape(shape)
     if size:
-        try:
-            stored._dataset.read_direct(soft, key)
-        except OSError as error:
-            raise CacheError(
-                f"{stored.path} is damaged in {stored.node} ({error}); delete the file and run "
-                "`softlabel generate` again: only this case is computed anew."
-            ) from error
+        stored.read_into(soft, key)
     return soft
 
 
