@@ -65,7 +65,7 @@ def test_padding_repeats_the_border_and_is_cropped_back():
 
 def test_an_image_that_fits_is_not_padded():
     model = build_model(**SMALL).eval()
-    image = torch.randn(1, 1, 64, 32)
+    image = torch.randn(1, 1, 64, 96)
     with torch.no_grad():
         assert torch.equal(model(image), model.net(image))
 

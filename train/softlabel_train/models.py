@@ -48,7 +48,8 @@ class AnySize(nn.Module):
                 f"{tuple(image.shape)}."
             )
         spatial = image.shape[2:]
-        missing = [-n % self.multiple for n in spatial]
+        # at least two pixels are left where the encoder is deepest: one has no variance
+        missing = [max(-n % self.multiple, 2 * self.multiple - n) for n in spatial]
         if not any(missing):
             return self.net(image)
         before = [m // 2 for m in missing]
