@@ -1,0 +1,129 @@
+"""Checkpoints are complete or absent, and say what is wrong with them."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+import torch
+from softlabel_train import checkpoint as module
+from softlabel_train.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+    load_model_state,
+    save_checkpoint,
+)
+from softlabel_train.config import load_recipe
+from softlabel_train.data import Intensity
+from softlabel_train.models import build_model
+
+from softlabel.types import ClassTable
+
+SMALL = {"architecture": "monai_unet", "in_channels": 1, "n_classes": 2,
+         "options": {"channels": (2, 2, 2, 2, 2)}}  # fmt: skip
+
+
+def make(**changes):
+    torch.manual_seed(0)
+    net = build_model(**SMALL)
+    optimizer = torch.optim.Adam(net.parameters())
+    net(torch.zeros(1, 1, 32, 32)).sum().backward()
+    optimizer.step()
+    values = {
+        "recipe": load_recipe("smoke"), "classes": ClassTable((0, 7), ("back", "lesion")),
+        "ignore": 255, "channels": 1, "dims": 2, "intensity": Intensity((1.0,), (2.0,)),
+        "model": net.state_dict(), "optimizer": optimizer.state_dict(),
+        "loop": {"step": 3, "best": 0.5}, "rng": torch.get_rng_state(),
+    } | changes  # fmt: skip
+    return Checkpoint(**values)
+
+
+def test_everything_comes_back(tmp_path):
+    path = tmp_path / "deep" / "last.pt"
+    before = make()
+    save_checkpoint(path, before)
+    after = load_checkpoint(path)
+    for name in ("recipe", "classes", "ignore", "channels", "dims", "intensity", "loop"):
+        assert getattr(after, name) == getattr(before, name), name
+    assert all(torch.equal(after.model[k], before.model[k]) for k in before.model)
+    assert after.optimizer["param_groups"] == before.optimizer["param_groups"]
+    assert torch.equal(after.rng, before.rng)
+    net = build_model(**SMALL)
+    load_model_state(net, after, "last.pt")
+    assert [p.name for p in path.parent.iterdir()] == ["last.pt"], "no temporary file is left"
+
+
+def test_nothing_half_written_is_visible(tmp_path, monkeypatch):
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, make())
+    good = path.read_bytes()
+
+    def full(_fd):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module.os, "fsync", full)
+    with pytest.raises(CheckpointError, match=r"last\.pt cannot be written \(No space left"):
+        save_checkpoint(path, make(ignore=None))
+    assert path.read_bytes() == good and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("keep", [0, 10, 0.5, 0.99])
+def test_truncated_files_are_named(tmp_path, keep):
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, make())
+    data = path.read_bytes()
+    path.write_bytes(data[: int(keep * len(data)) if keep < 1 else keep])
+    with pytest.raises(CheckpointError, match=r"last\.pt is truncated, damaged or none"):
+        load_checkpoint(path)
+
+
+def test_a_flipped_bit_is_found(tmp_path):
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, make())
+    data = bytearray(path.read_bytes())
+    weights = make().model
+    needle = max(weights.values(), key=lambda t: t.numel()).numpy().tobytes()
+    where = bytes(data).find(needle)
+    assert where > 0
+    data[where + 5] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(CheckpointError, match="checksum"):
+        load_checkpoint(path)
+
+
+def test_foreign_and_newer_files(tmp_path):
+    torch.save({"state_dict": {}}, tmp_path / "foreign.pt")
+    with pytest.raises(CheckpointError, match=r"foreign\.pt is no checkpoint .*'format'"):
+        load_checkpoint(tmp_path / "foreign.pt")
+    torch.save([1], tmp_path / "list.pt")
+    with pytest.raises(CheckpointError, match="is no checkpoint"):
+        load_checkpoint(tmp_path / "list.pt")
+    torch.save({"format": module.FORMAT, "format_version": 99}, tmp_path / "new.pt")
+    with pytest.raises(CheckpointError, match="format version 99"):
+        load_checkpoint(tmp_path / "new.pt")
+    with pytest.raises(CheckpointError, match="does not exist"):
+        load_checkpoint(tmp_path / "none.pt")
+
+
+def test_no_code_is_run(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "written"), "w"))
+
+    torch.save({"format": module.FORMAT, "x": Evil()}, tmp_path / "evil.pt")
+    with pytest.raises(CheckpointError):
+        load_checkpoint(tmp_path / "evil.pt")
+    assert not (tmp_path / "written").exists()
+
+
+def test_a_checkpoint_of_another_network_names_the_difference():
+    for change, what in [
+        ({"n_classes": 3}, "has the shape"), ({"options": {"channels": (2, 2, 2)}, }, "network"),
+        ({"options": {"channels": (2, 2, 2, 2, 2), "num_res_units": 0}}, "network"),
+    ]:  # fmt: skip
+        options = {**SMALL, **change}
+        if "channels" in options["options"] and len(options["options"]["channels"]) == 3:
+            options["options"]["strides"] = (2, 2)
+        with pytest.raises(CheckpointError, match=f"of another network: .*{what}|{what}"):
+            load_model_state(build_model(**options), make(), "last.pt")

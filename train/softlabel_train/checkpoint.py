@@ -1,0 +1,227 @@
+"""Checkpoints: complete or absent, tensors and plain values only.
+
+A file under its final name is complete: it was built in memory, written under a temporary name in
+the same folder, flushed to the disk and renamed. It is read with ``weights_only=True`` after its
+checksums were checked, and it carries what is needed to use the network without the cache that it
+was trained on: recipe, classes, channels, normalisation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import secrets
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from softlabel.errors import SoftlabelError
+from softlabel.types import ClassTable
+from softlabel_train.config import Recipe, make_recipe
+from softlabel_train.data import Intensity
+
+FORMAT = "softlabel-checkpoint"
+FORMAT_VERSION = 1
+
+
+class CheckpointError(SoftlabelError):
+    """A file that is not a readable checkpoint, or not one of this network."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything that a run needs to go on, and a prediction to be made.
+
+    Attributes
+    ----------
+    recipe : Recipe
+    classes : ClassTable
+        Along the class axis of the network's output.
+    ignore : int or None
+        Label value of pixels that were not annotated, in the cache.
+    channels : int
+        Image channels.
+    dims : int
+        Spatial axes of the images.
+    intensity : Intensity or None
+        Normalisation of every image; None: each image has its own.
+    model : mapping of str to Tensor
+    optimizer, scaler : mapping
+        State dicts; empty where there is none.
+    loop : mapping
+        Counters of the training loop.
+    rng : Tensor or None
+        State of torch's generator.
+    """
+
+    recipe: Recipe
+    classes: ClassTable
+    ignore: int | None
+    channels: int
+    dims: int
+    intensity: Intensity | None
+    model: Mapping[str, Any]
+    optimizer: Mapping[str, Any] = field(default_factory=dict)
+    scaler: Mapping[str, Any] = field(default_factory=dict)
+    loop: Mapping[str, Any] = field(default_factory=dict)
+    rng: torch.Tensor | None = None
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint; it replaces an older one only when it is complete.
+
+    Raises
+    ------
+    CheckpointError
+        When the folder cannot be written or the disk is full.
+    """
+    intensity = checkpoint.intensity
+    content = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "recipe": json.dumps(checkpoint.recipe.model_dump(mode="json")),
+        "class_values": list(checkpoint.classes.values),
+        "class_names": list(checkpoint.classes.names),
+        "ignore": checkpoint.ignore,
+        "channels": checkpoint.channels,
+        "dims": checkpoint.dims,
+        "mean": None if intensity is None else list(intensity.mean),
+        "deviation": None if intensity is None else list(intensity.deviation),
+        "model": dict(checkpoint.model),
+        "optimizer": dict(checkpoint.optimizer),
+        "scaler": dict(checkpoint.scaler),
+        "loop": dict(checkpoint.loop),
+        "rng": checkpoint.rng,
+    }
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    try:
+        publish(path, buffer.getbuffer())
+    except OSError as error:
+        raise CheckpointError(
+            f"The checkpoint {path} cannot be written ({error.strerror or error}); free some "
+            "space or mend the folder, and resume: the previous checkpoint is still there."
+        ) from error
+
+
+def publish(path: Path, data: bytes | memoryview) -> None:
+    """Write a file that is complete under its final name or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    with contextlib.suppress(OSError):  # not every system can open a folder
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint onto the CPU.
+
+    Raises
+    ------
+    CheckpointError
+        When the file is missing, truncated, damaged or no checkpoint.
+    """
+    content = _read(Path(path))
+    try:
+        if content["format"] != FORMAT:
+            raise KeyError("format")
+        if content["format_version"] > FORMAT_VERSION:
+            raise CheckpointError(
+                f"The checkpoint {path} has the format version {content['format_version']}; this "
+                f"version reads up to {FORMAT_VERSION}. Update softlabel."
+            )
+        mean, deviation = content["mean"], content["deviation"]
+        return Checkpoint(
+            recipe=make_recipe(json.loads(content["recipe"]), f"in {path}"),
+            classes=ClassTable(tuple(content["class_values"]), tuple(content["class_names"])),
+            ignore=content["ignore"],
+            channels=content["channels"],
+            dims=content["dims"],
+            intensity=None if mean is None else Intensity(tuple(mean), tuple(deviation)),
+            model=content["model"],
+            optimizer=content["optimizer"],
+            scaler=content["scaler"],
+            loop=content["loop"],
+            rng=content["rng"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is no checkpoint of softlabel-train (it lacks or garbles {error}); give "
+            "last.pt or best.pt of a run."
+        ) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise CheckpointError(f"The checkpoint {path} does not exist.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()  # compares checksums, which torch does not
+        if broken is not None:
+            raise zipfile.BadZipFile(f"the checksum of {broken} is wrong")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        if isinstance(error, MemoryError):
+            raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise CheckpointError(
+            f"The checkpoint {path} is truncated, damaged or none ({reason}); use the other one "
+            "of last.pt and best.pt, or train again."
+        ) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} is no checkpoint of softlabel-train.")
+    return content
+
+
+def load_model_state(net: nn.Module, checkpoint: Checkpoint, source: str) -> None:
+    """Load the weights into a network of the same kind.
+
+    Raises
+    ------
+    CheckpointError
+        When they belong to another network, naming the first difference.
+    """
+    own, given = net.state_dict(), checkpoint.model
+    for name in own:
+        if name not in given:
+            raise CheckpointError(
+                f"The checkpoint {source} is of another network: it lacks {name}. Its recipe says "
+                f"{_kind(checkpoint.recipe)}."
+            )
+        if own[name].shape != given[name].shape:
+            raise CheckpointError(
+                f"The checkpoint {source} is of another network: {name} has the shape "
+                f"{tuple(given[name].shape)}, expected {tuple(own[name].shape)}. Its recipe says "
+                f"{_kind(checkpoint.recipe)}."
+            )
+    if extra := sorted(set(given) - set(own)):
+        raise CheckpointError(
+            f"The checkpoint {source} is of another network: it has {extra[0]} besides. Its "
+            f"recipe says {_kind(checkpoint.recipe)}."
+        )
+    net.load_state_dict(dict(given))
+
+
+def _kind(recipe: Recipe) -> str:
+    model = recipe.model
+    return f"model.architecture={model.architecture}, model.encoder={model.encoder}"
