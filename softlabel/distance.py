@@ -1,24 +1,30 @@
-"""Exact signed distances to class boundaries, only where they are asked for.
+"""Exact distances to class boundaries, only where they are asked for.
 
-The distance of a pixel to the boundary of a class is the smallest, over a set of *target* pixels,
-of ``sqrt(cost(Δz) + cost(Δy) + cost(Δx))`` with ``cost(Δ) = (Δ·s)²``, or ``((|Δ| − ½)·s)²`` when
-measuring to the near face of the target. Which pixels are the targets is what the four boundary
-conventions differ in (:data:`BOUNDARIES`).
+The distance of a pixel to the boundary of a class is the smallest distance to a set of *target*
+pixels; which pixels these are is what the four boundary conventions differ in
+(:data:`BOUNDARIES`). Distances are measured between pixel centres, or to the near face of the
+target.
 
-The sum is separable, so one pass along each axis gives the exact minimum. A pass tries offsets
-0, ±1, ±2 … and stops as soon as the cost of the offset alone exceeds what every pixel of the row
-already has; in a narrow band that is after a few steps. The whole search is bounded by a radius
-that starts small and doubles until every wanted pixel is settled or its limit is reached.
+The search goes outward, offset by offset in ascending order of distance, for 64 pixels of a row
+at a time: the targets are bit planes, and a pixel is settled at the first offset at which its bit
+appears. Rows are dilated along x beforehand, so that an offset (Δz, Δy, ±Δx) costs one OR of
+words, and eight or more rows are treated together. A tile stops as soon as all of its wanted
+pixels are settled; in the narrow band that label softening needs, that is after few offsets.
+Offsets come in shells of doubling radius; the next shell only looks at what the last one left.
 
-Squared distances are float32: exact in pixel units (integers, or quarter integers for ``edge``),
-to a relative 1e-7 in millimetres.
+One dimension, targets T, three pixels in a row::
+
+    offset 0   . . . T . . . .
+    offset ±1  . . T T T . . .
+    offset ±2  . T T T T T . .     a pixel's distance is the offset of its first T
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -27,17 +33,23 @@ from numba import njit
 from softlabel.types import Array
 
 FIRST_RADIUS = 6
-"""Radius of the first search, in pixels of the finest axis; doubled where it does not suffice."""
+"""Radius of the first shell in units of the finest spacing; every further one is twice as large."""
 
 ROUNDING = 1e-6
-"""Relative tolerance of the limit, so that a pixel exactly on it counts as within."""
+"""Relative tolerance of limits, so that a pixel exactly on one counts as within."""
 
-COLUMNS = 128
-"""Pixels of a row that are settled together: enough to vectorise, few enough to stop early."""
+ROWS = 16
+"""Rows that are searched together: a multiple of the words of a vector register."""
 
-# Which pixels a pixel inside the class, and one outside of it, measure to. IN: pixels of the class,
-# OUT: known pixels outside of it; *_SHELL: those with a face neighbour that is not on their own
-# side (the others are never nearest); *_FACING: only those that face the other side directly.
+PLANE_BYTES = 1 << 26
+"""Memory for the dilated bit planes of a search; larger boxes are searched in slabs."""
+
+UNSETTLED = -1
+
+# Targets: pixels of the class (IN) or known pixels outside of it (OUT). FACING: those with a face
+# neighbour on the other side. SHELL: those with a face neighbour that is not on their own side,
+# ignored ones included; all others are never the nearest, since a step towards the pixel that
+# measures reaches another target.
 IN_SHELL, IN_FACING, OUT_SHELL, OUT_FACING = range(4)
 
 
@@ -56,11 +68,6 @@ class Boundary:
     inside: int
     outside: int
     to_face: bool = False
-
-    @property
-    def shared(self) -> bool:
-        """Both sides measure to the same pixels when nothing is ignored."""
-        return {self.inside, self.outside} in ({IN_SHELL, IN_FACING}, {OUT_SHELL, OUT_FACING})
 
 
 BOUNDARIES: dict[str, Boundary] = {
@@ -87,18 +94,23 @@ class Metric:
 
     spacing: tuple[float, float, float]
     active: tuple[bool, bool, bool]
-    to_face: bool
+    to_face: bool = False
 
-    def costs(self, axis: int, radius: float) -> npt.NDArray[np.float32]:
+    @property
+    def finest(self) -> float:
+        """Smallest spacing of an active axis."""
+        return min(s for s, on in zip(self.spacing, self.active, strict=True) if on)
+
+    def squares(self, axis: int, radius: float) -> npt.NDArray[np.float64]:
         """Squared distance along ``axis`` of the offsets 0, 1, 2 … within ``radius``."""
         if not self.active[axis]:
-            return np.zeros(1, np.float32)
+            return np.zeros(1)
         step = self.spacing[axis]
         reach = math.floor(radius / step * (1 + ROUNDING) + (0.5 if self.to_face else 0.0))
         offsets = np.arange(reach + 1, dtype=np.float64)
         if self.to_face:
             offsets = np.maximum(offsets - 0.5, 0.0)
-        return ((offsets * step) ** 2).astype(np.float32)
+        return np.asarray((offsets * step) ** 2)
 
     def diagonals(self, lower: Array, upper: Array) -> npt.NDArray[np.float64]:
         """Diagonals of bounding boxes, centre to centre, shape (R,)."""
@@ -107,176 +119,389 @@ class Metric:
 
 
 @dataclass(frozen=True)
-class Box:
-    """Part of a volume: lower corner and exclusive upper corner."""
+class Shell:
+    """Offsets between two radii, grouped into levels of equal distance.
 
+    Attributes
+    ----------
+    first_level : int
+        Levels are numbered through all shells; this is the number of the first one here.
+    squared : ndarray of float64, shape (L,)
+        Squared distance of each level, ascending.
+    start : ndarray of int64, shape (L + 1,)
+        Level ``l`` has the offsets ``start[l]:start[l + 1]``.
+    offsets : ndarray of int64, shape (N, 3)
+        (Δz, Δy, |Δx|).
+    reach : tuple of int
+        Largest |offset| along each axis.
+    """
+
+    first_level: int
+    squared: Array
+    start: Array
+    offsets: Array
+    reach: tuple[int, int, int]
+
+
+@lru_cache(maxsize=64)
+def shell(metric: Metric, number: int) -> Shell:
+    """Shell ``number`` of a metric: distances up to FIRST_RADIUS · 2^number finest spacings.
+
+    Examples
+    --------
+    >>> row = Metric((1.0, 1.0, 1.0), (False, False, True))
+    >>> shell(row, 0).squared.tolist(), shell(row, 1).squared.tolist()
+    ([0.0, 1.0, 4.0, 9.0, 16.0, 25.0, 36.0], [49.0, 64.0, 81.0, 100.0, 121.0, 144.0])
+    """
+    radius = shell_radius(metric, number)
+    below = shell(metric, number - 1) if number else None
+    z, y, x = (metric.squares(axis, radius) for axis in range(3))
+    total = z[:, None, None] + y[None, :, None] + x[None, None, :]
+    inside = total <= radius**2 * (1 + ROUNDING)
+    if below is not None:
+        inside &= total > shell_radius(metric, number - 1) ** 2 * (1 + ROUNDING)
+    distance = total[inside]
+    triples = np.argwhere(inside)
+    order = np.argsort(distance, kind="stable")
+    distance, triples = distance[order], triples[order]
+    signed, level_of = _with_signs(triples, distance)
+    squared, counts = np.unique(level_of, return_counts=True)
+    reach = tuple(int(n) for n in triples.max(axis=0, initial=0))
+    return Shell(
+        0 if below is None else below.first_level + len(below.squared),
+        squared,
+        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        signed,
+        reach,  # type: ignore[arg-type]
+    )
+
+
+def shell_radius(metric: Metric, number: int) -> float:
+    """Outer radius of a shell."""
+    return FIRST_RADIUS * metric.finest * 2.0**number
+
+
+def _with_signs(triples: Array, distance: Array) -> tuple[Array, Array]:
+    """Both signs of Δz and Δy; Δx has none, since the planes are dilated both ways."""
+    pieces, distances = [], []
+    for sign_z in (1, -1):
+        for sign_y in (1, -1):
+            keep = np.ones(len(triples), np.bool_)
+            if sign_z < 0:
+                keep &= triples[:, 0] > 0
+            if sign_y < 0:
+                keep &= triples[:, 1] > 0
+            pieces.append(triples[keep] * np.array([sign_z, sign_y, 1]))
+            distances.append(distance[keep])
+    signed, level_of = np.concatenate(pieces), np.concatenate(distances)
+    order = np.argsort(level_of, kind="stable")
+    return signed[order].astype(np.int64), level_of[order]
+
+
+@dataclass(frozen=True)
+class Search:
+    """Pixels of one image that wait for their distance to the boundary of one class.
+
+    Attributes
+    ----------
+    index : ndarray of uint8 or uint16, shape (Z, Y, X)
+        Class indices of the whole image.
+    ignored : int
+        Index that marks ignored pixels.
+    superpixels : ndarray of int32, shape (Z, Y, X)
+    class_index : int
+    limits : ndarray of float64, shape (M + 1,)
+        For superpixel ``s``, ``limits[s + 1]`` is the distance up to which its pixels are
+        searched; negative when they are not wanted.
+    lower, upper : tuple of int
+        Box that holds all wanted pixels.
+    """
+
+    index: Array
+    ignored: int
+    superpixels: Array
+    class_index: int
+    limits: Array
     lower: tuple[int, int, int]
     upper: tuple[int, int, int]
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Lengths along the axes."""
-        return tuple(u - lo for lo, u in zip(self.lower, self.upper, strict=True))  # type: ignore[return-value]
 
-
-def box_around(
-    lower: Array, upper: Array, margins: Sequence[int], shape: tuple[int, int, int]
-) -> Box:
-    """Box around bounding boxes, widened by ``margins`` and clipped to ``shape``."""
-    low = [max(0, int(lo) - m) for lo, m in zip(lower.min(axis=0), margins, strict=True)]
-    high = [min(n, int(u) + m) for u, m, n in zip(upper.max(axis=0), margins, shape, strict=True)]
-    return Box(tuple(low), tuple(high))  # type: ignore[arg-type]
-
-
-def squared_distances(
-    index: Array,
-    ignored: int,
-    class_index: int,
-    targets: int,
-    box: Box,
-    costs: tuple[Array, Array, Array],
-    active: tuple[bool, bool, bool],
-    wanted: npt.NDArray[np.uint8],
-) -> npt.NDArray[np.float32]:
-    """Squared distance of every wanted pixel of a box to the nearest target pixel in the box.
+def search_levels(search: Search, boundary: Boundary, metric: Metric) -> npt.NDArray[np.int32]:
+    """Level of every wanted pixel of a search, for its side of the boundary.
 
     Parameters
     ----------
-    index : ndarray of uint8 or uint16, shape (Z, Y, X)
-        Class indices of the whole volume.
-    ignored : int
-        Index that marks ignored pixels.
-    class_index : int
-    targets : int
-        One of IN_SHELL, IN_FACING, OUT_SHELL, OUT_FACING.
-    box : Box
-    costs : three ndarrays of float32
-        :meth:`Metric.costs` of each axis; their lengths bound the search.
-    active : tuple of bool
-        As in :class:`Metric`.
-    wanted : ndarray of uint8, the shape of the box
-        Pixels whose value is needed; the others hold upper bounds.
+    search : Search
+    boundary : Boundary
+    metric : Metric
 
     Returns
     -------
-    ndarray of float32, the shape of the box
-        Infinite where the box holds no target within reach.
+    ndarray of int32, the shape of the box
+        Number of the level (:class:`Shell`), :data:`UNSETTLED` where there is no target within
+        the limit; undefined at pixels that are not wanted.
     """
-    field = np.empty(box.shape, np.float32)
-    _first_pass(
-        index, ignored, class_index, targets, np.array(box.lower), np.array(active), costs[2], field
-    )
-    spare = np.empty_like(field) if len(costs[1]) > 1 or len(costs[0]) > 1 else field
-    last = 0 if len(costs[0]) > 1 and box.shape[0] > 1 else 1
-    if len(costs[1]) > 1 and box.shape[1] > 1:
-        everything = np.ones((1, 1, 1), np.uint8)
-        for z in range(box.shape[0]):
-            _pass(field[z], spare[z], costs[1], wanted[z] if last == 1 else everything[0])
-        field, spare = spare, field
-    if last == 0:
-        for y in range(box.shape[1]):
-            _pass(field[:, y], spare[:, y], costs[0], wanted[:, y])
-        field = spare
-    return field
+    shape = tuple(u - lo for lo, u in zip(search.lower, search.upper, strict=True))
+    levels = np.full(shape, UNSETTLED, np.int32)
+    box = np.array([search.lower, search.upper], np.int64)
+    for number in itertools.count():
+        wanted = search.limits > (shell_radius(metric, number - 1) if number else -0.5)
+        if not wanted.any():
+            break
+        offsets = shell(metric, number)
+        left = np.array([[np.iinfo(np.int64).max] * 3, [0] * 3], np.int64)
+        for slab in _slabs(box, offsets, search.index.shape[2]):
+            _search_slab(search, wanted, boundary, metric, offsets, slab, levels, left)
+        if left[1, 0] == 0:
+            break
+        box = left
+    return levels
+
+
+def _slabs(box: Array, offsets: Shell, width: int) -> list[Array]:
+    """Cut a box along z so that the bit planes of a search stay within PLANE_BYTES."""
+    halo = [r + 1 for r in offsets.reach]
+    words = -(-min(width, int(box[1, 2] - box[0, 2]) + 2 * halo[2]) // 64)
+    rows = int(box[1, 1] - box[0, 1]) + 2 * halo[1] + ROWS
+    slice_bytes = 8 * words * rows * (offsets.reach[2] + 6)
+    depth = max(1, PLANE_BYTES // slice_bytes - 2 * halo[0])
+    slabs = []
+    for z in range(int(box[0, 0]), int(box[1, 0]), depth):
+        slab = box.copy()
+        slab[0, 0], slab[1, 0] = z, min(z + depth, int(box[1, 0]))
+        slabs.append(slab)
+    return slabs
+
+
+def _search_slab(
+    search: Search,
+    flags: Array,
+    boundary: Boundary,
+    metric: Metric,
+    offsets: Shell,
+    core: Array,
+    levels: Array,
+    left: Array,
+) -> None:
+    """Settle what a shell can settle in a slab; widen the box ``left`` around the rest."""
+    halo = np.array(offsets.reach) + 1  # one more than it reaches, to see the targets' neighbours
+    x_low = max(0, int(core[0, 2]) - int(halo[2]))
+    x_high = min(search.index.shape[2], int(core[1, 2]) + int(halo[2]))
+    origin = np.array([core[0, 0] - halo[0], core[0, 1] - halo[1], x_low])
+    depth, rows = core[1, :2] - core[0, :2] + 2 * halo[:2]
+    shape = (-(-(x_high - x_low) // 64), int(depth), int(rows) + ROWS)
+    members, known, exists, wanted = np.zeros((4, *shape), np.uint64)
+    corner = np.array(search.lower)
+    _pack(
+        search.index, search.ignored, search.superpixels, search.class_index, flags,
+        origin, x_high, core, corner, levels, members, known, exists, wanted,
+    )  # fmt: skip
+    active = np.array(metric.active)
+    targets = [
+        _targets(members, known, exists, kind, active)
+        for kind in (boundary.inside, boundary.outside)
+    ]
+    if np.array_equal(*targets):
+        sides = [(targets[0], wanted)]
+    else:
+        sides = [(targets[0], wanted & members), (targets[1], wanted & ~members)]
+    stride = np.array([shape[2], 1, shape[0] * shape[1] * shape[2]])
+    for plane, todo in sides:
+        planes = _dilate(plane, offsets.reach[2]).reshape(-1)
+        _settle(
+            planes, todo, offsets.offsets @ stride, offsets.start, offsets.first_level,
+            halo, origin, core, corner, levels, left,
+        )  # fmt: skip
 
 
 @njit(cache=True, nogil=True)
-def _is_target(index, ignored, c, targets, active, z, y, x):  # type: ignore[no-untyped-def]
-    k = index[z, y, x]
-    if k == ignored:
-        return False
-    side = k == c
-    if side != (targets in (IN_SHELL, IN_FACING)):
-        return False
-    facing = targets in (IN_FACING, OUT_FACING)
-    for axis in range(3):
-        if not active[axis]:
+def _pack(  # type: ignore[no-untyped-def]
+    index, ignored, superpixels, c, flags, origin, x_high, core, corner, levels,
+    members, known, exists, wanted,
+):  # fmt: skip
+    """Bit planes of the pixels of the class, known pixels, all pixels, wanted pixels."""
+    one = np.uint64(1)
+    for zz in range(known.shape[1]):
+        z = zz + origin[0]
+        if z < 0 or z >= index.shape[0]:
             continue
-        for step in (-1, 1):
-            zz = z + step if axis == 0 else z
-            yy = y + step if axis == 1 else y
-            xx = x + step if axis == 2 else x
-            if (
-                zz < 0 or yy < 0 or xx < 0
-                or zz >= index.shape[0] or yy >= index.shape[1] or xx >= index.shape[2]
-            ):  # fmt: skip
+        for yy in range(known.shape[2]):
+            y = yy + origin[1]
+            if y < 0 or y >= index.shape[1]:
                 continue
-            other = index[zz, yy, xx]
-            if other == ignored:
-                if not facing:
-                    return True
-            elif (other == c) != side:
-                return True
-    return False
+            in_core = core[0, 0] <= z < core[1, 0] and core[0, 1] <= y < core[1, 1]
+            for w in range(known.shape[0]):
+                first = origin[2] + 64 * w
+                word_members, word_known = np.uint64(0), np.uint64(0)
+                word_exists, word_wanted = np.uint64(0), np.uint64(0)
+                bit = one
+                for x in range(first, min(first + 64, x_high)):
+                    k = index[z, y, x]
+                    word_exists |= bit
+                    if k != ignored:
+                        word_known |= bit
+                        if k == c:
+                            word_members |= bit
+                        if in_core and flags[superpixels[z, y, x] + 1]:
+                            word_wanted |= bit
+                    bit <<= one
+                members[w, zz, yy], known[w, zz, yy] = word_members, word_known
+                exists[w, zz, yy] = word_exists
+                if word_wanted != 0:
+                    wanted[w, zz, yy] = _unsettled(
+                        word_wanted, levels, z - corner[0], y - corner[1], first - corner[2],
+                        core[0, 2] - corner[2], core[1, 2] - corner[2],
+                    )  # fmt: skip
 
 
 @njit(cache=True, nogil=True)
-def _first_pass(index, ignored, c, targets, low, active, cost, field):  # type: ignore[no-untyped-def]
-    reach = len(cost)
-    nz, ny, nx = field.shape
-    for z in range(nz):
-        for y in range(ny):
-            row = field[z, y]
-            gap = reach
-            for x in range(nx):
-                gap = gap + 1
-                if _is_target(
-                    index, ignored, c, targets, active, z + low[0], y + low[1], x + low[2]
-                ):
-                    gap = 0
-                row[x] = cost[gap] if gap < reach else np.float32(np.inf)
-            gap = reach
-            for x in range(nx - 1, -1, -1):
-                gap = 0 if row[x] == 0 else gap + 1
-                if gap < reach and cost[gap] < row[x]:
-                    row[x] = cost[gap]
+def _unsettled(bits, levels, z, y, x, x_low, x_high):  # type: ignore[no-untyped-def]
+    """Bits of the pixels of a word that lie in the box and have no level yet."""
+    kept = np.uint64(0)
+    bit = np.uint64(1)
+    for position in range(64):
+        if bits & bit and x_low <= x + position < x_high and levels[z, y, x + position] < 0:
+            kept |= bit
+        bit <<= np.uint64(1)
+    return kept
 
 
-@njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
-def _pass(source, out, cost, wanted):  # type: ignore[no-untyped-def]
-    rows, columns = source.shape
-    everything = wanted.shape[0] != rows
-    best = np.empty(rows, np.float32)
-    hold = np.empty(COLUMNS, np.float32)
-    for first in range(0, columns, COLUMNS):
-        width = min(COLUMNS, columns - first)
-        for i in range(rows):
-            low = np.float32(np.inf)
-            line = source[i, first : first + width]
-            for x in range(width):
-                low = min(low, line[x])
-            best[i] = low
-        for i in range(rows):
-            worst = np.float32(0)
-            line = source[i, first : first + width]
-            for x in range(width):
-                hold[x] = line[x]
-            if everything:
-                worst = np.float32(np.inf)
-            else:
-                need = wanted[i, first : first + width]
-                for x in range(width):
-                    worst = max(worst, line[x] if need[x] else np.float32(0))
-            for k in range(1, len(cost)):
-                if cost[k] >= worst:
-                    break
-                for side in range(2):
-                    j = i - k if side == 0 else i + k
-                    if j < 0 or j >= rows or best[j] + cost[k] >= worst:
+@njit(cache=True, nogil=True)
+def _targets(members, known, exists, kind, active):  # type: ignore[no-untyped-def]
+    """Bit plane of the targets of one kind."""
+    words, depth, rows = members.shape
+    one, last = np.uint64(1), np.uint64(63)
+    in_class = kind in (IN_SHELL, IN_FACING)
+    own = members if in_class else known & ~members
+    if kind in (IN_FACING, OUT_FACING):
+        other = known & ~members if in_class else members
+    else:
+        other = exists & ~own
+    result = np.empty_like(members)
+    for w in range(words):
+        for z in range(depth):
+            for y in range(rows):
+                near = np.uint64(0)
+                if own[w, z, y] == 0:
+                    result[w, z, y] = near
+                    continue
+                if active[2]:
+                    word = other[w, z, y]
+                    near |= (word << one) | (word >> one)
+                    if w > 0:
+                        near |= other[w - 1, z, y] >> last
+                    if w + 1 < words:
+                        near |= other[w + 1, z, y] << last
+                if active[1]:
+                    if y > 0:
+                        near |= other[w, z, y - 1]
+                    if y + 1 < rows:
+                        near |= other[w, z, y + 1]
+                if active[0]:
+                    if z > 0:
+                        near |= other[w, z - 1, y]
+                    if z + 1 < depth:
+                        near |= other[w, z + 1, y]
+                result[w, z, y] = own[w, z, y] & near
+    return result
+
+
+@njit(cache=True, nogil=True)
+def _dilate(plane, reach):  # type: ignore[no-untyped-def]
+    """Planes 0..reach: in plane j the pixels with a target at most j pixels away along x."""
+    words, depth, rows = plane.shape
+    planes = np.empty((reach + 1, words, depth, rows), np.uint64)
+    planes[0] = plane
+    for j in range(1, reach + 1):
+        skip, low = j // 64, np.uint64(j % 64)
+        high = np.uint64(64) - low
+        planes[j] = planes[j - 1]
+        for w in range(words):
+            target = planes[j, w].reshape(-1)
+            for source, shift, left in (
+                (w - skip, low, True),
+                (w + skip, low, False),
+                (w - skip - 1, high, False),
+                (w + skip + 1, high, True),
+            ):
+                if source < 0 or source >= words or shift == np.uint64(64):
+                    continue
+                word = plane[source].reshape(-1)
+                if left:
+                    for i in range(len(target)):
+                        target[i] |= word[i] << shift
+                else:
+                    for i in range(len(target)):
+                        target[i] |= word[i] >> shift
+    return planes
+
+
+@njit(cache=True, nogil=True)
+def _settle(  # type: ignore[no-untyped-def]
+    planes, wanted, deltas, start, first_level, halo, origin, core, corner, levels, left
+):
+    """Search the offsets of a shell for tiles of ROWS rows of 64 pixels."""
+    found = np.zeros(ROWS, np.uint64)
+    todo = np.zeros(ROWS, np.uint64)
+    words, depth, rows = wanted.shape
+    for w in range(words):
+        x = 64 * w + origin[2]
+        for z in range(halo[0], depth - halo[0]):
+            for y in range(halo[1], rows - halo[1] - ROWS, ROWS):
+                remaining = np.uint64(0)
+                for t in range(ROWS):
+                    todo[t] = wanted[w, z, y + t]
+                    remaining |= todo[t]
+                    found[t] = 0
+                if remaining == 0:
+                    continue
+                base = (w * depth + z) * rows + y
+                for level in range(len(start) - 1):
+                    for o in range(start[level], start[level + 1]):
+                        at = base + deltas[o]
+                        near = planes[at : at + ROWS]  # a slice, so that the loop vectorises
+                        for t in range(len(near)):
+                            found[t] |= near[t]
+                    fresh = np.uint64(0)
+                    for t in range(ROWS):
+                        fresh |= todo[t] & found[t]
+                    if fresh == 0:
                         continue
-                    other = source[j, first : first + width]
-                    step = cost[k]
-                    for x in range(width):
-                        hold[x] = min(hold[x], other[x] + step)
-                    high = np.float32(0)
-                    if everything:
-                        for x in range(width):
-                            high = max(high, hold[x])
-                    else:
-                        need = wanted[i, first : first + width]
-                        for x in range(width):
-                            high = max(high, hold[x] if need[x] else np.float32(0))
-                    worst = min(worst, high)
-            target = out[i, first : first + width]
-            for x in range(width):
-                target[x] = hold[x]
+                    remaining = np.uint64(0)
+                    for t in range(ROWS):
+                        fresh = todo[t] & found[t]
+                        if fresh != 0:
+                            todo[t] ^= fresh
+                            _write_level(
+                                fresh, first_level + level, levels, z + origin[0] - corner[0],
+                                y + t + origin[1] - corner[1], x - corner[2],
+                            )  # fmt: skip
+                        remaining |= todo[t]
+                    if remaining == 0:
+                        break
+                for t in range(ROWS):
+                    if todo[t] != 0:
+                        _widen(left, z + origin[0], y + t + origin[1], x, core)
+
+
+_DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
+_BIT_OF = np.zeros(64, np.int64)
+for _bit in range(64):
+    _BIT_OF[((0x03F79D71B4CB0A89 << _bit) & 0xFFFFFFFFFFFFFFFF) >> 58] = _bit
+
+
+@njit(cache=True, nogil=True)
+def _write_level(bits, level, levels, z, y, x):  # type: ignore[no-untyped-def]
+    while bits != 0:
+        lowest = bits & (~bits + np.uint64(1))
+        levels[z, y, x + _BIT_OF[(lowest * _DE_BRUIJN) >> np.uint64(58)]] = level
+        bits ^= lowest
+
+
+@njit(cache=True, nogil=True)
+def _widen(box, z, y, x, core):  # type: ignore[no-untyped-def]
+    """Make a box take in a word of pixels."""
+    box[0, 0], box[1, 0] = min(box[0, 0], z), max(box[1, 0], z + 1)
+    box[0, 1], box[1, 1] = min(box[0, 1], y), max(box[1, 1], y + 1)
+    box[0, 2] = min(box[0, 2], max(x, core[0, 2]))
+    box[1, 2] = max(box[1, 2], min(x + 64, core[1, 2]))

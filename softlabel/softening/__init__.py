@@ -17,7 +17,7 @@ from softlabel.softening.normalize import NORMALIZATIONS, normalized
 from softlabel.softening.raters import mean_over_raters
 from softlabel.softening.superpixel import SuperpixelOptions, soften_by_superpixels
 from softlabel.softmaps import SoftMaps, class_index_map
-from softlabel.superpixels import slic
+from softlabel.superpixels import scale_channels, slic
 from softlabel.types import Array, ClassTable, spacing_in_order
 
 __all__ = ["METHODS", "NORMALIZATIONS", "Method", "soften"]
@@ -91,7 +91,7 @@ def soften(
         ``superpixel`` unless ``image`` is given.
     image : ndarray, shape (*spatial) or (C, *spatial), optional
         Superpixels are made from it by :func:`softlabel.slic` with its defaults, each channel
-        mapped to 0..1 first.
+        mapped to 0..1 and ``spacing`` divided by its smallest value first.
     method : str
         A name in :data:`METHODS`.
     classes : ClassTable, {value: name}, or values, optional
@@ -123,6 +123,8 @@ def soften(
     ------
     ValueError
         For shapes that differ, labels outside the classes, unknown options or values.
+    SourceError
+        For values that cannot be a class table: negative ones, or too many of them.
 
     Notes
     -----
@@ -164,7 +166,7 @@ def soften(
     step = spacing_in_order(spacing, ndim)
     table = _class_table(maps, classes, ignore)
     options = _method_options(method, boundary, method_options)
-    ids = _superpixel_ids(METHODS[method], superpixels, image, maps[0].shape, spacing)
+    ids = _superpixel_ids(METHODS[method], superpixels, image, maps[0].shape, step)
     width = min(step) if scale is None else float(scale)
     if not 0 < width < np.inf:
         raise ValueError(f"scale must be a positive number; got {scale}.")
@@ -225,7 +227,7 @@ def _superpixel_ids(
     superpixels: Array | None,
     image: Array | None,
     shape: tuple[int, ...],
-    spacing: tuple[float, ...] | None,
+    spacing: tuple[float, ...],
 ) -> Array | None:
     if not method.needs_superpixels:
         return None
@@ -240,22 +242,23 @@ def _superpixel_ids(
         raise ValueError(
             f"superpixels and labels must have one shape; got {ids.shape} and {shape}."
         )
+    none = ids < 0
     if int(ids.max()) >= 2 * ids.size:  # ids of a file may be anything: number them afresh
-        ids = np.where(ids < 0, -1, np.unique(ids, return_inverse=True)[1].reshape(shape))
-    return np.ascontiguousarray(ids, dtype=np.int32)
+        ids = np.unique(ids, return_inverse=True)[1].reshape(shape)
+    return np.ascontiguousarray(np.where(none, -1, ids), dtype=np.int32)
 
 
-def _slic_of(image: Array, shape: tuple[int, ...], spacing: tuple[float, ...] | None) -> Array:
-    if image.shape == shape:
-        image = image[None]
-    if image.shape[1:] != shape:
+def _slic_of(image: Array, shape: tuple[int, ...], spacing: tuple[float, ...]) -> Array:
+    channels = image[None] if image.shape == shape else image
+    if channels.shape[1:] != shape:
+        with_channels = ", ".join(("C", *map(str, shape)))
         raise ValueError(
-            f"image must have shape {shape} or (C, *{shape}) like the labels; got {image.shape}."
+            f"image must have shape {shape} or ({with_channels}) like the labels; "
+            f"got {image.shape}."
         )
-    low = image.reshape(len(image), -1).min(axis=1).reshape(-1, *[1] * len(shape))
-    high = image.reshape(len(image), -1).max(axis=1).reshape(low.shape)
-    span = np.where(high > low, high - low, 1).astype(np.float64)
-    return slic(((image - low) / span).astype(np.float32), spacing=spacing, channel_axis=0)
+    # in units of the smallest spacing, so that compactness and sigma mean the same in mm and µm
+    step = tuple(s / min(spacing) for s in spacing)
+    return slic(scale_channels(channels), spacing=step, channel_axis=0)
 
 
 def _given(superpixels: Array | None) -> Array:

@@ -6,6 +6,8 @@ pixels of superpixel −1 belong to no superpixel here.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 from numba import njit
@@ -14,9 +16,30 @@ from softlabel.softmaps import Regions
 from softlabel.types import Array
 
 
+@dataclass(frozen=True)
+class Mixed:
+    """The mixed superpixels of an image.
+
+    Attributes
+    ----------
+    regions : Regions
+        Their known pixels, superpixels in ascending order. Bounding boxes include ignored
+        pixels, since those belong to the superpixel as the image sees it.
+    ids : ndarray of int32, shape (R,)
+        Superpixel id of each region.
+    block_region, block_class : ndarray of int32, shape (B,)
+        Every (region, class that it holds), ascending.
+    """
+
+    regions: Regions
+    ids: npt.NDArray[np.int32]
+    block_region: npt.NDArray[np.int32]
+    block_class: npt.NDArray[np.int32]
+
+
 def mixed_superpixels(
     index: Array, ignored: int, n_classes: int, superpixels: Array, min_minority: float = 0.0
-) -> tuple[Regions, npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+) -> Mixed:
     """Find the mixed superpixels and the classes that each of them holds.
 
     Parameters
@@ -33,16 +56,13 @@ def mixed_superpixels(
 
     Returns
     -------
-    regions : Regions
-        The mixed superpixels in ascending order, without their ignored pixels. Bounding boxes
-        include ignored pixels, since those belong to the superpixel as the image sees it.
-    block_region, block_class : ndarray of int32
-        Every (mixed superpixel, class that it holds), ascending.
+    Mixed
     """
     flat_index, flat_ids = index.ravel(), superpixels.ravel()
     count = int(flat_ids.max()) + 1 if flat_ids.size else 0
     position = _number_mixed(flat_index, ignored, flat_ids, count)
-    n_mixed = int(position.max()) + 1 if count else 0
+    ids = np.flatnonzero(position >= 0).astype(np.int32)
+    n_mixed = len(ids)
     start, lower, upper = _measure(index, ignored, superpixels, position, n_mixed)
     pixel_type = np.int32 if index.size < 2**31 else np.int64
     pixels = _list_pixels(
@@ -55,9 +75,9 @@ def mixed_superpixels(
         block_region = np.searchsorted(kept, block_region).astype(np.int32)
         sizes = np.diff(start)
         keep_pixel = np.repeat(np.isin(np.arange(n_mixed), kept), sizes)
-        pixels, lower, upper = pixels[keep_pixel], lower[kept], upper[kept]
+        pixels, lower, upper, ids = pixels[keep_pixel], lower[kept], upper[kept], ids[kept]
         start = np.concatenate([[0], np.cumsum(sizes[kept])])
-    return Regions(pixels, start, lower, upper), block_region, block_class
+    return Mixed(Regions(pixels, start, lower, upper), ids, block_region, block_class)
 
 
 @njit(cache=True, nogil=True)

@@ -18,16 +18,15 @@ from numba import njit
 
 from softlabel.distance import (
     BOUNDARIES,
-    FIRST_RADIUS,
     ROUNDING,
     Boundary,
-    Box,
     Metric,
-    box_around,
-    squared_distances,
+    Search,
+    search_levels,
+    shell,
 )
-from softlabel.softening.mixed import mixed_superpixels
-from softlabel.softmaps import Regions, SoftMaps, ignored_index
+from softlabel.softening.mixed import Mixed, mixed_superpixels
+from softlabel.softmaps import SoftMaps, ignored_index
 from softlabel.types import Array, ClassTable
 
 
@@ -92,22 +91,22 @@ def soften_by_superpixels(
     """
     pad = 3 - index.ndim
     volume = np.ascontiguousarray(index).reshape((1,) * pad + index.shape)
+    ids = np.ascontiguousarray(superpixels).reshape(volume.shape)
     ignored = ignored_index(index.dtype)
-    regions, block_region, block_class = mixed_superpixels(
-        volume, ignored, len(table), superpixels.reshape(volume.shape), options.min_minority
-    )
-    sizes = np.diff(regions.start)[block_region]
+    mixed = mixed_superpixels(volume, ignored, len(table), ids, options.min_minority)
+    sizes = np.diff(mixed.regions.start)[mixed.block_region]
     block_start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     values = np.empty(int(block_start[-1]), np.float32)
     boundary = BOUNDARIES[options.boundary]
     metric = _metric(index.ndim, spacing, boundary, options)
-    work = _Work(volume, ignored, regions, metric, scale)
-    for class_index in np.unique(block_class):
-        blocks = np.flatnonzero(block_class == class_index)
-        _soften_class(
-            work, int(class_index), boundary, block_region[blocks], block_start[blocks], values
-        )
-    return SoftMaps(index, table, 1.0, 0.0, regions, block_region, block_class, block_start, values)
+    work = _Work(volume, ignored, ids, mixed, metric, scale)
+    for class_index in np.unique(mixed.block_class):
+        blocks = np.flatnonzero(mixed.block_class == class_index)
+        _soften_class(work, int(class_index), boundary, blocks, block_start[blocks], values)
+    return SoftMaps(
+        index, table, 1.0, 0.0, mixed.regions, mixed.block_region, mixed.block_class,
+        block_start, values,
+    )  # fmt: skip
 
 
 def coarsest_axis(spacing: tuple[float, ...]) -> int:
@@ -127,7 +126,8 @@ class _Work:
 
     index: Array
     ignored: int
-    regions: Regions
+    superpixels: Array
+    mixed: Mixed
     metric: Metric
     scale: float
 
@@ -150,98 +150,63 @@ def _soften_class(
     work: _Work,
     class_index: int,
     boundary: Boundary,
-    block_region: Array,
+    blocks: Array,
     block_start: Array,
     values: Array,
 ) -> None:
-    """Fill the values of one class, widening the search until every block is settled."""
-    finest = min(s for s, on in zip(work.metric.spacing, work.metric.active, strict=True) if on)
-    limits = work.metric.diagonals(
-        work.regions.lower[block_region], work.regions.upper[block_region]
-    ) * (1 + ROUNDING)
-    radius = FIRST_RADIUS * finest
-    todo = np.arange(len(block_region))
-    while len(todo):
-        reach = min(radius, float(limits[todo].max()))
-        fields, box = _fields(work, class_index, boundary, block_region[todo], reach)
-        settled = np.empty(len(todo), np.bool_)
-        _fill_values(
-            work.index, class_index, fields[0], fields[1], np.array(box.lower),
-            work.regions.pixels, work.regions.start, block_region[todo], block_start[todo],
-            limits[todo] ** 2, np.float64(reach) ** 2, work.scale, values, settled,
-        )  # fmt: skip
-        todo = todo[~settled]
-        radius *= 2
-
-
-def _fields(
-    work: _Work, class_index: int, boundary: Boundary, block_region: Array, reach: float
-) -> tuple[tuple[Array, Array], Box]:
-    """Squared distances of the pixels inside and outside of a class, and the box they lie in."""
-    costs = tuple(work.metric.costs(axis, reach) for axis in range(3))
-    lower, upper = work.regions.lower[block_region], work.regions.upper[block_region]
-    box = box_around(lower, upper, [len(c) - 1 for c in costs], work.index.shape)
-    wanted = np.zeros((2, *box.shape), np.uint8)
-    _mark_wanted(
-        work.index, class_index, np.array(box.lower), work.regions.pixels, work.regions.start,
-        block_region, wanted,
+    """Fill the values of one class."""
+    regions = work.mixed.regions
+    block_region = work.mixed.block_region[blocks]
+    lower, upper = regions.lower[block_region], regions.upper[block_region]
+    limits = work.metric.diagonals(lower, upper) * (1 + ROUNDING)
+    reach = np.full(int(work.superpixels.max()) + 2, -1.0)
+    reach[work.mixed.ids[block_region] + 1] = limits
+    search = Search(
+        work.index, work.ignored, work.superpixels, class_index, reach,
+        tuple(int(n) for n in lower.min(axis=0)),  # type: ignore[arg-type]
+        tuple(int(n) for n in upper.max(axis=0)),  # type: ignore[arg-type]
     )  # fmt: skip
-    part = work.index[tuple(slice(lo, u) for lo, u in zip(box.lower, box.upper, strict=True))]
-    once = boundary.shared and not (part == work.ignored).any()
-    if once:
-        wanted[0] |= wanted[1]
-    inside, outside = (
-        squared_distances(
-            work.index, work.ignored, class_index, targets, box, costs,  # type: ignore[arg-type]
-            work.metric.active, wanted[side],
-        )
-        if not (once and side == 1) else None
-        for side, targets in enumerate((boundary.inside, boundary.outside))
+    levels = search_levels(search, boundary, work.metric)
+    squared = np.concatenate(
+        [shell(work.metric, n).squared for n in range(_shells_used(work.metric, levels))]
+    )
+    distance = np.sqrt(squared)
+    inside = 0.5 * (distance / (work.scale + distance) + 1.0)
+    outside = 0.5 * (-distance / (work.scale + distance) + 1.0)
+    _fill_values(
+        work.index, class_index, levels, np.array(search.lower), regions.pixels, regions.start,
+        block_region, block_start, limits**2, squared, inside.astype(np.float32),
+        outside.astype(np.float32), values,
     )  # fmt: skip
-    assert inside is not None
-    return (inside, inside if outside is None else outside), box
 
 
-@njit(cache=True, nogil=True)
-def _mark_wanted(index, c, low, pixels, start, block_region, wanted):  # type: ignore[no-untyped-def]
-    flat = index.ravel()
-    ny, nx = index.shape[1], index.shape[2]
-    for r in block_region:
-        for i in range(start[r], start[r + 1]):
-            rest = pixels[i] // nx
-            x = pixels[i] - rest * nx
-            z = rest // ny
-            y = rest - z * ny
-            side = 0 if flat[pixels[i]] == c else 1
-            wanted[side, z - low[0], y - low[1], x - low[2]] = 1
+def _shells_used(metric: Metric, levels: Array) -> int:
+    """Number of shells that hold all levels that occur."""
+    highest = int(levels.max(initial=0))
+    number = 0
+    while highest >= shell(metric, number).first_level + len(shell(metric, number).squared):
+        number += 1
+    return number + 1
 
 
 @njit(cache=True, nogil=True)
 def _fill_values(  # type: ignore[no-untyped-def]
-    index, c, inside, outside, low, pixels, start, block_region, block_start, limits, reached,
-    scale, values, settled,
+    index, c, levels, low, pixels, start, block_region, block_start, limits, squared, inside,
+    outside, values,
 ):  # fmt: skip
     flat = index.ravel()
     ny, nx = index.shape[1], index.shape[2]
     for b in range(len(block_region)):
         first = start[block_region[b]]
-        complete = True
         for i in range(first, start[block_region[b] + 1]):
             rest = pixels[i] // nx
             x = pixels[i] - rest * nx
             z = rest // ny
             y = rest - z * ny
             own = flat[pixels[i]] == c
-            field = inside if own else outside
-            square = np.float64(field[z - low[0], y - low[1], x - low[2]])
-            if square > reached and reached < limits[b]:
-                complete = False
-                break
-            if square > limits[b]:
-                value = 1.0 if own else 0.0
+            level = levels[z - low[0], y - low[1], x - low[2]]
+            if level < 0 or squared[level] > limits[b]:
+                value = np.float32(1) if own else np.float32(0)
             else:
-                distance = np.sqrt(square)
-                value = distance / (scale + distance)
-                value = 0.5 * (value + 1.0) if own else 0.5 * (1.0 - value)
+                value = inside[level] if own else outside[level]
             values[block_start[b] + i - first] = value
-        settled[b] = complete
