@@ -1,0 +1,89 @@
+"""NRRD and MetaImage (``.nrrd``, ``.mha``) by SimpleITK, which is an optional dependency."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from softlabel.errors import CaseError, MissingExtraError
+from softlabel.readers.geometry import require_invertible, spacing_from_affine
+from softlabel.readers.pixels import Pixels, numbers
+from softlabel.readers.safety import MAX_DEFLATE_RATIO, check_promise, reading
+
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_HEADER_BYTES = 1 << 16
+_DETACHED = (b"data file:", b"datafile:", b"elementdatafile")
+
+
+def read_itk(path: Path) -> Pixels:
+    """Read a NRRD or MetaImage file, its axes in the order of the file (x, y, z).
+
+    Raises
+    ------
+    MissingExtraError
+        When SimpleITK is not installed.
+    CaseError
+        When the file is damaged, promises more than it holds, or takes its voxels from another
+        file.
+    """
+    try:
+        import SimpleITK as sitk
+    except ImportError:
+        raise MissingExtraError(f"Reading {path.suffix.lower()} files", "itk") from None
+    with reading(path, "a NRRD or MetaImage file"):
+        _require_attached(path)
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+        itemsize = max(1, sitk.GetArrayViewFromImage(_one_voxel(sitk, reader)).dtype.itemsize)
+        channels = reader.GetNumberOfComponents()
+        shape = (*reader.GetSize(), channels) if channels > 1 else reader.GetSize()
+        check_promise(path, shape, itemsize, path.stat().st_size, max_ratio=MAX_DEFLATE_RATIO)
+        image = reader.Execute()
+        # SimpleITK's arrays are (z, y, x, channel); files, and NIfTI, count x first.
+        ndim = image.GetDimension()
+        values = sitk.GetArrayFromImage(image)
+        values = values.transpose(*reversed(range(ndim)), *range(ndim, values.ndim))
+    if ndim not in (2, 3):
+        raise CaseError(
+            f"{path} has {ndim} axes {values.shape}; expected two or three. Split the file."
+        )
+    affine = require_invertible(_affine(image), path)
+    return Pixels(
+        numbers(values, path),
+        channel_axis=ndim if values.ndim > ndim else None,
+        spacing_mm=spacing_from_affine(affine, ndim),
+        affine=affine,
+    )
+
+
+def _one_voxel(sitk: Any, reader: Any) -> Any:
+    """A 1 × 1 image of the file's voxel type."""
+    return sitk.Image([1, 1], reader.GetPixelID(), max(1, reader.GetNumberOfComponents()))
+
+
+def _require_attached(path: Path) -> None:
+    """Refuse a header that points to another file: it could name any file of the machine."""
+    with path.open("rb") as stream:
+        header = stream.read(_HEADER_BYTES)
+    for line in header.split(b"\n"):
+        text = line.strip().lower()
+        if text.startswith(_DETACHED) and not text.replace(b" ", b"").endswith(b"=local"):
+            raise CaseError(
+                f"{path} takes its voxels from another file ({line[:80].decode('latin-1')}); "
+                "expected a file that holds them. Save it in one piece (.nrrd, .mha)."
+            )
+        if not text or text.startswith(b"elementdatafile"):
+            return  # an empty line ends the header of NRRD, this entry that of MetaImage
+
+
+def _affine(image: Any) -> Any:
+    """Voxel indices to RAS+ millimetres; ITK counts in LPS+."""
+    ndim = image.GetDimension()
+    affine = np.eye(4)
+    direction = np.array(image.GetDirection()).reshape(ndim, ndim)
+    affine[:ndim, :ndim] = direction * np.array(image.GetSpacing())
+    affine[:ndim, 3] = image.GetOrigin()
+    return _LPS_TO_RAS @ affine

@@ -1,0 +1,130 @@
+"""NIfTI-1 and NIfTI-2, plain (``.nii``) or compressed (``.nii.gz``), by nibabel."""
+
+from __future__ import annotations
+
+import gzip
+import math
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from softlabel.errors import CaseError
+from softlabel.readers.geometry import require_invertible, spacing_from_affine
+from softlabel.readers.pixels import Pixels, numbers
+from softlabel.readers.safety import COPY_AGAIN, MAX_DEFLATE_RATIO, check_promise, reading
+from softlabel.types import Array
+
+_MM_PER_UNIT = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
+_DRAIN_BYTES = 1 << 20
+
+
+def read_nifti(path: Path) -> Pixels:
+    """Read a NIfTI file.
+
+    Integers without scaling keep their type. Integers with ``scl_slope`` or ``scl_inter`` become
+    float32, as which they were meant; float32 and float64 stay what they are. A fourth axis (or a
+    fifth, the vector axis of NIfTI) holds channels.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Pixels
+        Spatial axes in the order of the file.
+
+    Raises
+    ------
+    CaseError
+        When the file is damaged, cut off, promises more than it holds, or is not an image.
+    """
+    with reading(path, "a NIfTI file"), ExitStack() as stack:
+        stream: Any = stack.enter_context(path.open("rb"))
+        compressed = stream.read(2) == b"\x1f\x8b"
+        stream.seek(0)
+        if compressed:
+            stream = stack.enter_context(gzip.open(stream))
+        image_class = _image_class(stream, path)
+        image = image_class.from_file_map(image_class.make_file_map({"image": stream}), mmap=False)
+        header = image.header
+        check_promise(
+            path,
+            image.shape,
+            header.get_data_dtype().itemsize,
+            path.stat().st_size - (0 if compressed else int(image.dataobj.offset)),
+            max_ratio=MAX_DEFLATE_RATIO if compressed else 1,
+        )
+        values = _scaled(image.dataobj, path)
+        if compressed:
+            _check_sum(stream, path)
+        return _with_place(values, image, path)
+
+
+def _image_class(stream: Any, path: Path) -> Any:
+    """NIfTI-1 or NIfTI-2, by the size that the header gives itself, in either byte order."""
+    sizeof_hdr = stream.read(4)
+    stream.seek(0)
+    for image_class, size in ((nib.Nifti1Image, 348), (nib.Nifti2Image, 540)):
+        if sizeof_hdr in (size.to_bytes(4, "little"), size.to_bytes(4, "big")):
+            return image_class
+    raise CaseError(
+        f"{path} does not begin like a NIfTI file (first bytes {sizeof_hdr!r}); expected NIfTI-1 "
+        f"or NIfTI-2. {COPY_AGAIN}"
+    )
+
+
+def _scaled(dataobj: Any, path: Path) -> Array:
+    slope, inter = float(dataobj.slope), float(dataobj.inter)
+    values = numbers(dataobj.get_unscaled(), path, "its voxel type")
+    if (slope, inter) == (1.0, 0.0):
+        return values
+    target = np.float32 if values.dtype.kind in "iu" else values.dtype
+    # Scaled in float64: integers beyond 2^24 have no float32.
+    scaled: Array = (values * np.float64(slope) + np.float64(inter)).astype(target)
+    return scaled
+
+
+def _check_sum(stream: Any, path: Path) -> None:
+    """Read to the end: only there does gzip compare its checksum."""
+    drained = 0
+    while block := stream.read(_DRAIN_BYTES):
+        drained += len(block)
+        if drained > 64 * _DRAIN_BYTES:
+            raise CaseError(
+                f"{path} goes on for more than {drained} bytes after its last voxel; expected the "
+                f"file to end there. {COPY_AGAIN}"
+            )
+
+
+def _with_place(values: Array, image: Any, path: Path) -> Pixels:
+    header = image.header
+    values, channel_axis = _channels(values, path)
+    ndim = values.ndim - (channel_axis is not None)
+    mm = _MM_PER_UNIT.get(header.get_xyzt_units()[0], 1.0)
+    if int(header["sform_code"]) or int(header["qform_code"]):
+        affine = np.diag([mm, mm, mm, 1.0]) @ require_invertible(image.affine, path)
+        return Pixels(
+            values, channel_axis, spacing_mm=spacing_from_affine(affine, ndim), affine=affine
+        )
+    # Without a form code the header places nothing, but it may still tell the voxel size.
+    zooms = tuple(float(str(np.float32(z * mm))) for z in header.get_zooms()[:ndim])
+    usable = all(math.isfinite(z) and z > 0 for z in zooms)
+    return Pixels(values, channel_axis, spacing_mm=zooms if usable else None)
+
+
+def _channels(values: Array, path: Path) -> tuple[Array, int | None]:
+    """Separate the channel axis (the fourth; or the fifth, after a time axis of length 1)."""
+    if values.ndim == 5 and values.shape[3] == 1:
+        values = values[:, :, :, 0]
+    if values.ndim in (2, 3):
+        return values, None
+    if values.ndim == 4:
+        return values, 3
+    raise CaseError(
+        f"{path} has {values.ndim} axes {values.shape}; expected two or three spatial axes and at "
+        "most one of channels. Split the file."
+    )

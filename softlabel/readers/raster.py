@@ -1,0 +1,85 @@
+"""PNG, BMP and JPEG by Pillow: two-dimensional, grey, coloured or with a palette."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from softlabel.errors import CaseError
+from softlabel.readers.pixels import Pixels, numbers
+from softlabel.readers.safety import reading
+
+_GREY_MODES = {"1", "L", "I", "F", "I;16", "I;16L", "I;16B"}
+_OPAQUE_MODES = {"LA": "L", "RGBA": "RGB"}
+_PNG_GREY, _PNG_RGB, _PNG_GREY_ALPHA, _PNG_RGBA = 0, 2, 4, 6
+
+
+def read_raster(path: Path, *, as_labels: bool) -> Pixels:
+    """Read a PNG, BMP or JPEG file.
+
+    Parameters
+    ----------
+    path : Path
+    as_labels : bool
+        A palette then gives its indices, which are the labels; else its colours. JPEG, which
+        changes values, is refused.
+
+    Returns
+    -------
+    Pixels
+        Rows and columns, and a last axis of channels for colours. Transparency is left out.
+
+    Raises
+    ------
+    CaseError
+        When the file is damaged, cut off, too large, or of a kind that would lose values.
+    """
+    with reading(path, "a PNG, BMP or JPEG image"), warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(path, formats=("PNG", "BMP", "JPEG")) as image:
+            if as_labels and image.format == "JPEG":
+                raise CaseError(
+                    f"{path} is a JPEG file, whose compression changes values near edges; "
+                    "expected a label map in a lossless format. Use the original, as PNG or TIFF."
+                )
+            grey_step = _png_grey_step(path) if image.format == "PNG" else 1
+            values = numbers(np.array(_plain(image, path, as_labels)), path)
+    if grey_step > 1:
+        values = values // np.uint8(grey_step)
+    return Pixels(values, channel_axis=2 if values.ndim == 3 else None)
+
+
+def _plain(image: Image.Image, path: Path, as_labels: bool) -> Image.Image:
+    """The image as grey values, colours, or palette indices."""
+    if image.mode in _OPAQUE_MODES:
+        return image.convert(_OPAQUE_MODES[image.mode])
+    if image.mode == "P" and not as_labels:
+        return image.convert("RGB")
+    if image.mode in _GREY_MODES or image.mode in {"P", "RGB"}:
+        return image
+    raise CaseError(
+        f"{path} is an image of mode {image.mode}; expected grey, RGB or a palette. "
+        "Convert it, for example to an RGB PNG."
+    )
+
+
+def _png_grey_step(path: Path) -> int:
+    """By how much Pillow stretches the grey values of a PNG: 17 for 4 bits, 85 for 2 bits.
+
+    Labels must come back as they were stored. A PNG with several channels of 16 bits is refused,
+    since Pillow would silently drop the lower 8.
+    """
+    with path.open("rb") as stream:
+        start = stream.read(26)
+    depth, colour = start[24], start[25]
+    if depth == 16 and colour in (_PNG_RGB, _PNG_GREY_ALPHA, _PNG_RGBA):
+        raise CaseError(
+            f"{path} is a PNG with several channels of 16 bits; expected 8 bits, or 16 bits in "
+            "grey alone. Convert it to TIFF, or save each channel as a grey PNG."
+        )
+    if colour == _PNG_GREY and depth in (2, 4):
+        return 255 // (2**depth - 1)
+    return 1

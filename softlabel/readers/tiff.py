@@ -1,0 +1,109 @@
+"""TIFF by tifffile: two-dimensional images, stacks of pages as volumes, channels or colours."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+from softlabel.errors import CaseError
+from softlabel.readers.pixels import Pixels, numbers
+from softlabel.readers.safety import check_promise, reading
+from softlabel.types import Array
+
+_MAX_TIFF_RATIO = 4096
+"""LZW, the densest of TIFF's usual compressions, writes 4096 bytes in at least 12 bits each."""
+
+_CHANNEL_AXES = "CS"
+_SPATIAL_AXES = "ZYXIQ"
+
+
+def read_tiff(path: Path, *, as_labels: bool) -> Pixels:
+    """Read a TIFF file with one image or one stack.
+
+    Parameters
+    ----------
+    path : Path
+    as_labels : bool
+        A palette then gives its indices; else its colours.
+
+    Returns
+    -------
+    Pixels
+        Axes in the order of the file; pages are slices. TIFF's resolution tags are not taken
+        for a spacing: most programs fill them with 72 dots an inch. Transparency is left out.
+
+    Raises
+    ------
+    CaseError
+        When the file is damaged, cut off, or holds several images or a time series.
+    """
+    with reading(path, "a TIFF image"), tifffile.TiffFile(path) as tif:
+        if len(tif.series) != 1:
+            raise CaseError(
+                f"{path} holds {len(tif.series)} separate images; expected one image or one stack "
+                "of pages of the same size. Split the file."
+            )
+        series = tif.series[0]
+        page = series.keyframe
+        itemsize = np.dtype(page.dtype).itemsize
+        unpacking = max(1.0, 8 * itemsize / page.bitspersample)  # black and white: 8 to the byte
+        check_promise(
+            path,
+            series.shape,
+            itemsize,
+            path.stat().st_size,
+            max_ratio=unpacking * (1 if int(page.compression) == 1 else _MAX_TIFF_RATIO),
+        )
+        values, axes = _decoded(series, path)
+        palette = None if as_labels else page.colormap
+        transparency = any(int(sample) in (1, 2) for sample in page.extrasamples)
+    values, channel_axis = _spatial_and_channels(numbers(values, path), axes, path)
+    if transparency and channel_axis is not None:
+        opaque = range(values.shape[channel_axis] - 1)
+        values = np.take(values, opaque, axis=channel_axis)
+    if palette is not None and channel_axis is None:
+        return Pixels(np.asarray(palette)[:, values], channel_axis=0)
+    return Pixels(values, channel_axis)
+
+
+def _decoded(series: Any, path: Path) -> tuple[Array, str]:
+    """All values, by tifffile, or by Pillow where tifffile lacks the decoder (LZW)."""
+    try:
+        return np.asarray(series.asarray()), series.axes
+    except ValueError as error:
+        if "imagecodecs" not in str(error):
+            raise
+    with Image.open(path, formats=("TIFF",)) as image:
+        pages = []
+        for index in range(getattr(image, "n_frames", 1)):
+            image.seek(index)
+            pages.append(np.array(image))
+    values = np.stack(pages)
+    if values.size != math.prod(series.shape) or values.dtype != series.dtype:
+        raise CaseError(
+            f"{path} is compressed in a way that needs the package imagecodecs; expected LZW, "
+            "deflate or no compression. Install it (pip install imagecodecs), or save the file "
+            "without compression."
+        )
+    return values.reshape(series.shape), series.axes
+
+
+def _spatial_and_channels(values: Array, axes: str, path: Path) -> tuple[Array, int | None]:
+    """Drop axes of length 1 that are not spatial, and find the channels."""
+    foreign = [i for i, axis in enumerate(axes) if axis not in _SPATIAL_AXES]
+    single = tuple(i for i in foreign if values.shape[i] == 1)
+    values = values.squeeze(single)
+    axes = "".join(axis for i, axis in enumerate(axes) if i not in single)
+    foreign = [i for i, axis in enumerate(axes) if axis not in _SPATIAL_AXES]
+    channel = foreign[0] if len(foreign) == 1 and axes[foreign[0]] in _CHANNEL_AXES else None
+    if (foreign and channel is None) or values.ndim - len(foreign) not in (2, 3):
+        raise CaseError(
+            f"{path} has the axes {axes} {values.shape}; expected two or three spatial axes and at "
+            "most one of channels or colours. Split the file."
+        )
+    return values, channel
