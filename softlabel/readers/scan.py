@@ -1,0 +1,66 @@
+"""Find the classes of a data set that does not name them, by reading every label map once."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from softlabel.errors import CaseError, SourceError
+from softlabel.readers.labels import distinct_values
+from softlabel.types import MAX_CLASSES, ClassTable, Dataset
+
+
+def scan_classes(dataset: Dataset) -> ClassTable:
+    """Return the class table of a data set, collecting label values if it has none.
+
+    Cases that cannot be read are left out; they fail again, with their reason, when they are
+    computed. The ignore label is no class.
+
+    Parameters
+    ----------
+    dataset : Dataset
+
+    Returns
+    -------
+    ClassTable
+        The data set's own, or one with a name such as ``label 7`` for each value that occurs.
+
+    Raises
+    ------
+    SourceError
+        When no label map can be read, no value but the ignore label occurs, or one file has so
+        many values that it must be an image.
+    """
+    if dataset.classes is not None:
+        return dataset.classes
+    from softlabel.readers import READERS
+
+    reader = READERS[dataset.format]
+    values: set[int] = set()
+    first_error: CaseError | None = None
+    for source, refs in groupby(sorted(dataset.refs, key=lambda r: r.source), lambda r: r.source):
+        try:
+            opened = reader.open_source(dataset, source)
+        except CaseError as error:
+            first_error = first_error or error
+            continue
+        for ref in refs:
+            try:
+                found = distinct_values(reader.read_labels(dataset, ref, opened))
+            except CaseError as error:
+                first_error = first_error or error
+                continue
+            if len(found) > MAX_CLASSES:
+                raise SourceError(
+                    f"{dataset.root / ref.files[-1]} has {len(found)} distinct label values; "
+                    f"expected at most {MAX_CLASSES}. Check that it is a label map, and that "
+                    "images and labels are not exchanged."
+                )
+            values.update(found)
+    values.discard(-1 if dataset.ignore is None else dataset.ignore)
+    if not values:
+        reason = f" The first reason: {first_error}" if first_error else ""
+        raise SourceError(
+            f"{dataset.root}: no class was found in the label maps of {len(dataset.refs)} cases; "
+            f"expected label values. Check the labels.{reason}"
+        )
+    return ClassTable.from_values(values)

@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from softlabel.errors import CaseError, SourceError, UsageError
+from softlabel.readers import detect, list_dataset, scan_classes
+
+from .factories import (
+    label_volume,
+    read_all,
+    read_one,
+    truncate,
+    volume,
+    write_nifti,
+    write_npy,
+    write_pairs,
+    write_png,
+)
+
+
+def test_usual_folder_names_are_found(tmp_path):
+    write_pairs(tmp_path, ("scan10", "scan2"))
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "img" / ".DS_Store").write_text("x")
+    assert detect(tmp_path)[1] == "image/label pairs: images img, label maps mask"
+    dataset = list_dataset(tmp_path)
+    assert [ref.id for ref in dataset.refs] == ["scan2", "scan10"]
+    assert dataset.description == (
+        "image/label pairs: 2 cases, images img, label maps mask, matched by stem"
+    )
+    assert dataset.classes is None and dataset.ignore is None
+    assert dataset.options["images"] == "img" and dataset.options["labels"] == "mask"
+    case = read_all(dataset)["scan2"]
+    np.testing.assert_array_equal(case.image[0], volume((8, 9), 1, np.uint8))
+    assert set(np.unique(case.labels)) == {0, 128, 255} and case.labels.dtype == np.uint8
+    assert case.channels == ("intensity",) and case.spacing_mm is None and case.classes is None
+
+
+def test_listing_reads_no_images(tmp_path):
+    write_pairs(tmp_path)
+    for path in tmp_path.rglob("*.png"):
+        path.write_bytes(b"")
+    assert len(list_dataset(tmp_path).refs) == 2
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"), [("Images", "SEG"), ("imagesTr", "labelsTr"), ("scans", "annotations")]
+)
+def test_other_usual_names(tmp_path, images, labels):
+    write_pairs(tmp_path)
+    (tmp_path / "img").rename(tmp_path / images)
+    (tmp_path / "mask").rename(tmp_path / labels)
+    assert len(list_dataset(tmp_path).refs) == 2
+
+
+def test_two_candidates_need_a_word(tmp_path):
+    write_pairs(tmp_path)
+    (tmp_path / "seg").mkdir()
+    with pytest.raises(SourceError, match="mask"):
+        list_dataset(tmp_path, "pairs")
+    assert len(list_dataset(tmp_path, options={"images": "img", "labels": "mask"}).refs) == 2
+
+
+def test_patterns_and_channels(tmp_path):
+    for subject in ("s1", "s2"):
+        write_nifti(tmp_path / subject / "t1.nii.gz", volume(seed=1))
+        write_nifti(tmp_path / subject / "t2.nii.gz", volume(seed=2))
+        write_nifti(tmp_path / subject / "label.nii.gz", label_volume())
+    options = {"images": "*/t1.nii.gz, */t2.nii.gz", "labels": "*/label.nii.gz"}
+    dataset = list_dataset(tmp_path, options=options)
+    assert dataset.format == "pairs" and "matched by what * stands for" in dataset.description
+    case = read_all(dataset)["s2"]
+    np.testing.assert_array_equal(case.image[1], volume(seed=2))
+    assert case.channels == ("channel 0", "channel 1")
+
+
+def test_label_maps_beside_their_images(tmp_path):
+    for name in ("a", "b"):
+        write_nifti(tmp_path / f"{name}.nii.gz", volume())
+        write_nifti(tmp_path / f"{name}_seg.nii.gz", label_volume())
+    write_png(tmp_path / "preview.png", volume((4, 4), dtype=np.uint8))
+    dataset = list_dataset(tmp_path)
+    assert [ref.id for ref in dataset.refs] == ["a", "b"] and not dataset.problems
+    assert "label maps ending in _seg" in dataset.description
+    read_all(dataset)
+
+
+def test_npz_files_with_both(tmp_path):
+    path = tmp_path / "scan.npz"
+    np.savez(path, vol=volume(dtype=np.float64), seg=label_volume().astype(np.float64))
+    for root in (tmp_path, path):
+        dataset = list_dataset(root)
+        assert dataset.root == tmp_path and "each file holding both" in dataset.description
+        case = read_one(root)
+        np.testing.assert_array_equal(case.image[0], volume())
+        np.testing.assert_array_equal(case.labels, label_volume())
+        assert case.image.dtype == np.float64 and case.labels.dtype == np.uint8
+        assert dataset.refs[0].files == ("scan.npz",)
+
+
+def test_npz_files_with_other_keys(tmp_path):
+    path = tmp_path / "scan.npz"
+    np.savez(path, p=volume(), q=label_volume())
+    with pytest.raises(SourceError, match="looked for"):
+        list_dataset(tmp_path)
+    options = {"image_key": "p", "label_key": "q"}
+    for root in (tmp_path, path):
+        np.testing.assert_array_equal(read_one(root, "auto", **options).labels, label_volume())
+    case = read_one(tmp_path, "auto", images="*.npz", labels="*.npz", **options)
+    np.testing.assert_array_equal(case.image[0], volume())
+
+
+def test_channel_axis_of_arrays(tmp_path):
+    def write(image, labels):
+        write_npy(tmp_path / "images/a.npy", image)
+        write_npy(tmp_path / "labels/a.npy", labels)
+
+    labels = label_volume((6, 5))
+    for axis in range(3):
+        image = np.moveaxis(volume((3, 6, 5)), 0, axis)
+        write(image, labels)
+        np.testing.assert_array_equal(read_one(tmp_path).image, volume((3, 6, 5)))
+    write(volume((6, 6, 6)), label_volume((6, 6)))
+    with pytest.raises(CaseError, match=r"axes \[0, 1, 2\] may hold the channels"):
+        read_one(tmp_path)
+    case = read_one(tmp_path, "auto", channel_axis=-1)
+    np.testing.assert_array_equal(case.image, np.moveaxis(volume((6, 6, 6)), 2, 0))
+    with pytest.raises(UsageError, match="channel_axis is 3"):
+        read_one(tmp_path, "auto", channel_axis=3)
+    write(volume((6, 4)), label_volume((6, 6)))
+    with pytest.raises(CaseError, match="expected the same shape"):
+        read_one(tmp_path)
+    write(volume((6, 4, 2)), label_volume((6, 6)))
+    with pytest.raises(CaseError, match="one more axis for channels"):
+        read_one(tmp_path)
+
+
+def test_class_table_and_ignore(tmp_path):
+    write_pairs(tmp_path, ("a",))
+    table = tmp_path / "classes.json"
+    table.write_text(json.dumps({"0": "background", "128": "lesion", "255": "unknown"}))
+    dataset = list_dataset(tmp_path, options={"classes": str(table), "ignore": 255})
+    assert tuple(dataset.classes) == ((0, "background"), (128, "lesion")) and dataset.ignore == 255
+    assert dataset.options["classes"] == "classes.json" and dataset.options["ignore"] == 255
+    read_all(dataset)
+    table.write_text(json.dumps({"background": 0, "lesion": 255, "ignore": 7}))
+    dataset = list_dataset(tmp_path, options={"classes": str(table)})
+    with pytest.raises(CaseError, match=r"128 \(\d+ pixels\).*ignore label 7"):
+        read_all(dataset)
+    with pytest.raises(UsageError, match="ignore is 255, but"):
+        list_dataset(tmp_path, options={"classes": str(table), "ignore": 255})
+    with pytest.raises(UsageError, match="ignore is -1"):
+        list_dataset(tmp_path, options={"ignore": -1})
+
+
+def test_groups(tmp_path):
+    write_pairs(tmp_path, ("p1_a", "p1_b", "p2_a"))
+    dataset = list_dataset(tmp_path, options={"group": r"^(p\d)"})
+    assert [ref.group for ref in dataset.refs] == ["p1", "p1", "p2"]
+    for pattern, reason in (("(", "not a regular"), ("p", "no group"), ("(q)", "finds no patient")):
+        with pytest.raises(UsageError, match=reason):
+            list_dataset(tmp_path, options={"group": pattern})
+
+
+def test_spacing_for_files_that_state_none(tmp_path):
+    write_pairs(tmp_path, ("a",))
+    assert read_one(tmp_path, "auto", spacing_mm="0.002,0.03").spacing_mm == (0.002, 0.03)
+    with pytest.raises(CaseError, match="2 spatial axes"):
+        read_one(tmp_path, "auto", spacing_mm="1,1,1")
+
+
+def test_grids_that_differ_are_refused_naming_both(tmp_path):
+    write_nifti(tmp_path / "images/a.nii.gz", volume(), spacing=(1.0, 1.0, 1.0))
+    affine = np.diag([0.98125, 0.96875, 1.0, 1.0])
+    affine[:3, 3] = (3, 6, 0)
+    write_nifti(tmp_path / "labels/a.nii.gz", label_volume(), affine)
+    with pytest.raises(CaseError) as caught:
+        read_one(tmp_path)
+    for part in ("images/a.nii.gz", "labels/a.nii.gz", "1 × 1 × 1", "0.98125", "(3, 6, 0)"):
+        assert part in str(caught.value)
+
+
+def test_an_array_label_map_beside_a_nifti_image_takes_its_place(tmp_path):
+    write_nifti(tmp_path / "images/a.nii.gz", volume(), spacing=(2.0, 2.0, 2.0))
+    write_npy(tmp_path / "labels/a.npy", label_volume())
+    assert read_one(tmp_path).spacing_mm == (2.0, 2.0, 2.0)
+
+
+def test_label_maps_beside_the_first_stay_readable(tmp_path):
+    write_pairs(tmp_path, ("a", "b", "c"))
+    truncate(tmp_path / "mask/b.png")
+    dataset = list_dataset(tmp_path)
+    with pytest.raises(CaseError, match=r"mask/b\.png cannot be read"):
+        read_all(dataset)
+    assert scan_classes(dataset).values == (0, 128, 255)
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        (np.full((8, 9), 0.5), "72 labels that are not whole numbers"),
+        (np.full((8, 9), -1), "72 negative label values"),
+        (np.full((8, 9), np.nan), "72 labels that are NaN"),
+        (np.zeros((8, 8)), "8 × 9 and .* has 8 × 8"),
+    ],
+)
+def test_label_maps_that_are_none(tmp_path, labels, reason):
+    write_pairs(tmp_path, ("a",))
+    (tmp_path / "mask/a.png").unlink()
+    write_npy(tmp_path / "mask/a.npy", labels)
+    with pytest.raises(CaseError, match=reason):
+        read_one(tmp_path)
+
+
+def test_infinite_intensities(tmp_path):
+    image = volume((6, 5), dtype=np.float32)
+    image[0, 0], image[1, 1] = np.nan, np.inf
+    write_npy(tmp_path / "images/a.npy", image)
+    write_npy(tmp_path / "labels/a.npy", label_volume((6, 5)))
+    with pytest.raises(CaseError, match=r"2 intensities .*\(1 NaN, 1 infinite\) among 30"):
+        read_one(tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 1, 1)])
+def test_one_pixel_is_a_valid_image(tmp_path, shape):
+    write_npy(tmp_path / "images/a.npy", np.full(shape, 3.0))
+    write_npy(tmp_path / "labels/a.npy", np.zeros(shape, dtype=np.uint8))
+    assert read_one(tmp_path).image.shape == (1, *shape)
+
+
+@pytest.mark.parametrize("name", ["späť", "a b", "A", "x..y", "日本"])
+def test_unusual_ids(tmp_path, name):
+    write_pairs(tmp_path, (name, "a"))
+    assert name in {ref.id for ref in list_dataset(tmp_path).refs}
+
+
+def test_ids_are_composed_and_undecodable_names_are_problems(tmp_path):
+    write_pairs(tmp_path, ("a\u0308", "ok", "line\nbreak"))
+    dataset = list_dataset(tmp_path)
+    assert [ref.id for ref in dataset.refs] == ["ok", "ä"]
+    assert read_all(dataset)["ä"].id == "ä"
+    assert "control character" in dataset.problems["line\\x0abreak"]
+
+
+def test_ids_that_differ_only_in_case_are_two_cases(tmp_path):
+    write_pairs(tmp_path, ("a", "A"))
+    if len(list((tmp_path / "img").iterdir())) < 2:
+        pytest.skip("this file system does not tell them apart")
+    assert len(list_dataset(tmp_path).refs) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "reason"),
+    [
+        ({"images": "img"}, UsageError, "option labels is missing"),
+        ({"labels": "mask"}, UsageError, "option images is missing"),
+        ({"images": "../img", "labels": "mask"}, UsageError, "does not stay inside"),
+        ({"images": "/img", "labels": "mask"}, UsageError, "does not stay inside"),
+        ({"images": "img", "labels": "no/*.png"}, SourceError, "no image file that matches"),
+        ({"images": "img", "labels": "mask", "channel_axis": "x"}, UsageError, "an integer"),
+        ({"images": "img", "labels": "mask", "grader": "1"}, UsageError, "no option 'grader'"),
+        ({"images": "img", "labels": "a**b/x"}, (SourceError, UsageError), r"a\*\*b"),
+    ],
+)
+def test_options_that_cannot_work(tmp_path, options, error, reason):
+    write_pairs(tmp_path)
+    with pytest.raises(error, match=reason):
+        list_dataset(tmp_path, options=options)
+
+
+def test_no_matching_names(tmp_path):
+    write_png(tmp_path / "img/a.png", volume((4, 4), dtype=np.uint8))
+    write_png(tmp_path / "mask/z.png", label_volume((4, 4)))
+    with pytest.raises(SourceError, match=r"img/a\.png and mask/z\.png"):
+        list_dataset(tmp_path)
+
+
+def test_a_file_that_is_no_data_set(tmp_path):
+    path = write_png(tmp_path / "a.png", volume((4, 4), dtype=np.uint8))
+    with pytest.raises(SourceError, match="is a file; expected a folder"):
+        list_dataset(path, "pairs")
+
+
+def test_special_characters_in_a_single_file(tmp_path):
+    path = tmp_path / "a[1]*.npz"
+    np.savez(path, image=volume(), label=label_volume())
+    np.savez(tmp_path / "a1x.npz", image=volume(), label=label_volume())
+    assert [ref.files for ref in list_dataset(path).refs] == [("a[1]*.npz",)]
+
+
+def test_microscopic_voxels_in_headers(tmp_path):
+    for folder, values in (("images", volume()), ("labels", label_volume())):
+        image = nib.Nifti1Image(values, np.diag([4.0, 4, 4, 1]))
+        image.header.set_xyzt_units("micron")
+        (tmp_path / folder).mkdir()
+        nib.save(image, tmp_path / folder / "a.nii.gz")
+    assert read_one(tmp_path).spacing_mm == (0.004, 0.004, 0.004)
