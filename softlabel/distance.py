@@ -106,7 +106,9 @@ class Metric:
         if not self.active[axis]:
             return np.zeros(1)
         step = self.spacing[axis]
-        reach = math.floor(radius / step * (1 + ROUNDING) + (0.5 if self.to_face else 0.0))
+        reach = math.floor(
+            radius / step * (1 + ROUNDING) + (0.5 if self.to_face else 0.0)
+        )
         offsets = np.arange(reach + 1, dtype=np.float64)
         if self.to_face:
             offsets = np.maximum(offsets - 0.5, 0.0)
@@ -141,6 +143,20 @@ class Shell:
     start: Array
     offsets: Array
     reach: tuple[int, int, int]
+
+    def within(self, limit: float) -> Shell:
+        """The levels up to a distance."""
+        count = int(
+            np.searchsorted(self.squared, limit**2 * (1 + ROUNDING), side="right")
+        )
+        if count == len(self.squared):
+            return self
+        offsets = self.offsets[: self.start[count]]
+        reach = tuple(int(n) for n in np.abs(offsets).max(axis=0, initial=0))
+        return Shell(
+            self.first_level, self.squared[:count], self.start[: count + 1], offsets,
+            reach,  # type: ignore[arg-type]
+        )  # fmt: skip
 
 
 @lru_cache(maxsize=64)
@@ -226,7 +242,15 @@ class Search:
     upper: tuple[int, int, int]
 
 
-def search_levels(search: Search, boundary: Boundary, metric: Metric) -> npt.NDArray[np.int32]:
+_DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
+_BIT_OF = np.zeros(64, np.int64)
+for _bit in range(64):
+    _BIT_OF[((0x03F79D71B4CB0A89 << _bit) & 0xFFFFFFFFFFFFFFFF) >> 58] = _bit
+
+
+def search_levels(
+    search: Search, boundary: Boundary, metric: Metric
+) -> npt.NDArray[np.int32]:
     """Level of every wanted pixel of a search, for its side of the boundary.
 
     Parameters
@@ -244,24 +268,68 @@ def search_levels(search: Search, boundary: Boundary, metric: Metric) -> npt.NDA
     shape = tuple(u - lo for lo, u in zip(search.lower, search.upper, strict=True))
     levels = np.full(shape, UNSETTLED, np.int32)
     box = np.array([search.lower, search.upper], np.int64)
+    planes = _pack_planes(search, metric)
+    limit = float(search.limits.max())
     for number in itertools.count():
-        wanted = search.limits > (shell_radius(metric, number - 1) if number else -0.5)
-        if not wanted.any():
-            break
-        offsets = shell(metric, number)
+        if number:
+            _drop_reached(
+                planes.wanted, planes.origin, search.superpixels, search.limits,
+                shell_radius(metric, number - 1),
+            )  # fmt: skip
+        offsets = shell(metric, number).within(limit)
         left = np.array([[np.iinfo(np.int64).max] * 3, [0] * 3], np.int64)
-        for slab in _slabs(box, offsets, search.index.shape[2]):
-            _search_slab(search, wanted, boundary, metric, offsets, slab, levels, left)
-        if left[1, 0] == 0:
-            break
+        for slab in _slabs(box, offsets, planes.wanted.shape[0]):
+            _search_slab(
+                planes, boundary, metric, offsets, slab, search.lower, levels, left
+            )
+        if left[1, 0] == 0 or shell_radius(metric, number) >= limit:
+            return levels
         box = left
-    return levels
+    raise AssertionError("the shells have no end")
 
 
-def _slabs(box: Array, offsets: Shell, width: int) -> list[Array]:
+@dataclass(frozen=True)
+class BitPlanes:
+    """64 pixels of a row in a word, bit 0 first: arrays of uint64, shape (words, Z, Y).
+
+    Attributes
+    ----------
+    members, known, exists, wanted : ndarray
+        Pixels of the class, pixels that are not ignored, pixels of the image, and pixels that
+        wait for their distance (cleared as they get it).
+    origin : ndarray of int64, shape (3,)
+        Pixel of the first bit of the first word.
+    """
+
+    members: Array
+    known: Array
+    exists: Array
+    wanted: Array
+    origin: Array
+
+
+def _pack_planes(search: Search, metric: Metric) -> BitPlanes:
+    """Pack the box of a search and all that its pixels can reach."""
+    limit = float(search.limits.max())
+    margin = [len(metric.squares(axis, limit)) for axis in range(3)]
+    low = np.array([max(0, lo - m) for lo, m in zip(search.lower, margin, strict=True)])
+    high = np.array([
+        min(n, u + m) for u, m, n in zip(search.upper, margin, search.index.shape, strict=True)
+    ])  # fmt: skip
+    words = -(-int(high[2] - low[2]) // 64)
+    planes = np.zeros((4, words, *(high - low)[:2]), np.uint64)
+    part = tuple(slice(lo, u) for lo, u in zip(low, high, strict=True))
+    core = np.array([search.lower, search.upper]) - low
+    _pack(
+        search.index[part], search.ignored, search.superpixels[part], search.class_index,
+        search.limits >= 0, core, *planes,
+    )  # fmt: skip
+    return BitPlanes(*planes, low)
+
+
+def _slabs(box: Array, offsets: Shell, words: int) -> list[Array]:
     """Cut a box along z so that the bit planes of a search stay within PLANE_BYTES."""
     halo = [r + 1 for r in offsets.reach]
-    words = -(-min(width, int(box[1, 2] - box[0, 2]) + 2 * halo[2]) // 64)
     rows = int(box[1, 1] - box[0, 1]) + 2 * halo[1] + ROWS
     slice_bytes = 8 * words * rows * (offsets.reach[2] + 6)
     depth = max(1, PLANE_BYTES // slice_bytes - 2 * halo[0])
@@ -274,28 +342,25 @@ def _slabs(box: Array, offsets: Shell, width: int) -> list[Array]:
 
 
 def _search_slab(
-    search: Search,
-    flags: Array,
+    planes: BitPlanes,
     boundary: Boundary,
     metric: Metric,
     offsets: Shell,
     core: Array,
+    corner: tuple[int, int, int],
     levels: Array,
     left: Array,
 ) -> None:
     """Settle what a shell can settle in a slab; widen the box ``left`` around the rest."""
-    halo = np.array(offsets.reach) + 1  # one more than it reaches, to see the targets' neighbours
-    x_low = max(0, int(core[0, 2]) - int(halo[2]))
-    x_high = min(search.index.shape[2], int(core[1, 2]) + int(halo[2]))
-    origin = np.array([core[0, 0] - halo[0], core[0, 1] - halo[1], x_low])
-    depth, rows = core[1, :2] - core[0, :2] + 2 * halo[:2]
-    shape = (-(-(x_high - x_low) // 64), int(depth), int(rows) + ROWS)
-    members, known, exists, wanted = np.zeros((4, *shape), np.uint64)
-    corner = np.array(search.lower)
-    _pack(
-        search.index, search.ignored, search.superpixels, search.class_index, flags,
-        origin, x_high, core, corner, levels, members, known, exists, wanted,
-    )  # fmt: skip
+    halo = (
+        np.array(offsets.reach[:2]) + 1
+    )  # one more than it reaches, for neighbours of targets
+    first = core[0, :2] - halo - planes.origin[:2]
+    shape = core[1, :2] - core[0, :2] + 2 * halo + [0, ROWS]
+    members, known, exists, wanted = (
+        _window(plane, first, shape)
+        for plane in (planes.members, planes.known, planes.exists, planes.wanted)
+    )
     active = np.array(metric.active)
     targets = [
         _targets(members, known, exists, kind, active)
@@ -305,37 +370,44 @@ def _search_slab(
         sides = [(targets[0], wanted)]
     else:
         sides = [(targets[0], wanted & members), (targets[1], wanted & ~members)]
-    stride = np.array([shape[2], 1, shape[0] * shape[1] * shape[2]])
-    for plane, todo in sides:
-        planes = _dilate(plane, offsets.reach[2]).reshape(-1)
+    row, plane_size = int(shape[1]), members.size
+    for target, todo in sides:
+        dilated = _dilate(target, offsets.reach[2])
         _settle(
-            planes, todo, offsets.offsets @ stride, offsets.start, offsets.first_level,
-            halo, origin, core, corner, levels, left,
+            dilated.reshape(-1), _busy(dilated[-1]), todo, planes.wanted, first,
+            offsets.offsets @ np.array([row, 1, 0]),
+            offsets.offsets @ np.array([row, 1, plane_size]),
+            offsets.start, offsets.first_level, halo, planes.origin, np.array(corner), levels, left,
         )  # fmt: skip
+
+
+def _window(plane: Array, first: Array, shape: Array) -> Array:
+    """Slices and rows of a plane from ``first`` on, zero where it has none."""
+    out = np.zeros((len(plane), *shape), np.uint64)
+    low = np.maximum(first, 0)
+    high = np.minimum(first + shape, plane.shape[1:])
+    if (low < high).all():
+        to, end = low - first, high - first
+        out[:, to[0] : end[0], to[1] : end[1]] = plane[
+            :, low[0] : high[0], low[1] : high[1]
+        ]
+    return out
 
 
 @njit(cache=True, nogil=True)
 def _pack(  # type: ignore[no-untyped-def]
-    index, ignored, superpixels, c, flags, origin, x_high, core, corner, levels,
-    members, known, exists, wanted,
-):  # fmt: skip
-    """Bit planes of the pixels of the class, known pixels, all pixels, wanted pixels."""
+    index, ignored, superpixels, c, flags, core, members, known, exists, wanted
+):
     one = np.uint64(1)
-    for zz in range(known.shape[1]):
-        z = zz + origin[0]
-        if z < 0 or z >= index.shape[0]:
-            continue
-        for yy in range(known.shape[2]):
-            y = yy + origin[1]
-            if y < 0 or y >= index.shape[1]:
-                continue
+    depth, rows, columns = index.shape
+    for z in range(depth):
+        for y in range(rows):
             in_core = core[0, 0] <= z < core[1, 0] and core[0, 1] <= y < core[1, 1]
-            for w in range(known.shape[0]):
-                first = origin[2] + 64 * w
+            for w in range(len(members)):
                 word_members, word_known = np.uint64(0), np.uint64(0)
                 word_exists, word_wanted = np.uint64(0), np.uint64(0)
                 bit = one
-                for x in range(first, min(first + 64, x_high)):
+                for x in range(64 * w, min(64 * w + 64, columns)):
                     k = index[z, y, x]
                     word_exists |= bit
                     if k != ignored:
@@ -345,25 +417,25 @@ def _pack(  # type: ignore[no-untyped-def]
                         if in_core and flags[superpixels[z, y, x] + 1]:
                             word_wanted |= bit
                     bit <<= one
-                members[w, zz, yy], known[w, zz, yy] = word_members, word_known
-                exists[w, zz, yy] = word_exists
-                if word_wanted != 0:
-                    wanted[w, zz, yy] = _unsettled(
-                        word_wanted, levels, z - corner[0], y - corner[1], first - corner[2],
-                        core[0, 2] - corner[2], core[1, 2] - corner[2],
-                    )  # fmt: skip
+                members[w, z, y], known[w, z, y] = word_members, word_known
+                exists[w, z, y], wanted[w, z, y] = word_exists, word_wanted
 
 
 @njit(cache=True, nogil=True)
-def _unsettled(bits, levels, z, y, x, x_low, x_high):  # type: ignore[no-untyped-def]
-    """Bits of the pixels of a word that lie in the box and have no level yet."""
-    kept = np.uint64(0)
-    bit = np.uint64(1)
-    for position in range(64):
-        if bits & bit and x_low <= x + position < x_high and levels[z, y, x + position] < 0:
-            kept |= bit
-        bit <<= np.uint64(1)
-    return kept
+def _drop_reached(wanted, origin, superpixels, limits, radius):  # type: ignore[no-untyped-def]
+    """Give up pixels whose limit lies within the radius that has been searched."""
+    words, depth, rows = wanted.shape
+    for w in range(words):
+        for z in range(depth):
+            for y in range(rows):
+                bits = wanted[w, z, y]
+                while bits != 0:
+                    lowest = bits & (~bits + np.uint64(1))
+                    bits ^= lowest
+                    x = 64 * w + _BIT_OF[(lowest * _DE_BRUIJN) >> np.uint64(58)]
+                    s = superpixels[z + origin[0], y + origin[1], x + origin[2]]
+                    if limits[s + 1] <= radius:
+                        wanted[w, z, y] ^= lowest
 
 
 @njit(cache=True, nogil=True)
@@ -410,36 +482,44 @@ def _targets(members, known, exists, kind, active):  # type: ignore[no-untyped-d
 def _dilate(plane, reach):  # type: ignore[no-untyped-def]
     """Planes 0..reach: in plane j the pixels with a target at most j pixels away along x."""
     words, depth, rows = plane.shape
-    planes = np.empty((reach + 1, words, depth, rows), np.uint64)
-    planes[0] = plane
+    planes = np.empty((reach + 1, words, depth * rows), np.uint64)
+    planes[0] = plane.reshape(words, depth * rows)
+    one, last = np.uint64(1), np.uint64(63)
     for j in range(1, reach + 1):
-        skip, low = j // 64, np.uint64(j % 64)
-        high = np.uint64(64) - low
-        planes[j] = planes[j - 1]
         for w in range(words):
-            target = planes[j, w].reshape(-1)
-            for source, shift, left in (
-                (w - skip, low, True),
-                (w + skip, low, False),
-                (w - skip - 1, high, False),
-                (w + skip + 1, high, True),
-            ):
-                if source < 0 or source >= words or shift == np.uint64(64):
-                    continue
-                word = plane[source].reshape(-1)
-                if left:
-                    for i in range(len(target)):
-                        target[i] |= word[i] << shift
-                else:
-                    for i in range(len(target)):
-                        target[i] |= word[i] >> shift
-    return planes
+            here, out = planes[j - 1, w], planes[j, w]
+            for i in range(len(out)):
+                out[i] = here[i] | (here[i] << one) | (here[i] >> one)
+            if w > 0:
+                before = planes[j - 1, w - 1]
+                for i in range(len(out)):
+                    out[i] |= before[i] >> last
+            if w + 1 < words:
+                after = planes[j - 1, w + 1]
+                for i in range(len(out)):
+                    out[i] |= after[i] << last
+    return planes.reshape(reach + 1, words, depth, rows)
+
+
+@njit(cache=True, nogil=True)
+def _busy(plane):  # type: ignore[no-untyped-def]
+    """Whether any of the ROWS rows from here on has a bit: flat, for words, slices and rows."""
+    words, depth, rows = plane.shape
+    busy = np.zeros(plane.size, np.uint8)
+    for line in range(words * depth):
+        flat = plane.reshape(-1)[line * rows : (line + 1) * rows]
+        empty = ROWS
+        for y in range(rows - 1, -1, -1):
+            empty = 0 if flat[y] != 0 else empty + 1
+            busy[line * rows + y] = empty < ROWS
+    return busy
 
 
 @njit(cache=True, nogil=True)
 def _settle(  # type: ignore[no-untyped-def]
-    planes, wanted, deltas, start, first_level, halo, origin, core, corner, levels, left
-):
+    planes, busy, wanted, waiting, first, shifts, deltas, start, first_level, halo, origin, corner,
+    levels, left,
+):  # fmt: skip
     """Search the offsets of a shell for tiles of ROWS rows of 64 pixels."""
     found = np.zeros(ROWS, np.uint64)
     todo = np.zeros(ROWS, np.uint64)
@@ -458,8 +538,12 @@ def _settle(  # type: ignore[no-untyped-def]
                 base = (w * depth + z) * rows + y
                 for level in range(len(start) - 1):
                     for o in range(start[level], start[level + 1]):
+                        if not busy[base + shifts[o]]:
+                            continue
                         at = base + deltas[o]
-                        near = planes[at : at + ROWS]  # a slice, so that the loop vectorises
+                        near = planes[
+                            at : at + ROWS
+                        ]  # a slice, so that the loop vectorises
                         for t in range(len(near)):
                             found[t] |= near[t]
                     fresh = np.uint64(0)
@@ -472,22 +556,19 @@ def _settle(  # type: ignore[no-untyped-def]
                         fresh = todo[t] & found[t]
                         if fresh != 0:
                             todo[t] ^= fresh
+                            waiting[w, z + first[0], y + t + first[1]] ^= fresh
                             _write_level(
-                                fresh, first_level + level, levels, z + origin[0] - corner[0],
-                                y + t + origin[1] - corner[1], x - corner[2],
+                                fresh, first_level + level, levels, z + first[0] + origin[0] - corner[0],
+                                y + t + first[1] + origin[1] - corner[1], x - corner[2],
                             )  # fmt: skip
                         remaining |= todo[t]
                     if remaining == 0:
                         break
                 for t in range(ROWS):
                     if todo[t] != 0:
-                        _widen(left, z + origin[0], y + t + origin[1], x, core)
-
-
-_DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
-_BIT_OF = np.zeros(64, np.int64)
-for _bit in range(64):
-    _BIT_OF[((0x03F79D71B4CB0A89 << _bit) & 0xFFFFFFFFFFFFFFFF) >> 58] = _bit
+                        _widen(
+                            left, z + first[0] + origin[0], y + t + first[1] + origin[1]
+                        )
 
 
 @njit(cache=True, nogil=True)
@@ -499,9 +580,7 @@ def _write_level(bits, level, levels, z, y, x):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _widen(box, z, y, x, core):  # type: ignore[no-untyped-def]
-    """Make a box take in a word of pixels."""
+def _widen(box, z, y):  # type: ignore[no-untyped-def]
+    """Make a box take in a row."""
     box[0, 0], box[1, 0] = min(box[0, 0], z), max(box[1, 0], z + 1)
     box[0, 1], box[1, 1] = min(box[0, 1], y), max(box[1, 1], y + 1)
-    box[0, 2] = min(box[0, 2], max(x, core[0, 2]))
-    box[1, 2] = max(box[1, 2], min(x + 64, core[1, 2]))
