@@ -204,8 +204,21 @@ def get_text(node: Any, name: str, default: str | None = None) -> str:
     KeyError
         When it is missing and there is no default.
     """
-    value = node.attrs[name] if default is None else node.attrs.get(name, default)
+    value = get_attribute(node, name) if default is None else node.attrs.get(name, default)
     return from_bytes(value) if isinstance(value, bytes) else str(value)
+
+
+def get_attribute(node: Any, name: str) -> Any:
+    """Read an attribute that must be there.
+
+    Raises
+    ------
+    KeyError
+        Naming it.
+    """
+    if name not in node.attrs:
+        raise KeyError(f"there is no attribute {name}")
+    return node.attrs[name]
 
 
 def text_array(values: tuple[str, ...] | list[str]) -> Array:
@@ -380,7 +393,12 @@ def open_file(path: Path) -> h5py.File:
             f"There is no cache file {path}; check the path, or make it with `softlabel generate`."
         )
     try:
-        return h5py.File(path, "r", locking=False)
+        try:
+            return h5py.File(path, "r", locking=False)
+        except OSError as error:
+            if "locking flag" not in str(error):
+                raise
+            return h5py.File(path, "r")  # this process has it open with locks already
     except OSError as error:
         raise CacheError(
             f"{path} cannot be opened as HDF5 ({first_line(error)}); expected a cache written by "
@@ -391,4 +409,5 @@ def open_file(path: Path) -> h5py.File:
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, for a sentence."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return (text.splitlines() or [type(error).__name__])[0]

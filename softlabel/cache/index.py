@@ -19,6 +19,7 @@ from softlabel.cache.files import (
     build_in_memory,
     check_header,
     damage_as_error,
+    get_attribute,
     get_text,
     mend_index,
     open_for_reading,
@@ -96,7 +97,7 @@ def read_part_summary(path: Path) -> PartSummary:
                 get_text(file, "fingerprint"),
                 int(file.attrs["algorithm"]),
                 tuple(InputFile(*row) for row in json.loads(get_text(case, "inputs"))),
-                {name: np.asarray(case.attrs[name]) for name in SUMMED},
+                {name: np.asarray(get_attribute(case, name)) for name in SUMMED},
             )
     if schema.part_name(summary.id) != path.name:
         raise CacheError(

@@ -1,0 +1,244 @@
+"""Files that are complete or absent, and what happens to damaged ones."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import random
+import socket
+import time
+from pathlib import Path
+
+import factories
+import h5py
+import numpy as np
+import pytest
+
+from softlabel import schema
+from softlabel.cache import open_cache, publish, sweep
+from softlabel.cache.files import (
+    build_in_memory,
+    check_header,
+    get_text,
+    open_file,
+    open_for_reading,
+    put_text,
+    read_texts,
+    store,
+    temporary_name,
+    text_array,
+)
+from softlabel.checks import verify
+from softlabel.errors import CacheError
+
+TEXTS = ("", "a", "größer → Σ", "tab\tand 'quotes'", "\udcff no UTF-8")
+
+
+def test_texts_survive(tmp_path):
+    with build_in_memory() as (file, built):
+        for number, text in enumerate(TEXTS):
+            put_text(file, f"t{number}", text)
+        texts = text_array(list(TEXTS))
+        store(file, "texts", texts, texts.shape, "zstd")
+    path = tmp_path / "x.h5"
+    path.write_bytes(built[0])
+    with h5py.File(path) as file:
+        assert tuple(get_text(file, f"t{n}") for n in range(len(TEXTS))) == TEXTS
+        assert tuple(read_texts(file["texts"])) == TEXTS
+        assert get_text(file, "absent", "default") == "default"
+        with pytest.raises(KeyError):
+            get_text(file, "absent")
+
+
+def test_a_published_file_is_all_there_and_nothing_else(tmp_path):
+    publish(tmp_path / "x.h5", b"first")
+    publish(tmp_path / "x.h5", b"second")
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"x.h5": b"second"}
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace", "write"])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
+def test_a_failed_publication_leaves_the_old_file_and_no_trace(tmp_path, monkeypatch, step, error):
+    publish(tmp_path / "x.h5", b"old")
+
+    def fail(*args, **kwargs):
+        raise error
+
+    if step == "fsync":
+        monkeypatch.setattr(os, "fsync", fail)
+    elif step == "replace":
+        monkeypatch.setattr(Path, "replace", fail)
+    else:
+        real = Path.open
+
+        def open_failing(path, mode="r", *args, **kwargs):
+            file = real(path, mode, buffering=0)
+            return _FullDisk(file, error) if "w" in mode else file
+
+        monkeypatch.setattr(Path, "open", open_failing)
+    with pytest.raises(type(error)):
+        publish(tmp_path / "x.h5", b"new")
+    monkeypatch.undo()
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"x.h5": b"old"}
+
+
+class _FullDisk:
+    """A file on a disk that fills up after a few bytes."""
+
+    def __init__(self, file, error):
+        self.file, self.error = file, error
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.file.close()
+
+    def write(self, data):
+        self.file.write(data[:2])
+        raise self.error
+
+
+def temporary(host: str, pid: int) -> str:
+    return f"{schema.TEMPORARY_PREFIX}{host}-{pid}-0123456789ab"
+
+
+def dead_pid() -> int:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return pid
+
+
+def test_sweep_removes_what_no_living_writer_owns(tmp_path):
+    here = temporary_name().removeprefix(schema.TEMPORARY_PREFIX).rsplit("-", 2)[0]
+    old = time.time() - 2 * 24 * 3600
+    cases = {
+        temporary(here, dead_pid()): (None, True),
+        temporary(here, os.getpid()): (None, False),
+        temporary(here, 10**12): (None, True),
+        temporary("other-host", dead_pid()): (None, False),
+        temporary("other-host", 1): (old, True),
+        temporary(here, os.getppid()): (old, True),  # the number may have been given anew
+        f"{schema.TEMPORARY_PREFIX}notes.txt": (old, False),
+        ".tmp-of-somebody-else-12-0123456789ab": (old, False),
+        "a.h5": (old, False),
+    }
+    for name, (stamp, _) in cases.items():
+        (tmp_path / name).write_bytes(b"x")
+        if stamp:
+            os.utime(tmp_path / name, (stamp, stamp))
+    assert sweep(tmp_path) == sum(removed for _, removed in cases.values())
+    assert {p.name for p in tmp_path.iterdir()} == {n for n, (_, gone) in cases.items() if not gone}
+    assert sweep(tmp_path / "absent") == 0
+
+
+def test_host_names_cannot_lead_out_of_the_folder(monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "../a b/ü")
+    assert "/" not in temporary_name() and " " not in temporary_name()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "There is no cache file"),
+        (b"", "cannot be opened as HDF5"),
+        (b"not HDF5 at all", "cannot be opened as HDF5"),
+    ],
+)
+def test_opening_what_is_no_hdf5(tmp_path, content, words):
+    if content is not None:
+        (tmp_path / "x.h5").write_bytes(content)
+    with pytest.raises(CacheError, match=words):
+        open_file(tmp_path / "x.h5")
+    with pytest.raises(CacheError, match="is a folder"):
+        open_file(tmp_path)
+
+
+def test_foreign_newer_and_misplaced_files_are_refused(tmp_path):
+    cache = factories.make_cache(tmp_path, ("a",))
+    with h5py.File(tmp_path / "foreign.h5", "w") as file:
+        file["x"] = 1
+    newer = factories.copy_cache(cache, tmp_path / "newer")
+    with h5py.File(newer, "r+") as file:
+        file.attrs["format_version"] = np.int64(99)
+    for path, words in (
+        (tmp_path / "foreign.h5", "not a softlabel cache"),
+        (newer, "format version 99.*newer softlabel"),
+        (factories.part(cache, "a"), "kind 'part'; expected index or packed.*beside the .parts"),
+    ):
+        with pytest.raises(CacheError, match=words):
+            open_cache(path)
+    with open_for_reading(cache) as file, pytest.raises(CacheError, match="kind 'index'"):
+        check_header(file, cache, (schema.PART,))
+
+
+def test_files_are_read_without_locks(tmp_path):
+    cache = factories.make_cache(tmp_path, ("a",))
+    with cache.open("rb") as locked:
+        fcntl.flock(locked, fcntl.LOCK_EX)
+        with pytest.raises(OSError, match="lock"):
+            h5py.File(cache)
+        assert list(open_cache(cache)) == ["a"]
+
+
+def test_files_that_this_process_has_open_with_locks_are_read(tmp_path):
+    cache = factories.make_cache(tmp_path, ("a",))
+    with h5py.File(cache) as file, open_cache(cache) as opened:
+        np.testing.assert_array_equal(file["cases/a/labels"], opened["a"].labels)
+
+
+@pytest.mark.parametrize("which", ["part", "index"])
+def test_no_flipped_bit_is_silent(tmp_path, which):
+    cache = factories.make_cache(tmp_path, ("a",))
+    expected = factories.read_everything(cache)
+    target = factories.part(cache, "a") if which == "part" else cache
+    good = target.read_bytes()
+    rng = random.Random(20240517)
+    positions = [*range(0, 60, 2), *rng.sample(range(len(good)), 150 if which == "part" else 60)]
+    errors = 0
+    for position in positions:
+        bad = bytearray(good)
+        bad[position] ^= 1 << rng.randrange(8)
+        target.write_bytes(bad)
+        try:
+            same = factories.same(factories.read_everything(cache), expected)
+            assert same, f"a flip at byte {position} changed what is read, without an error"
+        except CacheError as error:
+            assert str(cache.parent) in str(error)
+            errors += 1
+            assert found_by_verify(cache), f"verify finds no flip at byte {position}"
+    assert errors > len(positions) / 8
+
+
+def found_by_verify(cache):
+    try:
+        return verify(cache) != []
+    except CacheError as error:
+        return str(cache.parent) in str(error)
+
+
+def test_verify_finds_every_flip_in_a_stored_chunk(tmp_path):
+    cache = factories.make_cache(tmp_path, ("a",))
+    target = factories.part(cache, "a")
+    good = target.read_bytes()
+    with h5py.File(target) as file:
+        chunks = [
+            (name, file[name].id.get_chunk_info(i))
+            for name in ("case/image", "case/labels", "case/soft", "case/superpixels",
+                         "classes/values", "classes/names")
+            for i in range(file[name].id.get_num_chunks())
+        ]  # fmt: skip
+    rng = random.Random(3)
+    for name, info in chunks:
+        for offset in {0, info.size - 1, *(rng.randrange(info.size) for _ in range(4))}:
+            bad = bytearray(good)
+            bad[info.byte_offset + offset] ^= 1 << rng.randrange(8)
+            target.write_bytes(bad)
+            findings = verify(cache)
+            assert any(f.where.endswith(f":{name.removeprefix('case/')}") for f in findings), name
+            assert all(f.case in ("a", "") for f in findings)
+    target.write_bytes(good)
+    assert verify(cache) == []

@@ -1,0 +1,161 @@
+"""The index is rebuilt from the parts, whatever happens around it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import factories
+import h5py
+import numpy as np
+import pytest
+
+from softlabel.cache import (
+    IndexContent,
+    PartsFolder,
+    open_cache,
+    parts_folder,
+    read_index,
+    read_part_summary,
+    rebuild_index,
+    recover_header,
+)
+from softlabel.cache import index as index_module
+from softlabel.errors import CacheError
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return factories.make_cache(tmp_path, ("a2", "a10", "b"))
+
+
+def test_a_rebuilt_index_is_the_same_bytes(cache):
+    before = cache.read_bytes()
+    rebuild_index(cache, read_index(cache))
+    assert cache.read_bytes() == before
+
+
+def test_a_lost_index_is_recovered_from_the_parts(cache):
+    expected = factories.read_everything(cache)
+    cache.unlink()
+    rebuild_index(cache, IndexContent(recover_header(cache)))
+    assert factories.same(factories.read_everything(cache), expected)
+    assert read_index(cache).seen == {}
+
+
+def test_damaged_parts_do_not_stop_the_recovery(cache):
+    for case_id in ("a2", "b"):
+        path = factories.part(cache, case_id)
+        path.write_bytes(path.read_bytes()[:700])
+    cache.unlink()
+    parts = rebuild_index(cache, IndexContent(recover_header(cache)))
+    assert [p.id for p in parts] == ["a10"]
+
+
+def test_nothing_to_recover_from(tmp_path):
+    with pytest.raises(CacheError, match=r"readable parts of 0 settings, expected 1.*--overwrite"):
+        recover_header(tmp_path / "c.h5")
+
+
+def test_parts_of_two_settings_cannot_be_told_apart(tmp_path):
+    from softlabel.settings import Settings
+
+    one = factories.make_cache(tmp_path / "1", ("a",))
+    two = factories.make_cache(tmp_path / "2", ("b",), Settings(n_segments=10))
+    shutil.copy(factories.part(two, "b"), parts_folder(one))
+    with pytest.raises(CacheError, match="2 settings"):
+        recover_header(one)
+    parts = rebuild_index(one, read_index(one))  # the index that is there says which are meant
+    assert [p.id for p in parts] == ["a"]
+
+
+def test_statistics_are_sums_over_groups(tmp_path):
+    from dataclasses import replace
+
+    cases = [
+        replace(factories.full_case(i, seed), group=g)
+        for seed, (i, g) in enumerate([("x1", "P2"), ("x2", "P1"), ("x3", "P2")])
+    ]
+    cache = factories.full_cache(tmp_path, cases)
+    with open_cache(cache) as opened:
+        statistics = opened.statistics
+    assert list(statistics) == ["P1", "P2"]
+    for group, numbers in statistics.items():
+        members = [c for c in cases if c.group == group]
+        pixels = [c.image[:, c.mask].astype(np.float64) for c in members]
+        together = np.concatenate(pixels, axis=1)
+        assert numbers["cases"] == len(members)
+        assert numbers["pixels"] == together.shape[1]
+        labels = np.concatenate([c.labels.ravel() for c in members])
+        assert numbers["class_pixels"].tolist() == [np.sum(labels == v) for v in (0, 7, 300)]
+        np.testing.assert_allclose(numbers["intensity_sum"], together.sum(axis=1))
+        np.testing.assert_allclose(numbers["intensity_sum_squares"], (together**2).sum(axis=1))
+        np.testing.assert_array_equal(numbers["intensity_min"], together.min(axis=1))
+        np.testing.assert_array_equal(numbers["intensity_max"], together.max(axis=1))
+
+
+def test_an_index_that_was_overtaken_is_written_again(cache, monkeypatch):
+    late = factories.part(cache, "b")
+    data = late.read_bytes()
+    late.unlink()
+    real = index_module.publish
+    calls = []
+
+    def publish(path, content):
+        real(path, content)
+        if not calls:  # another process publishes a part while this index is being written
+            late.write_bytes(data)
+        calls.append(path)
+
+    monkeypatch.setattr(index_module, "publish", publish)
+    parts = rebuild_index(cache, read_index(cache))
+    assert len(calls) == 2
+    assert [p.id for p in parts] == ["a2", "a10", "b"]
+    assert list(open_cache(cache)) == ["a2", "a10", "b"]
+
+
+def test_an_unchanged_part_is_read_once(cache, monkeypatch):
+    folder = PartsFolder(parts_folder(cache))
+    folder.read()
+    read = []
+    monkeypatch.setattr(
+        index_module, "read_part_summary", lambda p: read.append(p.name) or read_part_summary(p)
+    )
+    folder.read()
+    assert read == [] and folder.is_as_read()
+    changed = factories.part(cache, "b")
+    os.utime(changed, ns=(1, 1))
+    assert not folder.is_as_read()
+    folder.read()
+    assert read == [changed.name]
+
+
+def test_a_part_under_a_wrong_name_is_refused(cache):
+    shutil.copy(factories.part(cache, "b"), factories.part(cache, "a2"))
+    with pytest.raises(CacheError, match="holds the case 'b', which belongs into a file named"):
+        read_part_summary(factories.part(cache, "a2"))
+
+
+@pytest.mark.parametrize("fault", ["inputs", "class_pixels", "group", "id"])
+def test_a_part_that_lacks_an_attribute_is_refused(cache, fault):
+    path = factories.part(cache, "b")
+    with h5py.File(path, "r+") as file:
+        del file["case"].attrs[fault]
+    with pytest.raises(CacheError, match=f"no attribute {fault}.*softlabel generate"):
+        read_part_summary(path)
+
+
+def test_names_of_links_cannot_leave_the_group(tmp_path):
+    cache = factories.make_cache(tmp_path, ("a", "b..c", "c.d"))
+    with h5py.File(cache) as file:
+        assert set(file["cases"]) == {"a", "b..c", "c.d"}
+        assert file["cases"]["b..c"]["labels"].shape == (40, 44)
+
+
+def test_both_move_together(cache, tmp_path):
+    expected = factories.read_everything(cache)
+    moved = factories.copy_cache(cache, tmp_path / "other place")
+    shutil.rmtree(cache.with_suffix(".parts"))
+    assert factories.same(factories.read_everything(moved), expected)
+    with h5py.File(moved) as file:
+        assert file["cases/a2/soft"].shape == (3, 40, 44)

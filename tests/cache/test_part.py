@@ -1,0 +1,291 @@
+"""FORMAT.md is true of the files, for us and for readers who never saw softlabel."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from dataclasses import replace
+from importlib.resources import files
+from itertools import product
+
+import factories
+import h5py
+import numpy as np
+import pytest
+
+from softlabel import schema
+from softlabel.settings import Settings
+
+FORMAT = (files("softlabel") / "FORMAT.md").read_text(encoding="utf-8")
+RESERVED = {"preprocess", "original/labels"}
+
+
+def table(heading: str, column: str) -> dict[str, str]:
+    """Name to type of a table of FORMAT.md; a cell may hold several names."""
+    rows = FORMAT.split(f"\n## {heading}", 1)[1].split(f"| {column} |", 1)[1].split("\n\n", 1)[0]
+    found = {}
+    for row in rows.splitlines()[2:]:
+        names, kind = [cell.strip() for cell in row.strip("|").split("|")][:2]
+        first, *others = re.findall(r"`([^`]+)`", names)
+        folder = first.rpartition("/")[0]
+        found[first] = kind
+        found |= {n if n.startswith("/") or not folder else f"{folder}/{n}": kind for n in others}
+    return found
+
+
+def names_in(file: h5py.File) -> tuple[set[str], dict[str, set[str]]]:
+    """Datasets, and the attributes of every node, without following links."""
+    datasets, attributes = set(), {"/": set(file.attrs)}
+
+    def visit(name, node):
+        attributes[name] = set(node.attrs)
+        if isinstance(node, h5py.Dataset):
+            datasets.add(name)
+
+    file.visititems(visit)
+    return datasets, attributes
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return factories.full_cache(tmp_path_factory.mktemp("full"))
+
+
+@pytest.fixture(scope="module")
+def part(cache):
+    return factories.part(cache, factories.full_case().id)
+
+
+def test_the_tables_are_found():
+    assert "fingerprint" in table("Root attributes of every file", "attribute")
+    assert "/statistics/intensity_max" in table("Index", "path")
+    assert "label_maps/<name>" in table("Part: the group `/case`", "dataset")
+
+
+def test_a_part_holds_what_format_md_names_and_nothing_else(part):
+    root = set(table("Root attributes of every file", "attribute"))
+    shared = {n.strip("/") for n in table("Root datasets of every file", "path")}
+    arrays = table("Part: the group `/case`", "dataset")
+    numbers = table("Part: the group `/case`", "attribute of `/case`")
+    guards = set(table("Every dataset", "attribute"))
+    with h5py.File(part) as file:
+        datasets, attributes = names_in(file)
+    expected = {f"case/{n}".replace("<name>", "other grader") for n in set(arrays) - RESERVED}
+    assert datasets == shared | expected
+    assert attributes.pop("/") == root
+    assert attributes.pop("case") == set(numbers) - RESERVED
+    assert attributes.pop("classes/values") == guards | {"ignore"}
+    for name, found in attributes.items():
+        assert found == (guards if name in datasets else set()), name
+
+
+def test_an_index_holds_what_format_md_names_and_nothing_else(cache):
+    shared = {n.strip("/") for n in table("Root datasets of every file", "path")}
+    own = {n.strip("/") for n in table("Index", "path")} - {"cases/<id>"}
+    with h5py.File(cache) as file:
+        datasets, attributes = names_in(file)
+        assert datasets == shared | own
+        assert attributes["/"] == set(table("Root attributes of every file", "attribute"))
+        link = file["cases"].get(factories.full_case().id, getlink=True)
+        assert list(file["cases"]) == [factories.full_case().id]
+    assert (link.filename, link.path) == (
+        f"c.parts/{schema.part_name(factories.full_case().id)}",
+        "/case",
+    )
+
+
+def test_types_are_those_of_format_md(part, cache):
+    numbers = table("Part: the group `/case`", "attribute of `/case`")
+    index = table("Index", "path") | table("Root datasets of every file", "path")
+    root = table("Root attributes of every file", "attribute")
+    with h5py.File(part) as file, h5py.File(cache) as index_file:
+        found = {n: (file["case"].attrs.get_id(n).dtype, numbers[n]) for n in file["case"].attrs}
+        found |= {n: (file.attrs.get_id(n).dtype, root[n]) for n in file.attrs}
+        found |= {n: (index_file[n].dtype, kind) for n, kind in index.items() if n != "/cases/<id>"}
+        assert {n: file[f"case/{n}"].dtype for n in ("soft", "mask", "labels", "superpixels")} == {
+            "soft": np.float32, "mask": np.uint8, "labels": np.uint16, "superpixels": np.int32,
+        }  # fmt: skip
+        assert file["case/image"].dtype == np.float32
+    for name, (dtype, stated) in found.items():
+        if stated.startswith("string"):
+            info = h5py.check_string_dtype(dtype)
+            assert info.encoding == "utf-8" and info.length is not None, name
+        else:
+            assert dtype == np.dtype(stated.split()[0]), name
+
+
+def test_every_dataset_is_chunked_filtered_and_sealed(part, cache):
+    for path in (part, cache):
+        with h5py.File(path) as file:
+            datasets = [file[name] for name in names_in(file)[0]]
+            for dataset in datasets:
+                filters = list(dataset._filters)
+                assert dataset.chunks is not None
+                assert dataset.fletcher32 and filters[-1] == "fletcher32", dataset.name
+                assert "32015" in filters, dataset.name
+                small = dataset.dtype.itemsize == 1 or dataset.dtype.kind == "S"
+                unshuffled = small or dataset.name.endswith("/soft")
+                assert dataset.shuffle is not unshuffled, dataset.name
+                assert dataset.attrs["chunks_allocated"] == dataset.id.get_num_chunks()
+
+
+def test_no_string_is_of_variable_length(part, cache):
+    for path in (part, cache):
+        with h5py.File(path) as file:
+            nodes = [file, *(file[n] for n in names_in(file)[1] if n != "/")]
+            types = [node.attrs.get_id(name).dtype for node in nodes for name in node.attrs]
+            types += [node.dtype for node in nodes if isinstance(node, h5py.Dataset)]
+        assert all(dtype.kind != "O" for dtype in types)
+
+
+def test_files_are_of_the_hdf5_1_10_format(part, cache):
+    for path in (part, cache):
+        signature, version = path.read_bytes()[:8], path.read_bytes()[8]
+        assert signature == b"\x89HDF\r\n\x1a\n"
+        assert version == 3  # the superblock of libver v110
+
+
+def test_soft_chunks_of_the_fill_value_are_not_allocated(tmp_path):
+    case = factories.full_case()
+    quiet = replace(
+        case,
+        image=np.zeros((2, 200, 210), np.float32),
+        labels=np.zeros((200, 210), np.uint8),
+        mask=None, truth=None, label_maps={}, spacing_mm=None, affine=None,
+    )  # fmt: skip
+    cache = factories.full_cache(tmp_path, [quiet], Settings(superpixels="grid"))
+    with h5py.File(factories.part(cache, case.id)) as file:
+        soft = file["case/soft"]
+        spatial_tiles = np.prod(
+            [-(-n // c) for n, c in zip(soft.shape[1:], soft.chunks[1:], strict=True)]
+        )
+        assert soft.chunks[0] == 3 and soft.id.get_num_chunks() == spatial_tiles
+        assert soft.fillvalue == 0
+        assert soft[0].min() == 1 and not soft[1:].any()
+
+
+def test_many_classes_are_chunked_and_all_zero_class_chunks_left_out(tmp_path):
+    from softlabel.cache import Header, InputFile, build_part
+    from softlabel.pipeline import compute
+    from softlabel.types import ClassTable
+
+    table_ = ClassTable.from_values(range(117))
+    labels = np.zeros((40, 40, 20), np.uint8)
+    labels[20:] = 116
+    case = replace(
+        factories.full_case(), labels=labels, image=labels[None].astype(np.float32), classes=table_,
+        ignore=None, mask=None, truth=None, label_maps={}, channels=(),
+    )  # fmt: skip
+    header = Header("{}", "f", table_, None, ())
+    result = compute(case, header, Settings(n_segments=10), (InputFile("x", 1, "0"),))
+    path = tmp_path / "x.h5"
+    path.write_bytes(build_part(result, header))
+    with h5py.File(path) as file:
+        soft = file["case/soft"]
+        assert soft.chunks[0] < 117 and np.prod(soft.chunks) * 4 <= 1 << 20
+        assert soft.id.get_num_chunks() < np.prod(
+            [-(-n // c) for n, c in zip(soft.shape, soft.chunks, strict=True)]
+        )
+        np.testing.assert_array_equal(soft[...], result.soft.dense())
+
+
+FOREIGN = """
+import sys, json, {imports}h5py
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {refused}: raise ImportError(name)
+sys.meta_path.insert(0, Refuse())
+cache = h5py.File(sys.argv[1])
+out = {{}}
+for case_id, case in cache["cases"].items():
+    names = "image", "labels", "soft"
+    out[case_id] = {{n: [case[n].dtype.str, case[n][...].tolist()] for n in names}}
+    soft = cache["cases"][case_id]["soft"][1]
+    assert soft.shape == case["labels"].shape
+print(json.dumps([cache["classes/values"][:].tolist(), out]))
+"""
+
+
+@pytest.mark.parametrize("compression", ["zstd", "gzip"])
+def test_readers_who_never_saw_softlabel(tmp_path, compression):
+    cache = factories.make_cache(
+        tmp_path, ("a", "ü 2"), replace(factories.QUICK, compression=compression)
+    )
+    imports, refused = ("hdf5plugin, ", {"softlabel"}) if compression == "zstd" else (
+        "", {"softlabel", "hdf5plugin"})  # fmt: skip
+    code = FOREIGN.format(imports=imports, refused=refused)
+    values, cases = json.loads(factories.run_python(code, cache))
+    assert values == list(factories.VALUES)
+    assert set(cases) == {"a", "ü 2"}
+    expected = factories.read_everything(cache)
+    for case_id, arrays in cases.items():
+        for name, (dtype, numbers) in arrays.items():
+            np.testing.assert_array_equal(np.array(numbers, dtype), expected[f"{case_id}/{name}"])
+
+
+def test_gzip_caches_use_no_plugin(tmp_path):
+    cache = factories.make_cache(tmp_path, ("a",), replace(factories.QUICK, compression="gzip"))
+    for path in (cache, factories.part(cache, "a")):
+        with h5py.File(path) as file:
+            assert all(file[n].compression == "gzip" for n in names_in(file)[0])
+
+
+def test_parts_are_the_same_bytes_wherever_and_however_they_are_made(tmp_path):
+    names = ("a", "b", "c", "d")
+    first = factories.make_cache(tmp_path / "one", names)
+    data = tmp_path / "elsewhere" / "data of another name"
+    data.parent.mkdir()
+    (tmp_path / "one" / "data").rename(data)
+    second = tmp_path / "elsewhere" / "c.h5"
+    for chosen in (["d", "b"], ["c"], None):  # another order, in several runs, by workers
+        report = factories.generate(
+            data, second, factories.QUICK, ids=chosen, jobs=1 if chosen else 2
+        )
+        assert report.complete
+    assert factories.files_of(first) == factories.files_of(second)
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_files_hold_no_path_host_or_date(tmp_path):
+    cache = factories.make_cache(tmp_path, ("a",))
+    with h5py.File(factories.part(cache, "a")) as file:
+        facts = [file.attrs[n] for n in file.attrs] + [file["case"].attrs[n] for n in ("inputs",)]
+        stamps = [h5py.h5g.get_objinfo(file[n].id).mtime for n in names_in(file)[0]]
+    assert not any(stamps)
+    for data in (cache.read_bytes(), factories.part(cache, "a").read_bytes(), *map(bytes, facts)):
+        for word in (str(tmp_path), tmp_path.name, socket.gethostname()):
+            assert word.encode() not in data
+
+
+@pytest.mark.parametrize(
+    ("lowest", "highest", "dtype"),
+    [(0, 65535, np.uint16), (0, 65536, np.uint32), (-1, 5, np.int32)],
+)
+def test_superpixel_types(lowest, highest, dtype):
+    assert schema.superpixel_dtype(lowest, highest) == dtype
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ([0, 255], np.uint8), ([0, 256], np.uint16), ([70000], np.uint32), ([2**40], np.uint64),
+        ([-1, 3], np.int32), ([-(2**40)], np.int64),
+    ],
+)  # fmt: skip
+def test_label_types(values, dtype):
+    assert schema.label_dtype(np.array(values)) == dtype
+
+
+def test_chunks_cover_every_shape():
+    shapes = [(n,) for n in (1, 4096, 5000)]
+    shapes += list(product((1, 127, 128, 129, 496), (1, 768)))
+    shapes += list(product((1, 33, 240), (1, 32), (1, 17, 48)))
+    for shape in shapes:
+        for leading in (0, 1, 3, 11, 400):
+            chunks = schema.chunk_shape(leading, shape, 4)
+            full = ((leading,) if leading else ()) + shape
+            assert len(chunks) == len(full)
+            assert all(1 <= c <= n for c, n in zip(chunks, full, strict=True))
+            waste = np.prod([c * -(-n // c) / n for c, n in zip(chunks, full, strict=True)])
+            assert waste < 2.2, (full, chunks)
