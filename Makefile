@@ -28,7 +28,7 @@ setup: $(VENV)/.full ## virtual environment with everything: trainer, tests, ben
 
 demo: $(VENV)/.core ## phantom data, cache and overlays from nothing (no torch needed)
 	rm -rf $(DEMO)
-	$(BIN)/softlabel phantom oct $(DEMO)/oct --subjects 2 --annotated 4 --seed 1
+	$(BIN)/softlabel phantom oct $(DEMO)/oct --subjects 2 --bscans 4 --annotated 4 --seed 1
 	$(BIN)/softlabel generate $(DEMO)/oct -o $(DEMO)/oct.h5 --superpixel-size 190
 	$(BIN)/softlabel info $(DEMO)/oct.h5
 	$(BIN)/softlabel verify $(DEMO)/oct.h5

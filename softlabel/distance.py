@@ -324,7 +324,8 @@ def _pack_planes(search: Search, metric: Metric) -> BitPlanes:
         search.index[part], search.ignored, search.superpixels[part], search.class_index,
         search.limits >= 0, core, *planes,
     )  # fmt: skip
-    return BitPlanes(*planes, low)
+    members, known, exists, wanted = planes
+    return BitPlanes(members, known, exists, wanted, low)
 
 
 def _slabs(box: Array, offsets: Shell, words: int) -> list[Array]:

@@ -69,6 +69,7 @@ class LazyGroup(click.Group):
 
 
 @click.command(
+    name="softlabel",
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="softlabel COMMAND --help explains a command. Exit status: 0 all done, 1 some cases "

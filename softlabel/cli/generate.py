@@ -13,8 +13,10 @@ import click
 from softlabel.cli import EXIT_FAILED, EXIT_INTERRUPTED
 from softlabel.cli.console import duration, percent, plural, progress, size
 from softlabel.cli.options import (
+    SectionedCommand,
     given_reader_options,
     json_option,
+    option,
     reader_options,
     verbosity_options,
 )
@@ -44,7 +46,7 @@ from softlabel.types import Dataset
 SHOWN_FAILURES = 20
 
 
-@click.command()
+@click.command(cls=SectionedCommand)
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option(
     "-o",
@@ -62,9 +64,16 @@ SHOWN_FAILURES = 20
     type=click.Choice(["auto", *READERS]),
     help="Format of SOURCE.",
 )
-@click.option("--ids", multiple=True, metavar="ID[,ID…]", help="Only these cases; may be repeated.")
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first N cases.")
-@click.option(
+@option(
+    "Which cases",
+    "--ids",
+    multiple=True,
+    metavar="ID[,ID…]",
+    help="Only these cases; may be repeated.",
+)
+@option("Which cases", "--limit", type=click.IntRange(min=1), help="Only the first N cases.")
+@option(
+    "Superpixels",
     "--superpixels",
     default="slic",
     show_default=True,
@@ -72,44 +81,53 @@ SHOWN_FAILURES = 20
     help="Where superpixels come from: SLIC of the image, a regular grid, or a folder, "
     ".npz or cache with superpixels by case id.",
 )
-@click.option(
+@option(
+    "Superpixels",
     "--n-segments",
     type=click.IntRange(min=1),
     default=2000,
     show_default=True,
     help="Superpixels asked for in an image (in a slice with --slic-dims slice).",
 )
-@click.option(
+@option(
+    "Superpixels",
     "--superpixel-size",
     type=float,
     metavar="PIXELS",
     help="Pixels a superpixel instead of --n-segments: scales with the image.",
 )
-@click.option(
+@option(
+    "Superpixels",
     "--compactness",
     type=float,
     default=0.1,
     show_default=True,
     help="Weight of space against intensity; from 0.3 on superpixels are nearly a grid.",
 )
-@click.option(
+@option(
+    "Superpixels",
     "--sigma",
     type=float,
     default=1.0,
     show_default=True,
     help="Smoothing before SLIC, in pixels of the finest axis.",
 )
-@click.option(
+@option(
+    "Superpixels",
     "--slic-dims",
     type=click.Choice(SLIC_DIMS),
     default="volume",
     show_default=True,
     help="Superpixels of whole volumes or of each slice.",
 )
-@click.option(
-    "--slice-axis", type=int, help="Axis across the slices. Default: that of the coarsest spacing."
+@option(
+    "Superpixels",
+    "--slice-axis",
+    type=int,
+    help="Axis across the slices. Default: that of the coarsest spacing.",
 )
-@click.option(
+@option(
+    "Superpixels",
     "--channel-percentiles",
     type=float,
     nargs=2,
@@ -118,73 +136,87 @@ SHOWN_FAILURES = 20
     show_default=True,
     help="Percentiles of each channel that SLIC sees as 0 and 1.",
 )
-@click.option(
+@option(
+    "Superpixels",
     "--mask-mode",
     type=click.Choice(MASK_MODES),
     default="after",
     show_default=True,
     help="Take masked pixels out after SLIC, or by masked SLIC (slow).",
 )
-@click.option(
+@option(
+    "Softening",
     "--method",
     type=click.Choice(list(METHODS)),
     default="superpixel",
     show_default=True,
     help="Softening method.",
 )
-@click.option(
+@option(
+    "Softening",
     "--boundary",
     type=click.Choice(["inner", "outer", "edge", "symmetric"]),
     default="inner",
     show_default=True,
     help="[superpixel] What the boundary of a class is.",
 )
-@click.option(
+@option(
+    "Softening",
     "--distance-unit",
     type=click.Choice(DISTANCE_UNITS),
     default="pixel",
     show_default=True,
     help="Unit of distances, --scale and --blur.",
 )
-@click.option(
+@option(
+    "Softening",
     "--scale",
     type=float,
     help="Distance at which a label is 3/4 or 1/4. Default: 1 pixel, or the finest spacing.",
 )
-@click.option(
+@option(
+    "Softening",
     "--normalize",
     type=click.Choice(NORMALIZATIONS),
     default="none",
     show_default=True,
     help="sum: divide by the sum over the classes.",
 )
-@click.option(
+@option(
+    "Softening",
     "--min-minority",
     type=click.FloatRange(0, 1),
     help="[superpixel] Share of a superpixel outside its "
     "largest class, below which it stays hard. Default: 0.",
 )
-@click.option(
-    "--in-plane", is_flag=True, default=None, help="[superpixel] Distances within slices only."
+@option(
+    "Softening",
+    "--in-plane",
+    is_flag=True,
+    default=None,
+    help="[superpixel] Distances within slices only.",
 )
-@click.option("--blur", type=float, help="[gaussian] Standard deviation. Default: 1.")
-@click.option(
+@option("Softening", "--blur", type=float, help="[gaussian] Standard deviation. Default: 1.")
+@option(
+    "Run",
     "--compression",
     type=click.Choice(COMPRESSIONS),
     default="zstd",
     show_default=True,
     help="gzip needs no plugin to be read, and is slower.",
 )
-@click.option(
-    "--jobs", "-j", type=click.IntRange(min=1), help="Worker processes. Default: one a core."
+@option(
+    "Run", "--jobs", "-j", type=click.IntRange(min=1), help="Worker processes. Default: one a core."
 )
-@click.option("--overwrite", is_flag=True, help="Make the cache anew, whatever settings it has.")
-@click.option(
+@option("Run", "--overwrite", is_flag=True, help="Make the cache anew, whatever settings it has.")
+@option(
+    "Run",
     "--check-content",
     is_flag=True,
     help="Compare inputs by content even when size and time are unchanged.",
 )
-@click.option(
+@option(
+    "Run",
     "--dry-run",
     is_flag=True,
     help="Print the plan with estimated time and size from one case; write nothing.",

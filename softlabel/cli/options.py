@@ -23,31 +23,67 @@ def verbosity_options(command: F) -> F:
     return click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")(command)
 
 
+class SectionOption(click.Option):
+    """An option that the help lists under a heading of its own."""
+
+    def __init__(self, *args: Any, section: str = "Options", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.section = section
+
+
+class SectionedCommand(click.Command):
+    """A command whose help lists its options in sections, in the order of their definition."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the sections."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
+            if record is not None:
+                sections.setdefault(getattr(param, "section", "Options"), []).append(record)
+        for heading, records in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
+def option(section: str, *names: str, **attributes: Any) -> Callable[[F], F]:
+    """``click.option`` under a heading."""
+    return click.option(*names, cls=SectionOption, section=section, **attributes)
+
+
 def reader_options(command: F) -> F:
     """Every option of every reader, with the formats that it belongs to."""
     from softlabel.readers import READERS
 
     merged: dict[str, list[tuple[str, Any]]] = {}
     for reader in READERS.values():
-        for option in reader.options:
-            merged.setdefault(option.name, []).append((reader.name, option))
+        for entry in reader.options:
+            merged.setdefault(entry.name, []).append((reader.name, entry))
     for name, owners in reversed(merged.items()):
-        formats = ", ".join(reader for reader, _ in owners)
         first = owners[0][1]
-        default = "" if first.default is None else f" Default: {first.default}."
         kind: Any = {
             "int": click.INT,
             "path": click.Path(exists=True, dir_okay=False),
         }.get(first.kind, click.STRING)
         if first.choices:
             kind = click.Choice(list(first.choices))
-        command = click.option(
+        command = option(
+            "Options of the formats",
             f"--{name.replace('_', '-')}",
             f"format_{name}",
             type=kind,
-            help=f"[{formats}] {first.help}{default}",
+            help=_merged_help(owners),
         )(command)
     return command
+
+
+def _merged_help(owners: list[tuple[str, Any]]) -> str:
+    """Help of an option that several readers have, each text once."""
+    texts: dict[str, list[str]] = {}
+    for reader, entry in owners:
+        default = "" if entry.default is None else f" Default: {entry.default}."
+        texts.setdefault(entry.help + default, []).append(reader)
+    return " ".join(f"[{', '.join(readers)}] {text}" for text, readers in texts.items())
 
 
 def given_reader_options(options: dict[str, Any]) -> dict[str, Any]:
