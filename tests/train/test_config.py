@@ -85,7 +85,7 @@ def test_a_recipe_is_frozen_and_survives_a_round_trip():
     ("data.split.kind=named", r"data\.split: a named split must list"),
     ("data.split.fold=7", None),
     ("generate.n_segment=5", r"generate: n_segment is no setting .*did you mean n_segments\?"),
-    ("generate.boundary=outside", None),
+    ("generate.boundary=outside", r"generate: boundary must be one of inner"),
     ("generate.compression=rar", r"generate: compression must be one of zstd, gzip"),
     ("evaluate.classes=brats", r"evaluate\.classes.*oct, mrbrains18"),
     ("loss.beta.more=1", r"loss\.beta\.more is no key of a recipe: beta is a value"),

@@ -276,3 +276,11 @@ def test_near_boundary_knows_no_boundary_to_an_ignored_area():
 def test_refuses_what_does_not_fit(call, what):
     with pytest.raises(ValueError, match=what):
         call()
+
+
+def test_distances_can_be_left_out():
+    pred, truth = blobs(3, (30, 30))
+    full, quick = evaluate(pred, truth, range(7)), evaluate(pred, truth, range(7), distances=False)
+    assert list(quick[0]) == ["dice", "vs", "precision", "recall"]
+    for value, scores in quick.items():
+        assert scores == pytest.approx({n: full[value][n] for n in scores}, nan_ok=True)

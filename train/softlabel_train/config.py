@@ -317,7 +317,8 @@ def load_recipe(
     chosen = [value for key, value in given if key == "arm"]
     selected = chosen[-1] if chosen else arm if arm is not None else values.get("arm")
     arms = values.pop("arms", {})
-    if selected is not None:
+    resolved = not arms and not chosen and arm is None
+    if selected is not None and not resolved:  # the recipe of a run names its arm and has no others
         if selected not in arms:
             known = ", ".join(arms) or "none"
             raise UsageError(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -467,6 +468,11 @@ class StepSampler(Sampler[list[tuple[int, ...]]]):
         return keys
 
 
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """Ctrl-C reaches every process; the training process decides when its loaders stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def make_loader(
     dataset: CacheDataset, sampler: StepSampler, *, workers: int = 0, pin_memory: bool = False
 ) -> DataLoader[Batch]:
@@ -476,6 +482,7 @@ def make_loader(
         batch_sampler=sampler,
         num_workers=workers,
         collate_fn=collate,
+        worker_init_fn=_leave_signals_to_the_parent,
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,

@@ -1,0 +1,311 @@
+"""The loop: resuming, stopping, several processes, and what it says when it cannot go on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import pytest
+import torch
+from softlabel_train import loop
+from softlabel_train.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from softlabel_train.config import load_recipe
+from softlabel_train.loop import LoopState, TrainingError, explain_memory, fit
+from softlabel_train.prepare import find_cache, generated_path, open_data
+
+from softlabel.cache import open_cache
+from softlabel.errors import CacheError, UsageError
+
+
+def recipe_for(cache, *overrides):
+    return load_recipe(
+        "smoke", [f"data.cache={cache}", "generate={}", "train.threads=1", "train.pictures=0",
+                  *overrides]
+    )  # fmt: skip
+
+
+def rows(folder):
+    with (Path(folder) / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def same_weights(a, b):
+    left, right = (load_checkpoint(Path(x) / "last.pt").model for x in (a, b))
+    return all(torch.equal(left[k], right[k]) for k in left)
+
+
+def test_a_run_leaves_everything_behind(oct_cache, tmp_path):
+    result = fit(recipe_for(oct_cache, "train.pictures=1"), tmp_path / "run", show=False)
+    assert result.steps == 6 and not result.interrupted and result.best_score > 0
+    run = tmp_path / "run"
+    assert {"last.pt", "best.pt", "metrics.csv", "recipe.yaml", "about.json", "result.json",
+            "tensorboard", "pictures"} <= {p.name for p in run.iterdir()}  # fmt: skip
+    about = json.loads((run / "about.json").read_text())
+    assert about["software"]["torch"] == torch.__version__
+    assert set(about["split"]["train_groups"]).isdisjoint(about["split"]["validation_groups"])
+    assert (
+        load_recipe(run / "recipe.yaml").flat() == recipe_for(oct_cache, "train.pictures=1").flat()
+    )
+    trained = [r for r in rows(run) if r["loss"]]
+    assert [int(r["step"]) for r in trained] == list(range(1, 7))
+    for r in trained:
+        assert float(r["loss"]) == pytest.approx(float(r["ce"]) + float(r["kl"]), rel=1e-6)
+    assert list((run / "pictures").glob("step_*.png"))
+    assert load_checkpoint(run / "last.pt").loop["step"] == 6
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_resuming_in_the_middle_of_an_epoch_changes_nothing(
+    oct_cache, tmp_path, workers, monkeypatch
+):
+    augment = "augment={flip: [0, 1], rotate_degrees: 5, noise: 0.1, brightness: 0.1}"
+    # three training cases of one patient and batches of two: an epoch has two steps
+    recipe = recipe_for(oct_cache, augment, f"data.workers={workers}", "data.batch_size=2",
+                        "train.steps=7", "train.checkpoint_steps=1",
+                        "optimizer.patience=1")  # fmt: skip
+    fit(recipe, tmp_path / "whole", show=False)
+
+    real, calls = loop.save_checkpoint, []
+
+    def die_after_three(path, checkpoint):
+        real(path, checkpoint)
+        calls.append(path.name)
+        if calls.count("last.pt") == 3:
+            raise RuntimeError("power cut")
+
+    monkeypatch.setattr(loop, "save_checkpoint", die_after_three)
+    with pytest.raises(RuntimeError, match="power cut"):
+        fit(recipe, tmp_path / "parts", show=False)
+    assert load_checkpoint(tmp_path / "parts" / "last.pt").loop["step"] == 3
+    monkeypatch.setattr(loop, "save_checkpoint", real)
+    result = fit(recipe, tmp_path / "parts", show=False)
+
+    assert result.steps == 7
+    assert same_weights(tmp_path / "whole", tmp_path / "parts")
+    whole, parts = (
+        [{k: v for k, v in r.items() if k != "images_per_second"} for r in rows(tmp_path / n)]
+        for n in ("whole", "parts")
+    )
+    assert whole == parts
+    states = [load_checkpoint(tmp_path / n / "last.pt").loop for n in ("whole", "parts")]
+    assert states[0] | {"seconds": 0} == states[1] | {"seconds": 0}
+
+
+def test_rows_after_the_last_checkpoint_are_written_once(oct_cache, tmp_path):
+    recipe = recipe_for(oct_cache, "train.steps=4", "train.checkpoint_steps=2")
+    fit(recipe, tmp_path / "run", show=False)
+    last = tmp_path / "run" / "last.pt"
+    older = load_checkpoint(last)
+    save_checkpoint(last, replace(older, loop=older.loop | {"step": 2}))
+    fit(recipe, tmp_path / "run", show=False)
+    assert [int(r["step"]) for r in rows(tmp_path / "run") if r["loss"]] == [1, 2, 3, 4]
+
+
+def test_a_finished_run_can_be_made_longer(oct_cache, tmp_path):
+    fit(recipe_for(oct_cache, "train.steps=3"), tmp_path / "run", show=False)
+    fit(recipe_for(oct_cache, "train.steps=6"), tmp_path / "run", show=False)
+    fit(recipe_for(oct_cache, "train.steps=6"), tmp_path / "whole", show=False)
+    # validations differ (the short run validated at its end), the weights do not
+    assert same_weights(tmp_path / "run", tmp_path / "whole")
+
+
+SCRIPT = """
+import sys
+from softlabel_train.config import load_recipe
+from softlabel_train.loop import fit
+result = fit(load_recipe(sys.argv[1]), sys.argv[2])
+print("interrupted" if result.interrupted else "finished", result.steps)
+"""
+
+
+@pytest.mark.parametrize("ask", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_saves_and_the_same_again_goes_on(oct_cache, tmp_path, ask):
+    recipe = recipe_for(oct_cache, "train.steps=400", "train.checkpoint_steps=1000",
+                        "train.validate_epochs=1000", "data.workers=1")  # fmt: skip
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe.model_dump(mode="json")))
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "recipe.yaml"), str(tmp_path / "run")]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    metrics = tmp_path / "run" / "metrics.csv"
+    deadline = time.time() + 120
+    while time.time() < deadline and not (metrics.is_file() and len(metrics.read_text()) > 400):
+        time.sleep(0.1)
+        assert process.poll() is None, process.stderr.read()
+    os.killpg(process.pid, ask) if ask == signal.SIGINT else process.send_signal(ask)
+    out, err = process.communicate(timeout=120)
+    assert out.startswith("interrupted"), err
+    assert "Traceback" not in err, err
+    step = load_checkpoint(tmp_path / "run" / "last.pt").loop["step"]
+    assert 0 < step < 400 and int(out.split()[1]) == step
+    longer = recipe_for(oct_cache, f"train.steps={step + 1}", "train.checkpoint_steps=1000",
+                        "train.validate_epochs=1000")  # fmt: skip
+    assert fit(longer, tmp_path / "run", show=False).steps == step + 1
+
+
+def test_the_rate_falls_after_epochs_without_a_better_score(oct_cache, tmp_path, monkeypatch):
+    scores = iter([0.1, 0.3, 0.2, 0.3, 0.4, 0.4, 0.4, 0.4])
+    monkeypatch.setattr(loop, "validate", lambda *a, **k: (next(scores), {}))
+    # three cases in batches of three: an epoch is a step
+    recipe = recipe_for(oct_cache, "data.batch_size=3", "train.steps=8", "optimizer.patience=2",
+                        "optimizer.factor=0.5", "optimizer.lr=0.008")  # fmt: skip
+    result = fit(recipe, tmp_path / "run", show=False)
+    lrs = [float(r["lr"]) for r in rows(tmp_path / "run") if r["loss"]]
+    # epochs 3 and 4 are not better than the second: halved for the fifth, and again for the eighth
+    assert lrs == [0.008] * 4 + [0.004] * 3 + [0.002]
+    assert (result.best_score, result.best_step) == (0.4, 5)
+    assert load_checkpoint(tmp_path / "run" / "best.pt").loop["step"] == 5
+
+
+def test_two_processes_equal_one(oct_cache, tmp_path):
+    options = ["data.batch_size=4", "train.steps=4", "loss.alpha=0.5", "loss.reduction=weights",
+               "optimizer.name=sgd", "optimizer.lr=0.05", "optimizer.clip_norm=1"]  # fmt: skip
+    fit(recipe_for(oct_cache, *options), tmp_path / "one", show=False)
+    fit(recipe_for(oct_cache, *options, "train.devices=2"), tmp_path / "two", show=False)
+    one, two = (load_checkpoint(tmp_path / n / "last.pt").model for n in ("one", "two"))
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-5)
+    for a, b in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
+        for column in ("loss", "ce", "dice", "kl", "validation_dice"):
+            if a[column]:
+                assert float(a[column]) == pytest.approx(float(b[column]), rel=1e-4), column
+
+
+def test_mixed_precision_on_the_cpu(oct_cache, tmp_path):
+    result = fit(recipe_for(oct_cache, "train.precision=bf16-mixed", "train.steps=2"),
+                 tmp_path / "run", show=False)  # fmt: skip
+    assert result.steps == 2
+
+
+def test_volumes_train_in_patches_and_validate_in_windows(mri_cache, tmp_path):
+    recipe = recipe_for(
+        mri_cache, "data.crop=[32, 32, 16]", "data.batch_size=2", "train.steps=2", "loss.alpha=1",
+        "evaluate.window=[32, 32, 16]", "augment={flip: [0], rotate_degrees: 5}",
+        "data.balance=0.5",
+    )  # fmt: skip
+    assert fit(recipe, tmp_path / "run", show=False).best_score is not None
+
+
+def test_a_loss_that_is_not_a_number_names_the_cases(oct_cache, tmp_path):
+    recipe = recipe_for(oct_cache, "optimizer.lr=1e30", "optimizer.name=sgd", "train.steps=20")
+    with pytest.raises(TrainingError, match=r"not a number at step \d+ \(loss .*Subject_0") as info:
+        fit(recipe, tmp_path / "run", show=False)
+    assert "optimizer.clip_norm" in str(info.value)
+
+
+def test_memory_that_runs_out_says_what_to_lower(oct_cache):
+    recipe = recipe_for(oct_cache)
+    for error in (
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+    ):
+        lower = r"Lower data\.batch_size \(now 4\) or data\.crop"
+        with pytest.raises(TrainingError, match=lower), explain_memory(recipe):
+            raise error
+    with pytest.raises(RuntimeError, match="another thing"), explain_memory(recipe):
+        raise RuntimeError("another thing")
+
+
+@pytest.mark.parametrize("override, what", [
+    ("data.classes=4", r"has 10 classes and the recipe smoke expects 4"),
+    ("data.channels=3", r"has 1 channels and the recipe smoke expects 3"),
+    ("data.split={kind: kfold, folds: 9}", "folds is 9 and there are 4 patients"),
+    ("data.crop=[8, 8, 8]", "2 spatial axes"),
+    ("evaluate.classes=[77]", r"label values \[77\], which the data do not have"),
+    ("generate={method: gaussian}", r"method superpixel and the recipe asks for .*gaussian"),
+    ("train.devices=3", "batch_size is 4, which 3 processes"),
+    ("train.precision=16-mixed", "needs CUDA"),
+    ("model.architecture=unetplus", "no architecture 'unetplus'"),
+])  # fmt: skip
+def test_what_does_not_fit_is_refused(oct_cache, tmp_path, override, what):
+    with pytest.raises(UsageError, match=what):
+        fit(recipe_for(oct_cache, override), tmp_path / "run", show=False)
+
+
+def test_no_cuda_when_asked_for(oct_cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError, match=r"sees no CUDA device.*set train\.accelerator=cpu"):
+        fit(recipe_for(oct_cache, "train.accelerator=cuda"), tmp_path / "run", show=False)
+
+
+def test_a_damaged_cache_names_the_file(oct_cache, tmp_path):
+    shutil.copy(oct_cache, tmp_path / "oct.h5")
+    shutil.copytree(oct_cache.with_suffix(".parts"), tmp_path / "oct.parts")
+    with open_cache(tmp_path / "oct.h5") as cache:
+        data = open_data(recipe_for(tmp_path / "oct.h5"), tmp_path / "oct.h5")
+        path = cache[data.split.train[0]].path
+    with h5py.File(path, locking=False) as file:
+        offset = file["case/soft"].id.get_chunk_info(0).byte_offset
+    content = bytearray(path.read_bytes())
+    content[offset + 20] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(CacheError, match=path.name):
+        fit(recipe_for(tmp_path / "oct.h5", "data.crop=null"), tmp_path / "run", show=False)
+
+
+def test_a_run_folder_of_another_recipe_is_refused(oct_cache, tmp_path):
+    fit(recipe_for(oct_cache, "train.steps=1"), tmp_path / "run", show=False)
+    with pytest.raises(UsageError, match=r"loss\.beta=1\.0 and now has loss\.beta=2\.0"):
+        fit(recipe_for(oct_cache, "loss.beta=2"), tmp_path / "run", show=False)
+    fit(recipe_for(oct_cache, "loss.beta=2", "train.steps=1"), tmp_path / "run", overwrite=True,
+        show=False)  # fmt: skip
+    assert load_checkpoint(tmp_path / "run" / "last.pt").recipe.loss.beta == 2
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("")
+    with pytest.raises(UsageError, match="something else than a run"):
+        fit(recipe_for(oct_cache), tmp_path / "other", show=False)
+
+
+def test_a_checkpoint_of_another_network_and_a_truncated_one(oct_cache, tmp_path):
+    fit(recipe_for(oct_cache, "train.steps=1"), tmp_path / "run", show=False)
+    last = tmp_path / "run" / "last.pt"
+    found = load_checkpoint(last)
+    wrong = {k: v[:1] if v.ndim else v for k, v in found.model.items()}
+    save_checkpoint(last, replace(found, model=wrong))
+    with pytest.raises(CheckpointError, match="of another network"):
+        fit(recipe_for(oct_cache), tmp_path / "run", show=False)
+    last.write_bytes(last.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="truncated"):
+        fit(recipe_for(oct_cache), tmp_path / "run", show=False)
+
+
+def test_the_cache_is_generated_when_it_is_missing(oct_data, tmp_path):
+    recipe = load_recipe(
+        "smoke", [f"data.source={oct_data}", f"data.cache_folder={tmp_path}",
+                  "generate.n_segments=50"]
+    )  # fmt: skip
+    path = find_cache(recipe)
+    assert path == generated_path(recipe) and len(open_cache(path)) == 12
+    before = path.stat().st_mtime_ns
+    assert find_cache(recipe) == path
+    other = load_recipe(
+        "smoke", [f"data.source={oct_data}", f"data.cache_folder={tmp_path}", "arm=gaussian"]
+    )
+    assert generated_path(other) != path
+    assert before
+    with pytest.raises(UsageError, match="names no data"):
+        find_cache(load_recipe("smoke"))
+    with pytest.raises(UsageError, match="does not exist"):
+        find_cache(load_recipe("smoke", ["data.cache=nowhere.h5"]))
+
+
+def test_settings_that_differ_are_told(oct_cache):
+    data = open_data(recipe_for(oct_cache, "generate={n_segments: 99}"), oct_cache)
+    assert data.warnings and "n_segments=120; the recipe says 99" in data.warnings[0]
+
+
+def test_means_of_loss_terms_are_taken_once():
+    state = LoopState()
+    state.add({"loss": 1.0})
+    state.add({"loss": 3.0})
+    assert state.take_means() == {"loss": 2.0} and state.take_means() == {}
