@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from softlabel.errors import CaseError, SourceError
+from softlabel.errors import SourceError
 from softlabel.readers.labels import distinct_values
 from softlabel.types import MAX_CLASSES, ClassTable, Dataset
 
@@ -36,17 +36,17 @@ def scan_classes(dataset: Dataset) -> ClassTable:
 
     reader = READERS[dataset.format]
     values: set[int] = set()
-    first_error: CaseError | None = None
+    first_error: Exception | None = None
     for source, refs in groupby(sorted(dataset.refs, key=lambda r: r.source), lambda r: r.source):
         try:
             opened = reader.open_source(dataset, source)
-        except CaseError as error:
+        except Exception as error:
             first_error = first_error or error
             continue
         for ref in refs:
             try:
                 found = distinct_values(reader.read_labels(dataset, ref, opened))
-            except CaseError as error:
+            except Exception as error:
                 first_error = first_error or error
                 continue
             if len(found) > MAX_CLASSES:
