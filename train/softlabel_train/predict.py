@@ -1,14 +1,32 @@
-"""From images to class probabilities: whole images, or windows that slide over them."""
+"""From images to class probabilities and label maps: whole images, or windows that slide."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from softlabel.types import Array
+from softlabel.cache import CachedCase, open_cache
+from softlabel.errors import CaseError, SoftlabelError, UsageError
+from softlabel.readers.imagefiles import (
+    ENDINGS,
+    is_image_file,
+    read_pixels,
+    stem_of,
+)
+from softlabel.readers.pixels import Pixels, require_finite
+from softlabel.schema import label_dtype
+from softlabel.types import Array, natural_key
+from softlabel_train.checkpoint import Checkpoint, load_checkpoint, load_model_state, publish
 from softlabel_train.data import Intensity
+from softlabel_train.labelfiles import write_label_map
+from softlabel_train.models import build_model
 
 
 def normalised(image: Array, intensity: Intensity) -> Tensor:
@@ -59,3 +77,269 @@ def predict_probabilities(
         )  # fmt: skip
         assert isinstance(blended, Tensor)
         return blended[0]
+
+
+def choose_device(name: str) -> torch.device:
+    """A torch device by name; ``auto`` takes CUDA where there is one.
+
+    Raises
+    ------
+    UsageError
+        When the device is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError(f"The device {name} was asked for, and PyTorch sees no CUDA device here.")
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"There is no device {name!r}; use auto, cpu or cuda.") from error
+
+
+def load_network(checkpoint: Checkpoint, source: str, device: str = "auto") -> nn.Module:
+    """The network of a checkpoint, on a device, in eval mode."""
+    recipe = checkpoint.recipe.model
+    net = build_model(
+        recipe.architecture, recipe.encoder, in_channels=checkpoint.channels,
+        n_classes=len(checkpoint.classes), dims=checkpoint.dims, options=recipe.options,
+    )  # fmt: skip
+    load_model_state(net, checkpoint, source)
+    return net.to(choose_device(device)).eval()
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image to predict.
+
+    Attributes
+    ----------
+    id : str
+        Stem of the output's name.
+    files : tuple of Path
+        One file, or one for each channel; empty for a cached case.
+    case : CachedCase or None
+    """
+
+    id: str
+    files: tuple[Path, ...] = ()
+    case: CachedCase | None = None
+
+
+@dataclass(frozen=True)
+class PredictReport:
+    """What a prediction run did.
+
+    Attributes
+    ----------
+    written : tuple of Path
+    failures : mapping of str to str
+        Id to reason.
+    """
+
+    written: tuple[Path, ...]
+    failures: Mapping[str, str]
+
+
+def predict_images(
+    checkpoint_path: Path,
+    inputs: Sequence[Path],
+    out: Path,
+    *,
+    probabilities: bool = False,
+    device: str = "auto",
+    window: Sequence[int] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> PredictReport:
+    """Predict label maps of images or of a cache, in the format and geometry of the input.
+
+    Parameters
+    ----------
+    checkpoint_path : Path
+    inputs : sequence of Path
+        Image files, folders of them, or a cache. Several channels are one file with a channel
+        axis, or files ``NAME_0000.ext``, ``NAME_0001.ext``, … as in nnU-Net.
+    out : Path
+        Folder for ``NAME.ext``: NIfTI, NRRD, MetaImage, PNG, TIFF, NPY as the input (JPEG becomes
+        PNG). A cached case becomes NIfTI where it has an affine, else PNG in 2D and NPY in 3D.
+    probabilities : bool
+        Also write ``NAME.probabilities.npz``: ``probabilities`` float32 (K, *spatial) and
+        ``class_values``.
+    device : str
+    window : sequence of int, optional
+        Sliding window; default that of the recipe.
+    progress : callable, optional
+        Called with the id of every finished image.
+
+    Returns
+    -------
+    PredictReport
+        Images that could not be read are in it; the others are done.
+
+    Raises
+    ------
+    SoftlabelError
+        For a checkpoint that cannot be read, or inputs in which there is no image.
+    """
+    checkpoint = load_checkpoint(checkpoint_path)
+    sources = find_sources(inputs, checkpoint)
+    net = load_network(checkpoint, str(checkpoint_path), device)
+    window = window or checkpoint.recipe.evaluate.window
+    out.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    failures: dict[str, str] = {}
+    names: set[str] = set()
+    for source in sources:
+        try:
+            stem = _free_name(source.id, names)
+            written += _predict_one(source, stem, checkpoint, net, window, out, probabilities)
+        except (SoftlabelError, OSError, ValueError) as error:
+            failures[source.id] = str(error)
+        if progress is not None:
+            progress(source.id)
+    return PredictReport(tuple(written), failures)
+
+
+def find_sources(inputs: Sequence[Path], checkpoint: Checkpoint) -> list[Source]:
+    """The images in files, folders and caches, in natural order.
+
+    Raises
+    ------
+    UsageError
+        When there is none, or an input does not exist.
+    """
+    sources: list[Source] = []
+    for path in inputs:
+        if not path.exists():
+            raise UsageError(f"The input {path} does not exist.")
+        if path.suffix == ".h5":
+            sources += [Source(i, case=case) for i, case in open_cache(path).items()]
+            continue
+        files = [path]
+        if path.is_dir():
+            files = sorted((f for f in path.iterdir() if is_image_file(f)),
+                           key=lambda f: natural_key(f.name))  # fmt: skip
+        elif not is_image_file(path):
+            raise UsageError(
+                f"The input {path} is no image that is known; expected one of "
+                f"{', '.join(ENDINGS)}, a folder of them, or a cache .h5."
+            )
+        sources += _by_channels(files, checkpoint.channels)
+    if not sources:
+        raise UsageError(
+            f"There is no image in {', '.join(map(str, inputs))}; expected files that end in "
+            f"{', '.join(ENDINGS)}."
+        )
+    return sources
+
+
+_CHANNEL = re.compile(r"(.+)_(\d{4})")
+
+
+def _by_channels(files: Sequence[Path], channels: int) -> list[Source]:
+    """Files NAME_0000 … NAME_000C as one source when all channels are there."""
+    groups: dict[str, list[Path]] = {}
+    for file in files:
+        stem = stem_of(file.name)
+        match = _CHANNEL.fullmatch(stem)
+        groups.setdefault(match[1] if match else stem, []).append(file)
+    sources = []
+    for name, members in groups.items():
+        numbered = [m for m in (_CHANNEL.fullmatch(stem_of(f.name)) for f in members) if m]
+        if len(numbered) == len(members) == channels and [int(m[2]) for m in numbered] == list(
+            range(channels)
+        ):
+            sources.append(Source(name, tuple(members)))
+        else:
+            sources += [Source(stem_of(f.name), (f,)) for f in members]
+    return sources
+
+
+def _predict_one(
+    source: Source,
+    stem: str,
+    checkpoint: Checkpoint,
+    net: nn.Module,
+    window: Sequence[int] | None,
+    out: Path,
+    with_probabilities: bool,
+) -> list[Path]:
+    image, mask, affine = _read(source, checkpoint)
+    intensity = checkpoint.intensity or _own_intensity(image, mask)
+    device = next(net.parameters()).device
+    tensor = normalised(image, intensity).to(device)
+    found = predict_probabilities(net, tensor, window=window).cpu().numpy()
+    values = np.asarray(checkpoint.classes.values)
+    labels = values[found.argmax(0)]
+    labels = labels.astype(label_dtype(labels))
+    file = source.files[0] if source.files else None
+    written = [write_label_map(out, stem, labels, file, affine)]
+    if with_probabilities:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, probabilities=found, class_values=values)
+        path = out / f"{stem}.probabilities.npz"
+        publish(path, buffer.getvalue())
+        written.append(path)
+    return written
+
+
+def _read(source: Source, checkpoint: Checkpoint) -> tuple[Array, Array | None, Array | None]:
+    """Image (C, *spatial), mask and affine; the image must be what the network was trained on."""
+    if source.case is not None:
+        case = source.case
+        mask = None if case.mask is None else case.mask[...] > 0
+        image, affine = case.image[...], case.affine
+    else:
+        pixels = [read_pixels(file) for file in source.files]
+        parts = [_channels_first(p, checkpoint) for p in pixels]
+        if len({p.shape[1:] for p in parts}) > 1:
+            raise CaseError(
+                f"The channels {', '.join(f.name for f in source.files)} have the shapes "
+                f"{', '.join(str(p.shape[1:]) for p in parts)}; they must agree."
+            )
+        image, mask, affine = np.concatenate(parts), None, pixels[0].affine
+        require_finite(image, source.files[0])
+    if (len(image), image.ndim - 1) != (checkpoint.channels, checkpoint.dims):
+        raise CaseError(
+            f"{source.files[0] if source.files else source.id} has {len(image)} channels and "
+            f"{image.ndim - 1} spatial axes; the network takes {checkpoint.channels} and "
+            f"{checkpoint.dims}."
+        )
+    return image, mask, affine
+
+
+def _channels_first(pixels: Pixels, checkpoint: Checkpoint) -> Array:
+    """The image (C, *spatial) of a file; arrays do not say which axis holds the channels."""
+    image = pixels.channels_first()
+    if not pixels.axes_known and pixels.values.ndim == checkpoint.dims + 1:
+        axes = [a for a, n in enumerate(pixels.values.shape) if n == checkpoint.channels]
+        if axes:
+            first = 0 if 0 in axes else axes[-1]
+            image = np.moveaxis(pixels.values, first, 0)
+    if len(image) in (3, 4) and checkpoint.channels == 1 and all(
+        np.array_equal(image[0], c) for c in image[1:3]
+    ):  # fmt: skip
+        image = image[:1]  # a grey image that was saved in colour
+    return image
+
+
+def _own_intensity(image: Array, mask: Array | None) -> Intensity:
+    pixels = image.astype(np.float64)[:, mask] if mask is not None else image.astype(np.float64)
+    flat = pixels.reshape(len(image), -1)
+    return Intensity.of([{
+        "pixels": flat.shape[1], "intensity_sum": flat.sum(1),
+        "intensity_sum_squares": (flat**2).sum(1),
+    }])  # fmt: skip
+
+
+def _free_name(case_id: str, taken: set[str]) -> str:
+    """An id as a file name: never a path, never that of another id in this run."""
+    stem = (
+        "".join(c if c.isalnum() or c in "-_. " else "_" for c in case_id)[:120].strip(" .") or "_"
+    )
+    name, n = stem, 1
+    while name.lower() in taken:
+        n += 1
+        name = f"{stem}_{n}"
+    taken.add(name.lower())
+    return name

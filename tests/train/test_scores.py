@@ -1,0 +1,106 @@
+"""Means, intervals over patients, paired differences, tables."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+from rich.console import Console
+from softlabel_train.scores import (
+    MEAN,
+    Score,
+    as_csv,
+    as_json,
+    bootstrap_interval,
+    by_patient,
+    paired_difference,
+    scores_from_csv,
+    summarise,
+    tables,
+    with_class_means,
+)
+
+NAN = float("nan")
+
+
+def scores_of(table):
+    """{(case, patient, label): (dice, hd95)} as scores."""
+    return [
+        Score("labels", case, patient, label, metric, value)
+        for (case, patient, label), values in table.items()
+        for metric, value in zip(("dice", "hd95"), values, strict=True)
+    ]
+
+
+TABLE = {
+    ("a1", "a", "x"): (0.8, 2.0), ("a1", "a", "y"): (0.0, NAN),  # y on one side only
+    ("a2", "a", "x"): (0.6, 4.0), ("a2", "a", "y"): (NAN, NAN),  # y nowhere
+    ("b1", "b", "x"): (1.0, 0.0), ("b1", "b", "y"): (0.5, 6.0),
+}  # fmt: skip
+
+
+def test_means_tell_what_was_left_out():
+    found = {(s.label, s.metric): s for s in summarise(with_class_means(scores_of(TABLE)))}
+    assert found["x", "dice"].mean == pytest.approx(0.8) and found["x", "dice"].cases == 3
+    y = found["y", "hd95"]
+    assert (y.mean, y.cases, y.left_out) == (6.0, 1, 1), "absent from both is not left out"
+    assert (found["y", "dice"].cases, found["y", "dice"].left_out) == (2, 0)
+    mean = found[MEAN, "dice"]
+    assert mean.mean == pytest.approx(np.mean([0.4, 0.6, 0.75]))
+
+
+def test_intervals_resample_patients_with_all_their_cases():
+    rng = np.random.default_rng(0)
+    patients = np.repeat([f"p{i}" for i in range(8)], 10)
+    level = np.repeat(rng.normal(0, 1, 8), 10)
+    values = level + rng.normal(0, 0.01, 80)
+    low, high = bootstrap_interval(values.tolist(), patients.tolist(), 4000)
+    standard_error = level[::10].std(ddof=0) / math.sqrt(8)
+    assert high - low == pytest.approx(2 * 1.96 * standard_error, rel=0.15)
+    independent = bootstrap_interval(values.tolist(), [str(i) for i in range(80)], 4000)
+    assert independent[1] - independent[0] < (high - low) / 2
+    assert bootstrap_interval(values.tolist(), patients.tolist(), 4000) == (low, high)
+
+
+def test_one_patient_has_no_interval():
+    assert all(math.isnan(x) for x in bootstrap_interval([1.0, 2.0], ["a", "a"]))
+
+
+def test_paired_differences_by_patient_and_seed():
+    first = {("a", 0): 0.5, ("a", 1): 0.6, ("b", 0): 0.7, ("c", 0): NAN, ("d", 0): 0.1}
+    second = {("a", 0): 0.6, ("a", 1): 0.5, ("b", 0): 0.9, ("c", 0): 0.9}
+    found = paired_difference(first, second)
+    assert (found.pairs, found.wins) == (3, 2)
+    assert found.mean == pytest.approx((0.1 - 0.1 + 0.2) / 3)
+    assert found.low <= found.mean <= found.high
+    assert paired_difference(first, {}).pairs == 0
+
+
+def test_csv_comes_back_and_json_knows_no_nan():
+    scores = scores_of(TABLE)
+    back = scores_from_csv(as_csv(scores).decode())
+    assert all(
+        a == b or (math.isnan(a.value) and math.isnan(b.value) and a.case == b.case)
+        for a, b in zip(scores, back, strict=True)
+    )
+    content = json.loads(as_json({"unit": "mm"}, summarise(scores)))
+    assert content["unit"] == "mm" and content["summary"][0]["metric"] == "dice"
+    assert "NaN" not in as_json({}, summarise(scores)).decode()
+
+
+def test_means_by_patient():
+    assert by_patient(scores_of(TABLE), "labels", "x", "dice") == pytest.approx(
+        {"a": 0.7, "b": 1.0}
+    )
+
+
+def test_the_table_shows_means_intervals_and_what_was_left_out():
+    summary = summarise(with_class_means(scores_of(TABLE)))
+    text = io.StringIO()
+    for table in tables(summary, "mm"):
+        Console(file=text, width=120).print(table)
+    assert "distances in mm" in text.getvalue()
+    assert "6.00 (1 left out)" in text.getvalue() and "0.800" in text.getvalue()

@@ -1,0 +1,229 @@
+"""Score a run: predict the evaluation patients and compare with one or several label maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from softlabel.cache import Cache, CachedCase, open_cache
+from softlabel.errors import UsageError
+from softlabel.types import Array
+from softlabel_train.checkpoint import Checkpoint, load_checkpoint, publish
+from softlabel_train.config import EvaluateConfig
+from softlabel_train.loop import BEST, LAST, case_image, scored_classes, scored_set
+from softlabel_train.metrics import calibration, evaluate
+from softlabel_train.predict import load_network, predict_probabilities
+from softlabel_train.scores import (
+    ALL,
+    Score,
+    Summary,
+    as_csv,
+    as_json,
+    summarise,
+    with_class_means,
+)
+from softlabel_train.splits import make_split
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of a run.
+
+    Attributes
+    ----------
+    scores : tuple of Score
+        Of every case.
+    summary : tuple of Summary
+        Means over cases.
+    unit : str
+        Of the distances: ``mm`` or ``pixels``.
+    folder : Path
+        Where they were written.
+    """
+
+    scores: tuple[Score, ...]
+    summary: tuple[Summary, ...]
+    unit: str
+    folder: Path
+
+
+def evaluate_run(
+    run: Path,
+    *,
+    checkpoint: str | None = None,
+    cache: Path | None = None,
+    part: str = "evaluation",
+    config: EvaluateConfig | None = None,
+    device: str = "auto",
+    progress: Callable[[str], None] | None = None,
+) -> Evaluation:
+    """Predict and score one part of a run's split.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of a run.
+    checkpoint : str, optional
+        ``best.pt`` (default where there is one) or ``last.pt``.
+    cache : Path, optional
+        Another cache than the run's, of the same classes and channels.
+    part : {"evaluation", "validation", "train"}
+    config : EvaluateConfig, optional
+        Default: the run's own.
+    device : str
+        A torch device, or ``auto``.
+    progress : callable, optional
+        Called with the id of every finished case.
+
+    Returns
+    -------
+    Evaluation
+        Also written into ``run/evaluation``: ``cases.csv``, ``summary.csv``, ``scores.json``.
+
+    Raises
+    ------
+    SoftlabelError
+        When there is no checkpoint, or the cache does not fit it.
+    """
+    path = run / (checkpoint or (BEST if (run / BEST).is_file() else LAST))
+    found = load_checkpoint(path)
+    opened = open_cache(cache or _cache_of(run, found))
+    check_fit(opened, found, str(path))
+    config = config or found.recipe.evaluate
+    groups = {case_id: opened[case_id].group for case_id in opened}
+    split = make_split(groups, found.recipe.data.split)
+    if part not in ("train", "validation", "evaluation"):
+        raise UsageError(f"The part must be train, validation or evaluation; got {part!r}.")
+    net = load_network(found, str(path), device)
+    scores: list[Score] = []
+    for case_id in getattr(split, part):
+        scores += score_case(net, opened[case_id], opened, found, config)
+        if progress is not None:
+            progress(case_id)
+    scores = with_class_means(scores)
+    summary = summarise(scores, resamples=config.bootstrap)
+    spaced = all(opened[c].spacing_mm is not None for c in getattr(split, part))
+    unit = "mm" if config.unit == "mm" and spaced else "pixels"
+    folder = run / "evaluation" if part == "evaluation" else run / f"evaluation_{part}"
+    about: dict[str, Any] = {
+        "checkpoint": path.name, "cache": str(opened.path), "part": part, "unit": unit,
+        "convention": config.convention, "cases": len(getattr(split, part)),
+    }  # fmt: skip
+    publish(folder / "cases.csv", as_csv(scores))
+    publish(folder / "summary.csv", as_csv(summary))
+    publish(folder / "scores.json", as_json(about, summary))
+    return Evaluation(tuple(scores), tuple(summary), unit, folder)
+
+
+def score_case(
+    net: torch.nn.Module,
+    case: CachedCase,
+    cache: Cache,
+    checkpoint: Checkpoint,
+    config: EvaluateConfig,
+) -> list[Score]:
+    """Scores of one case against every label map that is asked for.
+
+    Pixels that the case's labels ignore are ignored against every map, so that all of them are
+    compared over the same pixels.
+    """
+    device = next(net.parameters()).device
+    image = case_image(case, checkpoint.intensity).to(device)
+    probabilities = predict_probabilities(
+        net, image, window=config.window, overlap=config.overlap
+    ).cpu().numpy()  # fmt: skip
+    values = np.asarray(checkpoint.classes.values)
+    prediction = values[probabilities.argmax(0)]
+    classes = scored_classes(config.classes, dict(checkpoint.classes))
+    chosen = scored_set(config.classes, classes)
+    labels = case.labels[...].astype(np.int64)
+    spacing = case.spacing_mm if config.unit == "mm" else None
+    scores = []
+    for against, truth in label_maps(case, config.against, labels).items():
+        ignore = None
+        if cache.ignore is not None:
+            ignore = cache.ignore
+            truth = np.where(labels == ignore, ignore, truth)
+        found = evaluate(
+            prediction, truth, chosen, spacing, ignore=ignore, probabilities=probabilities,
+            class_values=values.tolist(), convention=config.convention, tolerance=config.tolerance,
+        )  # fmt: skip
+        named: dict[str, Mapping[str, float]] = {classes[int(v)]: m for v, m in found.items()}
+        named[ALL] = calibration(probabilities, truth, values.tolist(), ignore=ignore)
+        scores += [
+            Score(against, case.id, case.group, label, metric, float(value))
+            for label, metrics in named.items()
+            for metric, value in metrics.items()
+        ]
+    return scores
+
+
+def label_maps(case: CachedCase, names: Sequence[str], labels: Array) -> dict[str, Array]:
+    """The label maps of a case by name.
+
+    Raises
+    ------
+    UsageError
+        When the case lacks one.
+    """
+    found: dict[str, Array] = {}
+    for name in names:
+        if name == "labels":
+            found[name] = labels
+        elif name == "truth" and case.truth is not None:
+            found[name] = case.truth[...].astype(np.int64)
+        elif name in case.label_maps:
+            found[name] = case.label_maps[name][...].astype(np.int64)
+        else:
+            known = ["labels", *(["truth"] if case.truth is not None else []), *case.label_maps]
+            raise UsageError(
+                f"evaluate.against asks for {name!r}, which the case {case.id} does not have; it "
+                f"has {', '.join(known)}."
+            )
+    return found
+
+
+def check_fit(cache: Cache, checkpoint: Checkpoint, source: str) -> None:
+    """Refuse a cache of other classes, channels or dimensions than the network's.
+
+    Raises
+    ------
+    UsageError
+    """
+    if not len(cache):
+        raise UsageError(f"The cache {cache.path} is empty.")
+    if cache.classes.values != checkpoint.classes.values:
+        raise UsageError(
+            f"The cache {cache.path} has the label values {list(cache.classes.values)} and the "
+            f"checkpoint {source} was trained on {list(checkpoint.classes.values)}; use a cache of "
+            "the same classes."
+        )
+    first = cache[next(iter(cache))]
+    channels, dims = first.image.shape[0], len(first.shape)
+    if (channels, dims) != (checkpoint.channels, checkpoint.dims):
+        raise UsageError(
+            f"The images of {cache.path} have {channels} channels and {dims} spatial axes; the "
+            f"checkpoint {source} was trained on {checkpoint.channels} and {checkpoint.dims}."
+        )
+
+
+def _cache_of(run: Path, checkpoint: Checkpoint) -> Path:
+    """The cache that the run was trained on, as its folder remembers it."""
+    import json
+
+    about = run / "about.json"
+    if about.is_file():
+        path = Path(json.loads(about.read_text(encoding="utf-8"))["cache"])
+        if path.is_file():
+            return path
+        raise UsageError(
+            f"The cache {path} of the run {run} is not there any more; give one with --cache."
+        )
+    if checkpoint.recipe.data.cache is not None:
+        return Path(checkpoint.recipe.data.cache)
+    raise UsageError(f"The run {run} does not say which cache it used; give one with --cache.")
