@@ -1,0 +1,154 @@
+"""``softlabel inspect``: one picture of each case of a cache."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from softlabel.cache import Cache, open_cache
+from softlabel.cli.console import plural, progress
+from softlabel.cli.options import cache_argument, verbosity_options
+from softlabel.errors import CaseError, SourceError, UsageError
+from softlabel.parallel import cpu_count
+
+SHOWN_NAMES = 10
+CASES_A_WORKER = 8
+"""Starting a worker takes as long as a few pictures."""
+
+
+@click.command()
+@cache_argument
+@click.argument("ids", nargs=-1)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder for the pictures.  [default: NAME.overlays beside NAME.h5]",
+)
+@click.option(
+    "--class",
+    "class_name",
+    metavar="NAME|VALUE",
+    help="Show the soft label of this class.  [default: the entropy over the classes]",
+)
+@click.option("--channel", metavar="NAME|INDEX", help="Channel of the image.  [default: the first]")
+@click.option(
+    "--axis",
+    type=int,
+    help="Axis across the slices of a volume, from 0.  [default: that of the coarsest spacing]",
+)
+@click.option("--slice", "slice_", type=int, metavar="N", help="Only this slice, from 0.")
+@click.option(
+    "--slices",
+    type=click.IntRange(1, 12),
+    default=4,
+    show_default=True,
+    help="Slices of a volume, evenly over those that a class boundary crosses.",
+)
+@click.option("--zoom", is_flag=True, help="Only the part around the class boundaries.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N cases.")
+@click.option(
+    "--dpi", type=click.IntRange(40, 400), default=150, show_default=True, help="Resolution."
+)
+@click.option(
+    "--jobs", "-j", type=click.IntRange(min=1), help="Worker processes. Default: up to one a core."
+)
+@verbosity_options
+def inspect(
+    cache: Path,
+    ids: tuple[str, ...],
+    output: Path | None,
+    class_name: str | None,
+    channel: str | None,
+    axis: int | None,
+    slice_: int | None,
+    slices: int,
+    zoom: bool,
+    limit: int | None,
+    dpi: int,
+    jobs: int | None,
+    verbose: bool,
+    quiet: bool,
+) -> None:
+    """Draw a picture of each case of CACHE.h5, or of the cases IDS ('Subject_01*' works too).
+
+    Side by side: the image; superpixels and label contours; and the soft label of a class, or
+    the entropy over the classes. Prints the files that it wrote.
+    """
+    # matplotlib takes a second to import, which --help need not wait for
+    from softlabel.overlays import View, draw_cases, file_names, picture_path
+
+    with open_cache(cache) as opened:
+        chosen = _choose(opened, ids)[:limit]
+        view = View(
+            _class_index(opened, class_name),
+            _channel_index(opened, channel),
+            axis,
+            slice_,
+            slices,
+            zoom,
+        )
+        folder = output or cache.with_suffix(".overlays")
+        names = file_names(list(opened))
+        files = {i: picture_path(folder, names[i], opened.classes, view) for i in chosen}
+        jobs = jobs or min(cpu_count(), 1 + len(chosen) // CASES_A_WORKER)
+        failures = {}
+        with progress(len(chosen), "pictures", quiet or len(chosen) == 1) as advance:
+            for case_id, failure in draw_cases(opened, files, view, dpi=dpi, jobs=jobs):
+                if failure:
+                    failures[case_id] = failure
+                    advance(f"failed: {case_id}: {failure}")
+                    continue
+                click.echo(str(files[case_id]))
+                advance(case_id if verbose else "")
+    if failures:
+        raise CaseError(
+            f"{plural(len(failures), 'case')} of {len(chosen)} could not be drawn: "
+            + "; ".join(failures.values() if len(chosen) == 1 else [_listed(list(failures))])
+        )
+
+
+def _choose(cache: Cache, ids: Sequence[str]) -> list[str]:
+    """Ids in the order of the cache."""
+    if not len(cache):
+        raise UsageError(f"{cache.path} holds no case; run `softlabel generate` first.")
+    wanted: set[str] = set()
+    for text in ids:
+        found = [text] if text in cache else [i for i in cache if fnmatch.fnmatchcase(i, text)]
+        if not found:
+            raise UsageError(
+                f"{cache.path} has no case {text!r}; it has {_listed(list(cache))} "
+                "(`softlabel info -v` lists them)."
+            )
+        wanted.update(found)
+    return [case_id for case_id in cache if not ids or case_id in wanted]
+
+
+def _class_index(cache: Cache, name: str | None) -> int | None:
+    if name is None:
+        return None
+    try:
+        return cache.classes.index_of(name)
+    except SourceError as error:
+        raise UsageError(str(error)) from error
+
+
+def _channel_index(cache: Cache, channel: str | None) -> int:
+    """Place of a channel given by name or index; whether a case has it is seen later."""
+    if channel is None:
+        return 0
+    if channel in cache.channels:
+        return cache.channels.index(channel)
+    if channel.isascii() and channel.isdigit():
+        return int(channel)
+    known = f"are {_listed(cache.channels)}" if cache.channels else "have no names: give an index"
+    raise UsageError(f"{cache.path} has no channel {channel!r}; its channels {known}.")
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:SHOWN_NAMES])
+    return shown if len(names) <= SHOWN_NAMES else f"{shown} and {len(names) - SHOWN_NAMES} more"
