@@ -10,7 +10,7 @@ at a time: the targets are bit planes, and a pixel is settled at the first offse
 appears. Rows are dilated along x beforehand, so that an offset (Δz, Δy, ±Δx) costs one OR of
 words, and eight or more rows are treated together. A tile stops as soon as all of its wanted
 pixels are settled; in the narrow band that label softening needs, that is after few offsets.
-Offsets come in shells of doubling radius; the next shell only looks at what the last one left.
+Offsets come in shells of growing radius; the next shell only looks at what the last one left.
 
 One dimension, targets T, three pixels in a row::
 
@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -33,7 +33,10 @@ from numba import njit
 from softlabel.types import Array
 
 FIRST_RADIUS = 6
-"""Radius of the first shell in units of the finest spacing; every further one is twice as large."""
+"""Radius of the first shell in units of the finest spacing."""
+
+GROWTH = {1: 4, 2: 4, 3: 2}
+"""How much larger the next shell is, by the number of axes that distances cross."""
 
 ROUNDING = 1e-6
 """Relative tolerance of limits, so that a pixel exactly on one counts as within."""
@@ -106,9 +109,7 @@ class Metric:
         if not self.active[axis]:
             return np.zeros(1)
         step = self.spacing[axis]
-        reach = math.floor(
-            radius / step * (1 + ROUNDING) + (0.5 if self.to_face else 0.0)
-        )
+        reach = math.floor(radius / step * (1 + ROUNDING) + (0.5 if self.to_face else 0.0))
         offsets = np.arange(reach + 1, dtype=np.float64)
         if self.to_face:
             offsets = np.maximum(offsets - 0.5, 0.0)
@@ -146,9 +147,7 @@ class Shell:
 
     def within(self, limit: float) -> Shell:
         """The levels up to a distance."""
-        count = int(
-            np.searchsorted(self.squared, limit**2 * (1 + ROUNDING), side="right")
-        )
+        count = int(np.searchsorted(self.squared, limit**2 * (1 + ROUNDING), side="right"))
         if count == len(self.squared):
             return self
         offsets = self.offsets[: self.start[count]]
@@ -161,13 +160,13 @@ class Shell:
 
 @lru_cache(maxsize=64)
 def shell(metric: Metric, number: int) -> Shell:
-    """Shell ``number`` of a metric: distances up to FIRST_RADIUS · 2^number finest spacings.
+    """Shell ``number`` of a metric: distances up to FIRST_RADIUS · GROWTH^number finest spacings.
 
     Examples
     --------
     >>> row = Metric((1.0, 1.0, 1.0), (False, False, True))
     >>> shell(row, 0).squared.tolist(), shell(row, 1).squared.tolist()
-    ([0.0, 1.0, 4.0, 9.0, 16.0, 25.0, 36.0], [49.0, 64.0, 81.0, 100.0, 121.0, 144.0])
+    ([0.0, 1.0, 4.0, 9.0, 16.0, 25.0, 36.0], [49.0, 64.0, 81.0, ..., 529.0, 576.0])
     """
     radius = shell_radius(metric, number)
     below = shell(metric, number - 1) if number else None
@@ -194,7 +193,7 @@ def shell(metric: Metric, number: int) -> Shell:
 
 def shell_radius(metric: Metric, number: int) -> float:
     """Outer radius of a shell."""
-    return FIRST_RADIUS * metric.finest * 2.0**number
+    return FIRST_RADIUS * metric.finest * float(GROWTH[sum(metric.active)]) ** number
 
 
 def _with_signs(triples: Array, distance: Array) -> tuple[Array, Array]:
@@ -214,6 +213,22 @@ def _with_signs(triples: Array, distance: Array) -> tuple[Array, Array]:
     return signed[order].astype(np.int64), level_of[order]
 
 
+class Scratch:
+    """Memory that searches of one image use again, since fresh pages cost more than the work."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, Array] = {}
+
+    def take(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+        """An array with undefined content, valid until the same name is taken again."""
+        size = math.prod(shape)
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.size < size or buffer.dtype != dtype:
+            buffer = np.empty(size, dtype)
+            self._buffers[name] = buffer
+        return buffer[:size].reshape(shape)
+
+
 @dataclass(frozen=True)
 class Search:
     """Pixels of one image that wait for their distance to the boundary of one class.
@@ -231,6 +246,8 @@ class Search:
         searched; negative when they are not wanted.
     lower, upper : tuple of int
         Box that holds all wanted pixels.
+    scratch : Scratch
+        Memory to work in.
     """
 
     index: Array
@@ -240,6 +257,7 @@ class Search:
     limits: Array
     lower: tuple[int, int, int]
     upper: tuple[int, int, int]
+    scratch: Scratch = field(default_factory=Scratch)
 
 
 _DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
@@ -248,9 +266,7 @@ for _bit in range(64):
     _BIT_OF[((0x03F79D71B4CB0A89 << _bit) & 0xFFFFFFFFFFFFFFFF) >> 58] = _bit
 
 
-def search_levels(
-    search: Search, boundary: Boundary, metric: Metric
-) -> npt.NDArray[np.int32]:
+def search_levels(search: Search, boundary: Boundary, metric: Metric) -> npt.NDArray[np.int32]:
     """Level of every wanted pixel of a search, for its side of the boundary.
 
     Parameters
@@ -263,10 +279,12 @@ def search_levels(
     -------
     ndarray of int32, the shape of the box
         Number of the level (:class:`Shell`), :data:`UNSETTLED` where there is no target within
-        the limit; undefined at pixels that are not wanted.
+        the limit; undefined at pixels that are not wanted. Valid until the next search with the
+        same scratch memory.
     """
     shape = tuple(u - lo for lo, u in zip(search.lower, search.upper, strict=True))
-    levels = np.full(shape, UNSETTLED, np.int32)
+    levels = search.scratch.take("levels", shape, np.int32)
+    levels.fill(UNSETTLED)
     box = np.array([search.lower, search.upper], np.int64)
     planes = _pack_planes(search, metric)
     limit = float(search.limits.max())
@@ -279,9 +297,7 @@ def search_levels(
         offsets = shell(metric, number).within(limit)
         left = np.array([[np.iinfo(np.int64).max] * 3, [0] * 3], np.int64)
         for slab in _slabs(box, offsets, planes.wanted.shape[0]):
-            _search_slab(
-                planes, boundary, metric, offsets, slab, search.lower, levels, left
-            )
+            _search_slab(search, planes, boundary, metric, offsets, slab, levels, left)
         if left[1, 0] == 0 or shell_radius(metric, number) >= limit:
             return levels
         box = left
@@ -343,19 +359,17 @@ def _slabs(box: Array, offsets: Shell, words: int) -> list[Array]:
 
 
 def _search_slab(
+    search: Search,
     planes: BitPlanes,
     boundary: Boundary,
     metric: Metric,
     offsets: Shell,
     core: Array,
-    corner: tuple[int, int, int],
     levels: Array,
     left: Array,
 ) -> None:
     """Settle what a shell can settle in a slab; widen the box ``left`` around the rest."""
-    halo = (
-        np.array(offsets.reach[:2]) + 1
-    )  # one more than it reaches, for neighbours of targets
+    halo = np.array(offsets.reach[:2]) + 1  # one more than it reaches, for neighbours of targets
     first = core[0, :2] - halo - planes.origin[:2]
     shape = core[1, :2] - core[0, :2] + 2 * halo + [0, ROWS]
     members, known, exists, wanted = (
@@ -373,12 +387,15 @@ def _search_slab(
         sides = [(targets[0], wanted & members), (targets[1], wanted & ~members)]
     row, plane_size = int(shape[1]), members.size
     for target, todo in sides:
-        dilated = _dilate(target, offsets.reach[2])
+        layers = (offsets.reach[2] + 1, *target.shape)
+        dilated = search.scratch.take("dilated", layers, np.uint64)
+        _dilate(target, dilated.reshape(layers[0], layers[1], -1))
         _settle(
             dilated.reshape(-1), _busy(dilated[-1]), todo, planes.wanted, first,
             offsets.offsets @ np.array([row, 1, 0]),
             offsets.offsets @ np.array([row, 1, plane_size]),
-            offsets.start, offsets.first_level, halo, planes.origin, np.array(corner), levels, left,
+            offsets.start, offsets.first_level, halo, planes.origin, np.array(search.lower),
+            levels, left,
         )  # fmt: skip
 
 
@@ -389,9 +406,7 @@ def _window(plane: Array, first: Array, shape: Array) -> Array:
     high = np.minimum(first + shape, plane.shape[1:])
     if (low < high).all():
         to, end = low - first, high - first
-        out[:, to[0] : end[0], to[1] : end[1]] = plane[
-            :, low[0] : high[0], low[1] : high[1]
-        ]
+        out[:, to[0] : end[0], to[1] : end[1]] = plane[:, low[0] : high[0], low[1] : high[1]]
     return out
 
 
@@ -480,26 +495,20 @@ def _targets(members, known, exists, kind, active):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True, nogil=True)
-def _dilate(plane, reach):  # type: ignore[no-untyped-def]
-    """Planes 0..reach: in plane j the pixels with a target at most j pixels away along x."""
-    words, depth, rows = plane.shape
-    planes = np.empty((reach + 1, words, depth * rows), np.uint64)
-    planes[0] = plane.reshape(words, depth * rows)
+def _dilate(plane, planes):  # type: ignore[no-untyped-def]
+    """Fill plane j with the pixels that have a target at most j pixels away along x."""
+    layers, words, size = planes.shape
+    planes[0] = plane.reshape(words, size)
     one, last = np.uint64(1), np.uint64(63)
-    for j in range(1, reach + 1):
+    nothing = np.zeros(size, np.uint64)
+    for j in range(1, layers):
         for w in range(words):
             here, out = planes[j - 1, w], planes[j, w]
-            for i in range(len(out)):
-                out[i] = here[i] | (here[i] << one) | (here[i] >> one)
-            if w > 0:
-                before = planes[j - 1, w - 1]
-                for i in range(len(out)):
-                    out[i] |= before[i] >> last
-            if w + 1 < words:
-                after = planes[j - 1, w + 1]
-                for i in range(len(out)):
-                    out[i] |= after[i] << last
-    return planes.reshape(reach + 1, words, depth, rows)
+            before = planes[j - 1, w - 1] if w > 0 else nothing
+            after = planes[j - 1, w + 1] if w + 1 < words else nothing
+            for i in range(size):
+                word = here[i] | (here[i] << one) | (here[i] >> one)
+                out[i] = word | (before[i] >> last) | (after[i] << last)
 
 
 @njit(cache=True, nogil=True)
@@ -542,9 +551,7 @@ def _settle(  # type: ignore[no-untyped-def]
                         if not busy[base + shifts[o]]:
                             continue
                         at = base + deltas[o]
-                        near = planes[
-                            at : at + ROWS
-                        ]  # a slice, so that the loop vectorises
+                        near = planes[at : at + ROWS]  # a slice, so that the loop vectorises
                         for t in range(len(near)):
                             found[t] |= near[t]
                     fresh = np.uint64(0)
@@ -559,7 +566,8 @@ def _settle(  # type: ignore[no-untyped-def]
                             todo[t] ^= fresh
                             waiting[w, z + first[0], y + t + first[1]] ^= fresh
                             _write_level(
-                                fresh, first_level + level, levels, z + first[0] + origin[0] - corner[0],
+                                fresh, first_level + level, levels,
+                                z + first[0] + origin[0] - corner[0],
                                 y + t + first[1] + origin[1] - corner[1], x - corner[2],
                             )  # fmt: skip
                         remaining |= todo[t]
@@ -567,9 +575,7 @@ def _settle(  # type: ignore[no-untyped-def]
                         break
                 for t in range(ROWS):
                     if todo[t] != 0:
-                        _widen(
-                            left, z + first[0] + origin[0], y + t + first[1] + origin[1]
-                        )
+                        _widen(left, z + first[0] + origin[0], y + t + first[1] + origin[1])
 
 
 @njit(cache=True, nogil=True)

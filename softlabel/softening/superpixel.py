@@ -21,6 +21,7 @@ from softlabel.distance import (
     ROUNDING,
     Boundary,
     Metric,
+    Scratch,
     Search,
     search_levels,
     shell,
@@ -98,8 +99,8 @@ def soften_by_superpixels(
     block_start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     values = np.empty(int(block_start[-1]), np.float32)
     boundary = BOUNDARIES[options.boundary]
-    metric = _metric(index.ndim, spacing, boundary, options)
-    work = _Work(volume, ignored, ids, mixed, metric, scale)
+    metric = metric_of(index.ndim, spacing, options)
+    work = _Work(volume, ignored, ids, mixed, metric, scale, Scratch())
     for class_index in np.unique(mixed.block_class):
         blocks = np.flatnonzero(mixed.block_class == class_index)
         _soften_class(work, int(class_index), boundary, blocks, block_start[blocks], values)
@@ -130,11 +131,16 @@ class _Work:
     mixed: Mixed
     metric: Metric
     scale: float
+    scratch: Scratch
 
 
-def _metric(
-    ndim: int, spacing: tuple[float, ...], boundary: Boundary, options: SuperpixelOptions
+def metric_of(
+    ndim: int,
+    spacing: tuple[float, ...],
+    boundary: Boundary,
+    options: SuperpixelOptions,
 ) -> Metric:
+    """How the options measure distances on an image of ``ndim`` axes."""
     pad = 3 - ndim
     active = [False] * pad + [True] * ndim
     if options.in_plane:
@@ -143,7 +149,8 @@ def _metric(
             raise ValueError(f"slice_axis must lie in 0..{ndim - 1}; got {axis}.")
         active[pad + axis] = False
     padded = (1.0,) * pad + tuple(spacing)
-    return Metric(padded, tuple(active), boundary.to_face)  # type: ignore[arg-type]
+    to_face = BOUNDARIES[options.boundary].to_face
+    return Metric(padded, tuple(active), to_face)  # type: ignore[arg-type]
 
 
 def _soften_class(
@@ -165,6 +172,7 @@ def _soften_class(
         work.index, work.ignored, work.superpixels, class_index, reach,
         tuple(int(n) for n in lower.min(axis=0)),  # type: ignore[arg-type]
         tuple(int(n) for n in upper.max(axis=0)),  # type: ignore[arg-type]
+        work.scratch,
     )  # fmt: skip
     levels = search_levels(search, boundary, work.metric)
     squared = np.concatenate(

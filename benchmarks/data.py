@@ -1,0 +1,73 @@
+"""What the benchmarks measure on: phantoms of the sizes that the targets name."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from softlabel.phantom import write_mri_dataset, write_oct_dataset
+from softlabel.readers import READERS, list_dataset
+from softlabel.types import Array, Case
+
+FOLDER = Path(__file__).parents[1] / ".bench"
+
+
+def oct_folder() -> Path:
+    """A Duke OCT-DME data set: B-scans of 496 × 768, one subject, 4 of them annotated."""
+    folder = FOLDER / "oct"
+    if not (folder / "Subject_01.mat").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        write_oct_dataset(folder, n_subjects=1, seed=1, shape=(496, 768, 4), n_annotated=4)
+    return folder
+
+
+def mri_folder() -> Path:
+    """An MRBrainS18 data set: one brain of 240 × 240 × 48 × 3 channels."""
+    folder = FOLDER / "mri"
+    if not (folder / "training").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        write_mri_dataset(folder, n_subjects=1, seed=1)
+    return folder
+
+
+@cache
+def bscan() -> Case:
+    """A B-scan with all 10 classes: its true labels, so that no pixel is ignored."""
+    return max(_cases(oct_folder()), key=lambda case: len(np.unique(case.labels)))
+
+
+@cache
+def brain() -> Case:
+    """A brain with its 11 true labels."""
+    return _cases(mri_folder())[0]
+
+
+def _cases(folder: Path) -> list[Case]:
+    """All cases of a data set, with the truth as their labels."""
+    dataset = list_dataset(folder)
+    reader = READERS[dataset.format]
+    cases = []
+    for ref in dataset.refs:
+        case = reader.read_case(dataset, ref, reader.open_source(dataset, ref.source))
+        assert case.truth is not None
+        cases.append(replace(case, labels=case.truth, ignore=None))
+    return cases
+
+
+def voronoi(shape: tuple[int, ...], sites: int, seed: int = 0) -> Array:
+    """Voronoi cells of random sites, as int32 labels 0..sites−1."""
+    from scipy.spatial import cKDTree
+
+    rng = np.random.default_rng(seed)
+    points = rng.uniform(0, shape, size=(sites, len(shape)))
+    labels = np.empty(shape, np.int32)
+    tree = cKDTree(points)
+    for z in range(shape[0]):  # slice by slice: coordinates of all voxels need gigabytes
+        rest = np.indices(shape[1:]).reshape(len(shape) - 1, -1).T
+        grid = np.column_stack([np.full(len(rest), z), rest])
+        labels[z] = tree.query(grid)[1].reshape(shape[1:])
+    return labels
