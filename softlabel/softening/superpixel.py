@@ -134,12 +134,7 @@ class _Work:
     scratch: Scratch
 
 
-def metric_of(
-    ndim: int,
-    spacing: tuple[float, ...],
-    boundary: Boundary,
-    options: SuperpixelOptions,
-) -> Metric:
+def metric_of(ndim: int, spacing: tuple[float, ...], options: SuperpixelOptions) -> Metric:
     """How the options measure distances on an image of ``ndim`` axes."""
     pad = 3 - ndim
     active = [False] * pad + [True] * ndim
