@@ -139,6 +139,8 @@ def metric_of(ndim: int, spacing: tuple[float, ...], options: SuperpixelOptions)
     pad = 3 - ndim
     active = [False] * pad + [True] * ndim
     if options.in_plane:
+        if ndim < 2:
+            raise ValueError("in_plane needs 2 or 3 spatial axes; got 1, leave it out.")
         axis = coarsest_axis(spacing) if options.slice_axis is None else options.slice_axis
         if not 0 <= axis < ndim:
             raise ValueError(f"slice_axis must lie in 0..{ndim - 1}; got {axis}.")
