@@ -28,8 +28,8 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from softlabel.kernels import kernel
 from softlabel.types import Array
 
 FIRST_RADIUS = 6
@@ -410,7 +410,7 @@ def _window(plane: Array, first: Array, shape: Array) -> Array:
     return out
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _pack(  # type: ignore[no-untyped-def]
     index, ignored, superpixels, c, flags, core, members, known, exists, wanted
 ):
@@ -437,7 +437,7 @@ def _pack(  # type: ignore[no-untyped-def]
                 exists[w, z, y], wanted[w, z, y] = word_exists, word_wanted
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _drop_reached(wanted, origin, superpixels, limits, radius):  # type: ignore[no-untyped-def]
     """Give up pixels whose limit lies within the radius that has been searched."""
     words, depth, rows = wanted.shape
@@ -454,7 +454,7 @@ def _drop_reached(wanted, origin, superpixels, limits, radius):  # type: ignore[
                         wanted[w, z, y] ^= lowest
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _targets(members, known, exists, kind, active):  # type: ignore[no-untyped-def]
     """Bit plane of the targets of one kind."""
     words, depth, rows = members.shape
@@ -494,7 +494,7 @@ def _targets(members, known, exists, kind, active):  # type: ignore[no-untyped-d
     return result
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _dilate(plane, planes):  # type: ignore[no-untyped-def]
     """Fill plane j with the pixels that have a target at most j pixels away along x."""
     layers, words, size = planes.shape
@@ -511,7 +511,7 @@ def _dilate(plane, planes):  # type: ignore[no-untyped-def]
                 out[i] = word | (before[i] >> last) | (after[i] << last)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _busy(plane):  # type: ignore[no-untyped-def]
     """Whether any of the ROWS rows from here on has a bit: flat, for words, slices and rows."""
     words, depth, rows = plane.shape
@@ -525,7 +525,7 @@ def _busy(plane):  # type: ignore[no-untyped-def]
     return busy
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _settle(  # type: ignore[no-untyped-def]
     planes, busy, wanted, waiting, first, shifts, deltas, start, first_level, halo, origin, corner,
     levels, left,
@@ -578,7 +578,7 @@ def _settle(  # type: ignore[no-untyped-def]
                         _widen(left, z + first[0] + origin[0], y + t + first[1] + origin[1])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _write_level(bits, level, levels, z, y, x):  # type: ignore[no-untyped-def]
     while bits != 0:
         lowest = bits & (~bits + np.uint64(1))
@@ -586,7 +586,7 @@ def _write_level(bits, level, levels, z, y, x):  # type: ignore[no-untyped-def]
         bits ^= lowest
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _widen(box, z, y):  # type: ignore[no-untyped-def]
     """Make a box take in a row."""
     box[0, 0], box[1, 0] = min(box[0, 0], z), max(box[1, 0], z + 1)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from softlabel.kernels import kernel
 from softlabel.softmaps import Regions
 from softlabel.types import Array
 
@@ -80,7 +80,7 @@ def mixed_superpixels(
     return Mixed(Regions(pixels, start, lower, upper), ids, block_region, block_class)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _number_mixed(index, ignored, ids, count):  # type: ignore[no-untyped-def]
     first = np.full(count, -1, np.int32)
     mixed = np.zeros(count, np.bool_)
@@ -101,7 +101,7 @@ def _number_mixed(index, ignored, ids, count):  # type: ignore[no-untyped-def]
     return position
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _measure(index, ignored, superpixels, position, n_mixed):  # type: ignore[no-untyped-def]
     start = np.zeros(n_mixed + 1, np.int64)
     lower = np.full((n_mixed, 3), 2**31 - 1, np.int32)
@@ -126,7 +126,7 @@ def _measure(index, ignored, superpixels, position, n_mixed):  # type: ignore[no
     return start, lower, upper
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _list_pixels(index, ignored, ids, position, start, pixels):  # type: ignore[no-untyped-def]
     cursor = start.copy()
     for i in range(len(ids)):
@@ -139,7 +139,7 @@ def _list_pixels(index, ignored, ids, position, start, pixels):  # type: ignore[
     return pixels
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _list_classes(index, pixels, start, n_classes, min_minority):  # type: ignore[no-untyped-def]
     counts = np.zeros(n_classes, np.int64)
     capacity = 4 * len(start) + n_classes

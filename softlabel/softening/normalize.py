@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numba import njit
 
+from softlabel.kernels import kernel
 from softlabel.softmaps import SoftMaps
 
 NORMALIZATIONS = ("none", "sum")
@@ -26,7 +26,7 @@ def normalized(maps: SoftMaps) -> SoftMaps:
     return replace(maps, values=values)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _divide(blocks_of, sizes, block_start, n_classes, off, values):  # type: ignore[no-untyped-def]
     for r in range(len(sizes)):
         first, last = blocks_of[r], blocks_of[r + 1]

@@ -14,7 +14,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from softlabel.distance import (
     BOUNDARIES,
@@ -26,6 +25,7 @@ from softlabel.distance import (
     search_levels,
     shell,
 )
+from softlabel.kernels import kernel
 from softlabel.softening.mixed import Mixed, mixed_superpixels
 from softlabel.softmaps import SoftMaps, ignored_index
 from softlabel.types import Array, ClassTable
@@ -194,7 +194,7 @@ def _shells_used(metric: Metric, levels: Array) -> int:
     return number + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fill_values(  # type: ignore[no-untyped-def]
     index, c, levels, low, pixels, start, block_region, block_start, limits, squared, inside,
     outside, values,
