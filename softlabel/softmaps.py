@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from softlabel.kernels import kernel
 from softlabel.types import Array, ClassTable
 
 TILE_EDGE = {1: 256, 2: 32, 3: 12}
@@ -174,9 +174,8 @@ class SoftMaps:
 
     def class_map(self, class_index: int) -> Array:
         """The dense map of one class, shape (*spatial)."""
-        out: npt.NDArray[np.float32] = np.where(
-            self.index == class_index, np.float32(self.on), np.float32(self.off)
-        )
+        out = np.full(self.index.shape, self.off, np.float32)
+        out[self.index == class_index] = self.on
         out[np.logical_not(self.known)] = 0
         flat = out.reshape(-1)
         for block in np.flatnonzero(self.block_class == class_index):
@@ -229,7 +228,7 @@ def class_index_map(labels: Array, table: ClassTable, ignore: int | None) -> Arr
 
     Returns
     -------
-    ndarray of uint8 (fewer than 255 classes) or uint16, same shape
+    ndarray of uint8 (fewer than 255 classes) or uint16, same shape, C order
 
     Raises
     ------
@@ -255,7 +254,7 @@ def class_index_map(labels: Array, table: ClassTable, ignore: int | None) -> Arr
         if low >= 0 and high < len(lookup):
             index = lookup[labels]
             if index.min() >= 0:
-                return index.astype(dtype)
+                return index.astype(dtype, order="C")
     position = np.searchsorted(values, labels).clip(max=len(values) - 1)
     known = values[position] == labels
     ignored = np.zeros(labels.shape, np.bool_) if ignore is None else labels == ignore
@@ -265,7 +264,7 @@ def class_index_map(labels: Array, table: ClassTable, ignore: int | None) -> Arr
             f"The label map holds {strange[:10].tolist()}, which are not among the classes "
             f"{list(table.values)[:20]}; give a class table that names them, or ignore=."
         )
-    return np.where(ignored, ignored_index(dtype), position).astype(dtype)
+    return np.where(ignored, ignored_index(dtype), position).astype(dtype, order="C")
 
 
 def no_regions() -> Regions:
@@ -309,7 +308,9 @@ def from_class_maps(
     Returns
     -------
     SoftMaps
-        Whose regions are the tiles of a regular grid in which some class is not hard.
+        Whose regions are the tiles of a regular grid in which some class is not hard. A tile has
+        blocks for these classes and for those that it holds pixels of, so that every pixel's own
+        class has a block: dividing by the sum over the classes can change it.
     """
     edge = TILE_EDGE[index.ndim]
     ignored = ignored_index(index.dtype)
@@ -349,6 +350,7 @@ def _assemble(
 ) -> SoftMaps:
     if not blocks:
         return hard_maps(index, table, on, off)
+    blocks += _hard_blocks(index, on, off, blocks, counts, edge)
     blocks.sort(key=lambda block: block[:2])
     tiles = sorted({tile for tile, _, _ in blocks})
     flat = np.arange(index.size, dtype=_flat_dtype(index.size)).reshape(index.shape)
@@ -377,6 +379,29 @@ def _assemble(
         np.cumsum([0, *(len(v) for _, _, v in blocks)], dtype=np.int64),
         np.concatenate([v for _, _, v in blocks]),
     )
+
+
+def _hard_blocks(
+    index: Array,
+    on: float,
+    off: float,
+    blocks: list[tuple[int, int, Array]],
+    counts: list[int],
+    edge: int,
+) -> list[tuple[int, int, Array]]:
+    """Blocks of the classes that a tile holds pixels of and that are hard in all of it."""
+    soft: dict[int, set[int]] = {}
+    for tile, class_index, _ in blocks:
+        soft.setdefault(tile, set()).add(class_index)
+    ignored = ignored_index(index.dtype)
+    hard = []
+    for tile, classes in soft.items():
+        local = index[_tile_slices(tile, counts, edge, index.shape)]
+        local = local[local != ignored]
+        for class_index in set(np.unique(local).tolist()) - classes:
+            values = np.where(local == class_index, np.float32(on), np.float32(off))
+            hard.append((tile, class_index, values))
+    return hard
 
 
 def _tiles_of(soft: Array, origin: list[int], edge: int, counts: list[int]) -> list[int]:
@@ -417,7 +442,7 @@ def _patch_bounds(slices: Any, shape: tuple[int, ...]) -> list[tuple[int, int]]:
     return bounds
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fill_hard(index, ignored, low, high, on, off, out):  # type: ignore[no-untyped-def]
     out[:] = off
     for z in range(low[0], high[0]):
@@ -430,7 +455,7 @@ def _fill_hard(index, ignored, low, high, on, off, out):  # type: ignore[no-unty
                     out[:, z - low[0], y - low[1], x - low[2]] = 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fill_blocks(  # type: ignore[no-untyped-def]
     chosen, block_region, block_class, block_start, values, pixels, start, ny, nx, low, high, out
 ):
@@ -449,7 +474,7 @@ def _fill_blocks(  # type: ignore[no-untyped-def]
                 out[k, z - low[0], y - low[1], x - low[2]] = values[i + offset]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _mark_band(  # type: ignore[no-untyped-def]
     index, pixels, start, block_region, block_class, block_start, values, on, off, band
 ):
@@ -463,7 +488,7 @@ def _mark_band(  # type: ignore[no-untyped-def]
                 band[p] = True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _excess(  # type: ignore[no-untyped-def]
     index, pixels, start, block_region, block_class, block_start, values, on, off
 ):

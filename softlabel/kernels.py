@@ -1,0 +1,82 @@
+"""Numerical kernels: compiled by numba once, kept on disk, loaded by every process after that.
+
+numba keeps compiled code beside the source or, when that folder is read-only, in a folder of the
+user. Where neither can be written (a cluster node without a home folder, a locked-down container)
+it refuses to cache at all; :func:`kernel` then turns to a private folder among the temporary
+files, so that the workers of a run need not compile everything again each.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+import numpy as np
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def kernel(function: F) -> F:
+    """Compile a function to machine code that releases the GIL, and keep the code on disk.
+
+    No fast-math: results do not depend on how the compiler would reorder them.
+    """
+    try:
+        return _compiled(function, cached=True)
+    except RuntimeError:  # numba found no folder that it may write
+        folder = _private_folder()
+        if folder is None:
+            return _compiled(function, cached=False)
+        numba.config.CACHE_DIR = str(folder)
+        return _compiled(function, cached=True)
+
+
+def warm_up() -> float:
+    """Compile, or load, every kernel that generation uses.
+
+    Call it once before worker processes start: they load the code instead of compiling it.
+
+    Returns
+    -------
+    float
+        Seconds that it took.
+    """
+    from softlabel.slic_kernel import compile_kernels
+    from softlabel.softening import soften
+
+    started = time.perf_counter()
+    compile_kernels()
+    for shape in ((2, 4), (2, 2, 4)):
+        labels = np.arange(np.prod(shape)).reshape(shape) % 2
+        maps = soften(labels, np.zeros(shape, int), normalize="sum")
+        maps.patch((slice(0, 1),))
+        assert maps.band.any()
+        maps.total()
+    return time.perf_counter() - started
+
+
+def _compiled(function: F, cached: bool) -> F:
+    return numba.njit(cache=cached, nogil=True)(function)  # type: ignore[no-any-return]
+
+
+@cache
+def _private_folder() -> Path | None:
+    """A folder that only this user can write: the cached code is executed when it is loaded."""
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    folder = Path(tempfile.gettempdir()) / f"softlabel-kernels-{user}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
+    except OSError:
+        return None
+    foreign = hasattr(os, "getuid") and status.st_uid != user
+    if foreign or not stat.S_ISDIR(status.st_mode) or status.st_mode & 0o022:
+        return None
+    return folder
