@@ -158,6 +158,10 @@ class Difference:
     wins: int
 
 
+NO_DIFFERENCE = Difference(float("nan"), float("nan"), float("nan"), 0, 0)
+"""Of arms without a pair."""
+
+
 def paired_difference(
     first: dict[tuple[str, int], float],
     second: dict[tuple[str, int], float],
@@ -175,7 +179,7 @@ def paired_difference(
     keys = [k for k in first if k in second and np.isfinite(first[k]) and np.isfinite(second[k])]
     values = np.array([second[k] - first[k] for k in keys])
     if not len(values):
-        return Difference(float("nan"), float("nan"), float("nan"), 0, 0)
+        return NO_DIFFERENCE
     low, high = bootstrap_interval(values.tolist(), [k[0] for k in keys], resamples, seed)
     return Difference(float(values.mean()), low, high, len(keys), int((values > 0).sum()))
 

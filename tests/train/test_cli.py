@@ -1,0 +1,127 @@
+"""The commands: exit status, what they print, errors in one sentence."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from softlabel_train.cli import COMMANDS, from_worker, main
+from softlabel_train.demo import Size, train_oct
+
+QUICK = ["train.steps=2", "train.pictures=0", "train.threads=1", "generate={}"]
+
+
+def call(*arguments):
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+@pytest.fixture(scope="module")
+def run(oct_cache, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    result = call("fit", "smoke", *QUICK, "--cache", oct_cache, "-o", folder, "-q")
+    assert result.exit_code == 0, result.output
+    assert f"softlabel-train evaluate {folder}" in result.output
+    return folder
+
+
+def test_help_is_quick_and_lists_every_command():
+    code = "import sys; from softlabel_train.cli import main; main(['--help'])"
+    check = f"import atexit, sys; atexit.register(lambda: print('torch' in sys.modules)); {code}"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert all(name in done.stdout for name in COMMANDS)
+    assert done.stdout.strip().endswith("False"), "torch is not imported for the help"
+
+
+@pytest.mark.parametrize("command", list(COMMANDS))
+def test_every_command_explains_itself(command):
+    result = call(command, "--help")
+    assert result.exit_code == 0 and "Usage" in result.output
+
+
+def test_the_same_command_again_finds_the_run_finished(run, oct_cache):
+    result = call("fit", "smoke", *QUICK, "--cache", oct_cache, "-o", run, "-q")
+    assert result.exit_code == 0 and "2 steps" in result.output
+
+
+def test_evaluate_prints_tables_or_json(run):
+    result = call(
+        "evaluate", run, "bootstrap=50", "--against", "labels", "--against", "truth", "-q"
+    )
+    assert result.exit_code == 0, result.output
+    assert "against truth" in result.output and "calibration" in result.output
+    result = call("evaluate", run, "bootstrap=0", "--json", "-q")
+    assert json.loads(result.output)["part"] == "evaluation"
+    result = call("evaluate", run, "convention=best")
+    assert result.exit_code == 2 and "evaluate.convention" in result.output
+
+
+def test_predict_tells_what_failed(run, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.new("L", (50, 40)).save(folder / "a.png")
+    assert call("predict", run, folder, "-o", tmp_path / "out", "-q").exit_code == 0
+    (folder / "b.png").write_bytes(b"no image")
+    result = call("predict", run, folder, "-o", tmp_path / "out", "-q")
+    assert result.exit_code == 1
+    assert "1 files written" in result.output and "failed: b" in result.output
+
+
+def test_recipes_are_listed_and_shown():
+    assert "oct_dme" in call("recipes").output
+    assert json.loads(call("recipes", "--json").output)["oct_dme"]["arms"]
+    assert "beta: 1.0" in call("recipes", "smoke").output
+    keys = {row["key"]: row for row in json.loads(call("recipes", "--keys", "--json").output)}
+    assert keys["loss.beta"]["about"] == "weight of KL" and keys["data.batch_size"]["default"] == 16
+
+
+def test_sweep_prints_its_table(oct_cache, tmp_path):
+    result = call("sweep", "smoke", "arm=hard,superpixel", "seed=0", f"data.cache={oct_cache}",
+                  *(f"--set={o}" for o in (*QUICK, "evaluate.bootstrap=0")), "-o", tmp_path / "s",
+                  "-q")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "hard" in result.output and "superpixel" in result.output
+    assert call("sweep", "smoke", "seed=a,b").exit_code == 2
+
+
+@pytest.mark.parametrize("arguments, status, what", [
+    (["fit", "nonesuch"], 2, "no recipe 'nonesuch'"),
+    (["fit", "smoke"], 2, "names no data"),
+    (["fit", "smoke", "loss.betta=1"], 2, r"did you mean loss.beta"),
+    (["fit", "smoke", "--cache", "nowhere.h5"], 2, "does not exist"),
+    (["evaluate", "nowhere"], 1, "does not exist"),
+    (["predict", "nowhere", "x.png", "-o", "out"], 1, "does not exist"),
+])  # fmt: skip
+def test_errors_are_one_sentence_and_a_status(arguments, status, what, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = call(*arguments)
+    assert result.exit_code == status and what in result.output, result.output
+    assert "Traceback" not in result.output
+    assert result.output.startswith("error: ")
+
+
+def test_errors_of_worker_processes_lose_their_traceback():
+    text = (
+        "Caught CacheError in DataLoader worker process 0.\nOriginal Traceback (most recent call "
+        'last):\n  File "x.py", line 1\nsoftlabel.errors.CacheError: a.h5 is damaged: mend it.\n'
+    )
+    assert from_worker(RuntimeError(text)) == "a.h5 is damaged: mend it."
+    assert from_worker(RuntimeError("something else")) is None
+
+
+def test_train_oct_goes_from_nothing_to_the_table(tmp_path):
+    size = Size("smoke", 4, 2, (224, 144, 2), 80)
+    overrides = ["train.steps=2", "evaluate.bootstrap=0", "train.pictures=0"]
+    # smoke has arms of the same meaning under shorter names
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("softlabel_train.demo.ARMS", ("hard", "superpixel"))
+        for _ in range(2):
+            result = train_oct(tmp_path, size=size, overrides=overrides, show=False,
+                               say=lambda text: None)  # fmt: skip
+    assert [a.arm.name for a in result.arms] == ["hard", "superpixel"]
+    assert {against for against, _ in result.arms[0].values} == {"labels", "truth"}
+    bad = call("train-oct", "--data", tmp_path / "none", "-o", tmp_path / "x")
+    assert bad.exit_code == 2 and "no folder" in bad.output

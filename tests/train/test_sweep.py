@@ -1,0 +1,128 @@
+"""Sweeps: arms, pairing, resuming, the table and the plot."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+
+import pytest
+from rich.console import Console
+from softlabel_train import sweep as module
+from softlabel_train.loop import TrainingError
+from softlabel_train.scores import MEAN, Score
+from softlabel_train.sweep import Arm, SweepResult, compare, make_arms, plot, sweep, sweep_tables
+
+from softlabel.errors import UsageError
+
+SMALL = ["train.steps=2", "train.pictures=0", "train.threads=1", "evaluate.bootstrap=50"]
+
+
+def scores(values):
+    """{(case, patient): dice} as scores."""
+    return [
+        Score("labels", case, patient, MEAN, metric, value)
+        for (case, patient), value in values.items()
+        for metric in ("dice", "hd95", "assd")
+    ]
+
+
+def test_arms_are_compared_with_the_first_by_patient_and_seed():
+    arms = make_arms({"arm": ["hard", "soft"]})
+    runs = {
+        ("hard", 0): scores({("a1", "a"): 0.4, ("a2", "a"): 0.6, ("b1", "b"): 0.8}),
+        ("soft", 0): scores({("a1", "a"): 0.6, ("a2", "a"): 0.6, ("b1", "b"): 0.7}),
+        ("hard", 1): scores({("a1", "a"): 0.5, ("a2", "a"): 0.5, ("b1", "b"): 0.5}),
+    }
+    first, second = compare(arms, runs, {"hard": 100.0})
+    key = ("labels", "dice")
+    assert first.seeds == (0, 1) and second.seeds == (0,)
+    assert first.values[key] == pytest.approx((0.6, 0.5))
+    assert not first.differences
+    # the second seed of the first arm has no partner yet
+    difference = second.differences[key]
+    assert (difference.pairs, difference.wins) == (2, 1)
+    assert difference.mean == pytest.approx((0.1 - 0.1) / 2)
+    assert first.n_superpixels == 100 and math.isnan(second.n_superpixels)
+
+
+def test_arms_have_names_that_are_no_paths():
+    arm = Arm({"loss.beta": 0.5, "data.source": "../x", "data.crop": [64, 64]})
+    assert arm.name == "loss.beta=0.5 data.source=../x data.crop=[64, 64]"
+    assert "/" not in arm.folder and arm.folder.startswith("loss.beta=0.5")
+
+
+def test_a_sweep_trains_resumes_and_compares(oct_data, tmp_path, monkeypatch):
+    grid = {"generate.n_segments": [60, 150]}
+    options = {
+        "overrides": [*SMALL, f"data.source={oct_data}", f"data.cache_folder={tmp_path / 'caches'}",
+                      "evaluate.against=[labels, truth]"],
+        "seeds": (0, 1), "show": False,
+    }  # fmt: skip
+    lines: list[str] = []
+    result = sweep("smoke", grid, tmp_path / "s", say=lines.append, **options)
+    assert lines[0] == "run 1 of 4: generate.n_segments=60, seed 0" and len(lines) == 4
+    assert len(list((tmp_path / "caches").glob("*.h5"))) == 2, "a cache for each number"
+    first, second = result.arms
+    assert first.seeds == second.seeds == (0, 1)
+    assert second.n_superpixels > first.n_superpixels > 20
+    assert second.differences["truth", "dice"].pairs == 4, "two patients, two seeds"
+    with (tmp_path / "s" / "sweep.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    dice = next(r for r in rows if r["against"] == "truth" and r["metric"] == "dice")
+    assert float(dice["mean"]) == pytest.approx(sum(first.values["truth", "dice"]) / 2)
+    assert json.loads((tmp_path / "s" / "sweep.json").read_text())["failures"] == {}
+    assert (tmp_path / "s" / "sweep.png").read_bytes().startswith(b"\x89PNG")
+
+    monkeypatch.setattr(module, "evaluate_run", lambda *a, **k: pytest.fail("done already"))
+    again = sweep("smoke", grid, tmp_path / "s", **options)
+    assert [a.values for a in again.arms] == [a.values for a in result.arms]
+
+
+def test_a_run_that_fails_leaves_the_others(oct_cache, tmp_path, monkeypatch):
+    real = module.fit
+
+    def sometimes(recipe, run, **options):
+        if recipe.loss.beta == 2:
+            raise TrainingError("The loss is not a number.")
+        return real(recipe, run, **options)
+
+    monkeypatch.setattr(module, "fit", sometimes)
+    overrides = [*SMALL, f"data.cache={oct_cache}", "generate={}"]
+    result = sweep("smoke", {"loss.beta": [1, 2]}, tmp_path, overrides=overrides, show=False)
+    assert list(result.failures) == ["loss.beta=2, seed 0"]
+    assert [a.arm.name for a in result.arms] == ["loss.beta=1"]
+
+
+def test_an_interrupted_sweep_keeps_what_it_has(oct_cache, tmp_path, monkeypatch):
+    def stop(*_args, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "fit", stop)
+    result = sweep("smoke", {"loss.beta": [1, 2]}, tmp_path, overrides=SMALL, show=False)
+    assert result.interrupted and not result.arms
+    assert json.loads((tmp_path / "sweep.json").read_text())["interrupted"] is True
+
+
+def test_every_arm_is_checked_before_anything_is_trained(tmp_path):
+    with pytest.raises(UsageError, match=r"loss\.beta"):
+        sweep("smoke", {"loss.beta": [1, -1]}, tmp_path / "s")
+    with pytest.raises(UsageError, match="the same"):
+        sweep("smoke", {"loss.beta": [1, 1]}, tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+
+
+def test_the_table_shows_deviation_and_difference(capsys):
+    arms = make_arms({"loss.beta": [0.5, 1.0]})
+    runs = {
+        (arm.name, seed): scores({("a1", "a"): 0.5 + 0.1 * i, ("b1", "b"): 0.6 + 0.1 * seed})
+        for i, arm in enumerate(arms)
+        for seed in (0, 1)
+    }
+    result = SweepResult(tuple(compare(arms, runs, {})), {}, False, "mm", None)
+    for table in sweep_tables(result):
+        Console(width=120).print(table)
+    text = capsys.readouterr().out
+    assert "±" in text and "+0.0500" in text and "2 of 4" in text
+    assert plot(result, "loss.beta").startswith(b"\x89PNG")
+    assert plot(result, "loss.target") is None

@@ -1,0 +1,111 @@
+"""The command line of the trainer: a translator from options to one call of the core.
+
+Each command is a module; nothing else in softlabel_train knows click.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+from softlabel import __version__
+from softlabel.errors import CacheError, SoftlabelError, SourceError, UsageError
+
+# Commands are imported when they are asked for: torch takes seconds.
+COMMANDS = {
+    "fit": "Train a network as a recipe says.",
+    "evaluate": "Score a run on the patients that it was not trained on.",
+    "predict": "Write label maps of images or of a cache.",
+    "sweep": "Compare settings: a grid of runs and seeds, ending in one table.",
+    "recipes": "List the recipes and what can be set in them.",
+    "train-oct": "Hard against soft labels on OCT, from the data to the table.",
+}
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
+
+class LazyGroup(click.Group):
+    """Finds a command in the module of its name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of :data:`COMMANDS`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        name = cmd_name.replace("-", "_")
+        try:
+            command = getattr(import_module(f"softlabel_train.cli.{name}"), name)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] in ("softlabel", "softlabel_train"):
+                raise
+            fail(
+                f"The trainer needs {error.name}, which is not installed: "
+                "pip install 'softlabel[train]'.",
+                EXIT_USAGE,
+            )
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; errors become one sentence on stderr and an exit status."""
+        try:
+            return super().invoke(ctx)
+        except (UsageError, SourceError) as error:
+            fail(str(error), EXIT_USAGE)
+        except SoftlabelError as error:
+            fail(plain(error), EXIT_FAILED)
+        except KeyboardInterrupt:
+            fail("Interrupted; run the same command again to go on.", EXIT_INTERRUPTED)
+        except Exception as error:
+            # what a worker process raised arrives as text with its traceback
+            found = from_worker(error)
+            if found is None:
+                raise
+            fail(found, EXIT_FAILED)
+
+
+def plain(error: BaseException) -> str:
+    """The sentence of an error, also of one that a loader process raised."""
+    text = str(error)
+    if "Original Traceback" not in text:
+        return text
+    return from_worker(error) or text
+
+
+def from_worker(error: BaseException) -> str | None:
+    """The last sentence of one of our errors in a traceback that arrived as text, else None."""
+    kinds = [CacheError.__name__, UsageError.__name__, "CaseError", "TrainingError",
+             "CheckpointError", "ModelError"]  # fmt: skip
+    for line in reversed(str(error).splitlines()):
+        kind, colon, sentence = line.partition(": ")
+        if colon and kind.rpartition(".")[2] in kinds:
+            return sentence
+    return None
+
+
+def fail(message: str, status: int) -> NoReturn:
+    """Say what is wrong on stderr and leave."""
+    click.echo(f"error: {message}", err=True)
+    sys.exit(status)
+
+
+@click.command(
+    name="softlabel-train",
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="softlabel-train COMMAND --help explains a command. Exit status: 0 all done, 1 a run or "
+    "an image failed, 2 wrong usage, 130 interrupted.",
+)
+@click.version_option(__version__, prog_name="softlabel-train")
+def main() -> None:
+    """Train segmentation networks on softlabel caches, and score them."""

@@ -1,0 +1,69 @@
+"""``softlabel-train evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from softlabel_train.checkpoint import load_checkpoint
+from softlabel_train.config import make_recipe, parse_override
+from softlabel_train.evaluate import evaluate_run
+from softlabel_train.loop import BEST, LAST
+from softlabel_train.scores import tables
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--cache", type=click.Path(path_type=Path), help="Another cache than the run's.")
+@click.option(
+    "--part", type=click.Choice(["evaluation", "validation", "train"]), default="evaluation",
+    show_default=True, help="Part of the split.",
+)  # fmt: skip
+@click.option(
+    "--checkpoint", type=click.Choice([BEST, LAST]),
+    help="Default: best.pt where there is one.",
+)  # fmt: skip
+@click.option(
+    "--against", multiple=True,
+    help="labels, truth, or the name of another label map; can be repeated.",
+)  # fmt: skip
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@click.option("--json", "as_json", is_flag=True, help="Print scores.json instead of tables.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def evaluate(
+    run: Path,
+    overrides: tuple[str, ...],
+    cache: Path | None,
+    part: str,
+    checkpoint: str | None,
+    against: tuple[str, ...],
+    device: str,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Score the run in the folder RUN on the patients that it was not trained on.
+
+    KEY=VALUE changes a key of the recipe's section evaluate, for example convention=evalseg.
+    Scores are also written as CSV and JSON into RUN/evaluation.
+    """
+    found = load_checkpoint(run / (checkpoint or (BEST if (run / BEST).is_file() else LAST)))
+    values = found.recipe.model_dump(mode="json")
+    for text in overrides:
+        key, value = parse_override(text)
+        values["evaluate"][key.removeprefix("evaluate.")] = value
+    if against:
+        values["evaluate"]["against"] = list(against)
+    config = make_recipe(values, f"of {run}").evaluate
+    result = evaluate_run(
+        run, checkpoint=checkpoint, cache=cache, part=part, config=config, device=device,
+        progress=None if quiet else lambda case: click.echo(f"{case} done", err=True),
+    )  # fmt: skip
+    if as_json:
+        click.echo((result.folder / "scores.json").read_text(encoding="utf-8"))
+        return
+    for table in tables(result.summary, result.unit):
+        Console().print(table)
+    click.echo(f"Written to {result.folder}: cases.csv, summary.csv, scores.json")

@@ -1,0 +1,62 @@
+"""``softlabel-train fit``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from softlabel_train.cli import EXIT_INTERRUPTED, fail
+from softlabel_train.config import load_recipe
+from softlabel_train.loop import fit as fit_recipe
+
+
+@click.command()
+@click.argument("recipe")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--cache", type=click.Path(path_type=Path), help="The cache (data.cache).")
+@click.option(
+    "--source", type=click.Path(path_type=Path),
+    help="The data set that the cache is generated from when it is missing (data.source).",
+)  # fmt: skip
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path),
+    help="Folder of the run.  [default: runs/NAME]",
+)  # fmt: skip
+@click.option("--jobs", default=1, show_default=True, help="Processes that generate the cache.")
+@click.option("--overwrite", is_flag=True, help="Start anew where a run is there already.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def fit(
+    recipe: str,
+    overrides: tuple[str, ...],
+    cache: Path | None,
+    source: Path | None,
+    out: Path | None,
+    jobs: int,
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    """Train a network as RECIPE says: a name of `softlabel-train recipes` or a YAML file.
+
+    KEY=VALUE changes one key, for example loss.beta=0.5. Running the same command again goes on
+    where it was stopped.
+    """
+    given = [*overrides]
+    given += [f"data.cache={cache}"] if cache else []
+    given += [f"data.source={source}"] if source else []
+    resolved = load_recipe(recipe, given)
+    name = "-".join(part for part in (resolved.name, resolved.arm) if part)
+    folder = out or Path("runs") / name
+    result = fit_recipe(resolved, folder, jobs=jobs, overwrite=overwrite, show=not quiet)
+    if result.interrupted:
+        fail(
+            f"Interrupted after {result.steps} of {resolved.train.steps} steps; {folder} is saved. "
+            "Run the same command again to go on.",
+            EXIT_INTERRUPTED,
+        )
+    score = "none" if result.best_score is None else f"{result.best_score:.4f}"
+    click.echo(
+        f"{folder}: {result.steps} steps in {result.seconds / 60:.1f} min, best validation Dice "
+        f"{score} at step {result.best_step}"
+    )
+    click.echo(f"Score it: softlabel-train evaluate {folder}")

@@ -1,0 +1,45 @@
+"""``softlabel-train predict``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from softlabel_train.cli import EXIT_FAILED, fail
+from softlabel_train.loop import BEST, LAST
+from softlabel_train.predict import predict_images
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder.")
+@click.option("--probabilities", is_flag=True, help="Also write NAME.probabilities.npz.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def predict(
+    run: Path,
+    images: tuple[Path, ...],
+    out: Path,
+    probabilities: bool,
+    device: str,
+    quiet: bool,
+) -> None:
+    """Write label maps of IMAGES (files, folders, or a cache) with the network of RUN.
+
+    RUN is the folder of a run or a checkpoint. Label maps have the format and the geometry of
+    their images. Channels in several files are named NAME_0000.ext, NAME_0001.ext, ….
+    """
+    path = run
+    if run.is_dir():
+        path = run / (BEST if (run / BEST).is_file() else LAST)
+    report = predict_images(
+        path, images, out, probabilities=probabilities, device=device,
+        progress=None if quiet else lambda name: click.echo(f"{name} done", err=True),
+    )  # fmt: skip
+    click.echo(f"{len(report.written)} files written to {out}")
+    if report.failures:
+        for name, reason in report.failures.items():
+            click.echo(f"failed: {name}: {reason}", err=True)
+        fail(f"{len(report.failures)} images could not be predicted.", EXIT_FAILED)

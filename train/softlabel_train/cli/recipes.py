@@ -1,0 +1,62 @@
+"""``softlabel-train recipes``."""
+
+from __future__ import annotations
+
+import json
+
+import click
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from softlabel_train.config import (
+    Recipe,
+    Section,
+    load_recipe,
+    recipe_arms,
+    recipe_names,
+)
+
+
+@click.command()
+@click.argument("recipe", required=False)
+@click.option("--keys", is_flag=True, help="List every key, its default and its meaning.")
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of YAML and tables.")
+def recipes(recipe: str | None, keys: bool, as_json: bool) -> None:
+    """List the recipes that are shipped, or show RECIPE as it is resolved."""
+    if keys:
+        rows = list(_keys(Recipe()))
+        if as_json:
+            click.echo(json.dumps([dict(zip(("key", "default", "about"), r, strict=True))
+                                   for r in rows], indent=2))  # fmt: skip
+            return
+        table = Table("key", "default", "meaning")
+        for key, default, about in rows:
+            table.add_row(key, json.dumps(default), about)
+        Console().print(table)
+    elif recipe:
+        values = load_recipe(recipe).model_dump(mode="json")
+        click.echo(
+            json.dumps(values, indent=2) if as_json
+            else yaml.safe_dump(values, sort_keys=False, allow_unicode=True).rstrip()
+        )  # fmt: skip
+    elif as_json:
+        found = {n: {"about": a, "arms": recipe_arms(n)} for n, a in recipe_names().items()}
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        table = Table("recipe", "about", "arms")
+        for name, about in recipe_names().items():
+            table.add_row(name, about, " ".join(recipe_arms(name)))
+        Console().print(table)
+
+
+def _keys(section: Section, prefix: str = "") -> list[tuple[str, object, str]]:
+    rows: list[tuple[str, object, str]] = []
+    values = section.model_dump(mode="json")
+    for name, info in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            rows += _keys(value, f"{prefix}{name}.")
+        else:
+            rows.append((f"{prefix}{name}", values[name], info.description or ""))
+    return rows

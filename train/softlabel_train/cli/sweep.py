@@ -1,0 +1,62 @@
+"""``softlabel-train sweep``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from softlabel.errors import UsageError
+from softlabel_train.cli import EXIT_FAILED, EXIT_INTERRUPTED, fail
+from softlabel_train.config import parse_grid
+from softlabel_train.sweep import sweep as run_sweep
+from softlabel_train.sweep import sweep_tables
+
+
+@click.command()
+@click.argument("recipe")
+@click.argument("grid", nargs=-1, metavar="KEY=V1,V2...")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="For all arms.")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path),
+    help="Folder of the sweep.  [default: sweeps/RECIPE]",
+)  # fmt: skip
+@click.option("--jobs", default=1, show_default=True, help="Processes that generate caches.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def sweep(
+    recipe: str,
+    grid: tuple[str, ...],
+    overrides: tuple[str, ...],
+    out: Path | None,
+    jobs: int,
+    quiet: bool,
+) -> None:
+    """Train RECIPE with every combination of the values, and compare with the first.
+
+    A key with one value holds for all arms. Examples: arm=ce-hard,ce-superpixel seed=0,1,2 or
+    generate.n_segments=500,1000,2000 with data.source=FOLDER, so that the caches can be made.
+    Running the same command again goes on where it was stopped.
+    """
+    keys = dict(parse_grid(text) for text in grid)
+    seeds = keys.pop("seed", [0])
+    if not all(isinstance(s, int) and not isinstance(s, bool) for s in seeds):
+        raise UsageError(f"seed must be whole numbers; got {seeds}.")
+    single = [
+        text for text in grid if len(parse_grid(text)[1]) == 1 and not text.startswith("seed")
+    ]
+    swept = {key: values for key, values in keys.items() if len(values) > 1}
+    folder = out or Path("sweeps") / Path(recipe).stem
+    result = run_sweep(
+        recipe, swept, folder, overrides=[*overrides, *single], seeds=seeds, jobs=jobs,
+        show=not quiet, say=lambda text: click.echo(text, err=True),
+    )  # fmt: skip
+    for table in sweep_tables(result):
+        Console().print(table)
+    click.echo(f"Written to {folder}: sweep.csv, sweep.json")
+    for name, reason in result.failures.items():
+        click.echo(f"failed: {name}: {reason}", err=True)
+    if result.interrupted:
+        fail("Interrupted; run the same command again to go on.", EXIT_INTERRUPTED)
+    if result.failures:
+        fail(f"{len(result.failures)} runs failed.", EXIT_FAILED)

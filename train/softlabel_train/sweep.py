@@ -1,0 +1,403 @@
+"""Compare settings: a grid of runs over recipe keys and seeds, ending in one table.
+
+Every combination of the swept keys is an *arm*; every arm is trained once for each seed, on the
+cache that its generation keys ask for, and evaluated. Runs that are finished are not repeated, so
+the same call goes on where it was stopped. Arms are compared with the first one, paired by patient
+and seed: two runs of one seed draw the same batches.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from softlabel.cache import open_cache
+from softlabel.errors import SoftlabelError, UsageError
+from softlabel_train.checkpoint import publish
+from softlabel_train.config import Recipe, load_recipe
+from softlabel_train.evaluate import evaluate_run
+from softlabel_train.loop import fit
+from softlabel_train.metrics import DISTANCES
+from softlabel_train.prepare import find_cache
+from softlabel_train.scores import (
+    MEAN,
+    NO_DIFFERENCE,
+    Difference,
+    Score,
+    by_patient,
+    paired_difference,
+    scores_from_csv,
+)
+
+SHOWN = ("dice", "hd95", "assd")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One combination of the swept keys.
+
+    Attributes
+    ----------
+    overrides : mapping of str to values
+    """
+
+    overrides: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """``key=value`` of every swept key; the value alone of ``arm``."""
+        parts = [str(v) if k == "arm" else f"{k}={_plain(v)}" for k, v in self.overrides.items()]
+        return " ".join(parts) or "recipe"
+
+    @property
+    def folder(self) -> str:
+        """The same as a file name."""
+        return "".join(c if c.isalnum() or c in "-_.=" else "_" for c in self.name)[:120]
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """How an arm did.
+
+    Attributes
+    ----------
+    arm : Arm
+    seeds : tuple of int
+        Finished seeds.
+    values : mapping of (against, metric) to tuple of float
+        Mean over cases and classes, one number a seed.
+    differences : mapping of (against, metric) to Difference
+        From the first arm; empty for the first.
+    n_superpixels : float
+        Mean number of superpixels returned in an image of its cache; NaN without superpixels.
+    """
+
+    arm: Arm
+    seeds: tuple[int, ...]
+    values: Mapping[tuple[str, str], tuple[float, ...]]
+    differences: Mapping[tuple[str, str], Difference]
+    n_superpixels: float
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """A finished or interrupted sweep.
+
+    Attributes
+    ----------
+    arms : tuple of ArmResult
+        Arms with at least one finished run.
+    failures : mapping of str to str
+        Run to reason.
+    interrupted : bool
+    unit : str
+        Of distances.
+    folder : Path
+    """
+
+    arms: tuple[ArmResult, ...]
+    failures: Mapping[str, str]
+    interrupted: bool
+    unit: str
+    folder: Path
+
+
+def make_arms(grid: Mapping[str, Sequence[Any]]) -> list[Arm]:
+    """Every combination of the values, the last key changing fastest.
+
+    Examples
+    --------
+    >>> [arm.name for arm in make_arms({"arm": ["hard", "soft"], "loss.beta": [1, 2]})]
+    ['hard loss.beta=1', 'hard loss.beta=2', 'soft loss.beta=1', 'soft loss.beta=2']
+    """
+    return [
+        Arm(dict(zip(grid, values, strict=True))) for values in itertools.product(*grid.values())
+    ]
+
+
+def sweep(
+    recipe: str | Path,
+    grid: Mapping[str, Sequence[Any]],
+    folder: Path,
+    *,
+    overrides: Sequence[str] = (),
+    seeds: Sequence[int] = (0,),
+    jobs: int = 1,
+    show: bool = True,
+    say: Callable[[str], None] = lambda text: None,
+) -> SweepResult:
+    """Train and evaluate every arm with every seed, and compare.
+
+    Parameters
+    ----------
+    recipe : str or Path
+    grid : mapping of str to sequence
+        Dotted key of the recipe (or ``arm``) to its values.
+    folder : Path
+        Runs go to ``folder/<arm>/seed_<n>``; the table to ``sweep.csv``, ``sweep.json`` and
+        ``sweep.png``.
+    overrides : sequence of str
+        ``key=value`` for all arms.
+    seeds : sequence of int
+    jobs : int
+        Processes that generate caches.
+    show : bool
+        Progress of the runs on stderr.
+    say : callable
+        Called with a line before each run.
+
+    Returns
+    -------
+    SweepResult
+
+    Raises
+    ------
+    UsageError
+        For a key or value that no recipe can have, before anything is trained.
+    """
+    arms = make_arms(grid)
+    if len({arm.folder for arm in arms}) < len(arms):
+        raise UsageError("Two arms of the sweep are the same; list every value once.")
+    # all recipes first: a typing error in the last arm must not surface after hours
+    recipes = {
+        (arm.name, seed): load_recipe(recipe, [*overrides, *_as_overrides(arm), f"seed={seed}"])
+        for arm in arms
+        for seed in seeds
+    }
+    failures: dict[str, str] = {}
+    scores: dict[tuple[str, int], list[Score]] = {}
+    superpixels: dict[str, float] = {}
+    interrupted, unit = False, "pixels"
+    runs = [(seed, arm) for seed in seeds for arm in arms]
+    for number, (seed, arm) in enumerate(runs, 1):
+        say(f"run {number} of {len(runs)}: {arm.name}, seed {seed}")
+        run = folder / arm.folder / f"seed_{seed}"
+        try:
+            finished = _one_run(recipes[arm.name, seed], run, jobs, show)
+            if finished is None:
+                interrupted = True
+                break
+            scores[arm.name, seed], unit, superpixels[arm.name] = finished
+        except SoftlabelError as error:
+            failures[f"{arm.name}, seed {seed}"] = str(error)
+        except KeyboardInterrupt:
+            interrupted = True
+            break
+    results = compare(arms, scores, superpixels)
+    result = SweepResult(tuple(results), failures, interrupted, unit, folder)
+    _write(result, list(grid))
+    return result
+
+
+def _one_run(
+    recipe: Recipe, run: Path, jobs: int, show: bool
+) -> tuple[list[Score], str, float] | None:
+    """Train and evaluate unless that is done; None when it was interrupted."""
+    if fit(recipe, run, jobs=jobs, show=show).interrupted:
+        return None
+    content = run / "evaluation" / "scores.json"
+    settings = recipe.evaluate.model_dump_json()
+    stamp = run / "evaluation" / "settings.json"
+    newest = max(p.stat().st_mtime_ns for p in run.glob("*.pt"))
+    fresh = (
+        content.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == settings
+        and stamp.stat().st_mtime_ns > newest
+    )  # fmt: skip
+    if not fresh:
+        evaluate_run(run, config=recipe.evaluate)
+        publish(stamp, settings.encode())
+    cases = scores_from_csv((run / "evaluation" / "cases.csv").read_text(encoding="utf-8"))
+    unit = json.loads(content.read_text(encoding="utf-8"))["unit"]
+    with open_cache(find_cache(recipe, jobs=jobs)) as cache:
+        returned = [float(case.statistics.get("n_superpixels", 0)) for case in cache.values()]
+    return cases, str(unit), float(np.mean(returned)) or float("nan")
+
+
+def compare(
+    arms: Sequence[Arm],
+    scores: Mapping[tuple[str, int], Sequence[Score]],
+    superpixels: Mapping[str, float],
+) -> list[ArmResult]:
+    """Sum up every arm and compare it with the first, paired by patient and seed."""
+    measured = list(dict.fromkeys(
+        (s.against, s.metric) for run in scores.values() for s in run if s.label == MEAN
+    ))  # fmt: skip
+    tables: dict[str, dict[tuple[str, str], dict[tuple[str, int], float]]] = {}
+    results = []
+    for arm in arms:
+        seeds = tuple(seed for name, seed in scores if name == arm.name)
+        if not seeds:
+            continue
+        values: dict[tuple[str, str], tuple[float, ...]] = {}
+        pairs: dict[tuple[str, str], dict[tuple[str, int], float]] = {}
+        for key in measured:
+            against, metric = key
+            of_seed = [
+                [s.value for s in scores[arm.name, seed]
+                 if (s.against, s.label, s.metric) == (against, MEAN, metric)]
+                for seed in seeds
+            ]  # fmt: skip
+            values[key] = tuple(_nanmean(v) for v in of_seed)
+            pairs[key] = {
+                (patient, seed): value
+                for seed in seeds
+                for patient, value in by_patient(
+                    scores[arm.name, seed], against, MEAN, metric
+                ).items()
+            }
+        tables[arm.name] = pairs
+        first = next(iter(tables.values()))
+        differences = {
+            key: paired_difference(first[key], pairs[key]) for key in measured if len(tables) > 1
+        }
+        results.append(
+            ArmResult(arm, seeds, values, differences, superpixels.get(arm.name, float("nan")))
+        )
+    return results
+
+
+def sweep_tables(result: SweepResult) -> list[Table]:
+    """Mean ± deviation over seeds and the paired difference from the first arm."""
+    found = []
+    everything = list(dict.fromkeys(k for a in result.arms for k in a.values))
+    for against in dict.fromkeys(a for a, _ in everything):
+        table = Table(title=f"against {against} (distances in {result.unit})")
+        table.add_column("arm")
+        table.add_column("seeds", justify="right")
+        for metric in SHOWN:
+            table.add_column("Dice" if metric == "dice" else metric.upper(), justify="right")
+        table.add_column("Dice − first arm", justify="right")
+        table.add_column("better in", justify="right")
+        for row in result.arms:
+            cells = [_mean_and_deviation(row.values.get((against, m), ()), m) for m in SHOWN]
+            difference = row.differences.get((against, "dice"))
+            if difference is None or not difference.pairs:
+                tail = ["–", "–"]
+            else:
+                text = f"{difference.mean:+.4f}"
+                if not math.isnan(difference.low):
+                    text += f"\n{difference.low:+.4f} to {difference.high:+.4f}"
+                tail = [text, f"{difference.wins} of {difference.pairs}"]
+            table.add_row(row.arm.name, str(len(row.seeds)), *cells, *tail)
+        found.append(table)
+    return found
+
+
+def plot(result: SweepResult, key: str) -> bytes | None:
+    """A PNG of Dice over the swept key; None when its values are no numbers.
+
+    Over ``generate.n_segments`` the number of superpixels that were returned is drawn, which
+    differs from the number that was asked for.
+    """
+    returned = key == "generate.n_segments"
+    points = [
+        (a.n_superpixels if returned else a.arm.overrides[key], a)
+        for a in result.arms
+        if isinstance(a.arm.overrides.get(key), int | float)
+        and not isinstance(a.arm.overrides.get(key), bool)
+    ]
+    if len(points) < 2 or len(points) < len(result.arms):
+        return None
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    others = [k for k in result.arms[0].arm.overrides if k != key]
+    for against in dict.fromkeys(a for arm in result.arms for a, _ in arm.values):
+        lines: dict[str, list[tuple[float, float, float]]] = {}
+        for x, row in points:
+            label = " ".join(_plain(row.arm.overrides[k]) for k in others)
+            values = np.array(row.values[against, "dice"])
+            deviation = values.std(ddof=1) if len(values) > 1 else 0.0
+            lines.setdefault(label, []).append((float(x), float(values.mean()), float(deviation)))
+        for label, line in lines.items():
+            x, y, e = zip(*sorted(line), strict=True)
+            axes.errorbar(
+                x, y, e, marker="o", capsize=3, label=f"{label} against {against}".strip()
+            )
+    axes.set_xlabel("superpixels returned in an image" if returned else key)
+    axes.set_ylabel("mean Dice (deviation over seeds)")
+    axes.legend()
+    axes.grid(alpha=0.3)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    return buffer.getvalue()
+
+
+def _write(result: SweepResult, keys: Sequence[str]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(
+        ["arm", "against", "metric", "seeds", "mean", "deviation", "difference", "low", "high",
+         "pairs", "larger_in", "n_superpixels"]
+    )  # fmt: skip
+    for row in result.arms:
+        for (against, metric), values in row.values.items():
+            deviation = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+            d = row.differences.get((against, metric), NO_DIFFERENCE)
+            numbers = [_nanmean(values), deviation, d.mean, d.low, d.high]
+            writer.writerow(
+                [row.arm.name, against, metric, len(values),
+                 *("" if math.isnan(n) else n for n in numbers), d.pairs, d.wins,
+                 "" if math.isnan(row.n_superpixels) else row.n_superpixels]
+            )  # fmt: skip
+    publish(result.folder / "sweep.csv", text.getvalue().encode())
+    content = {
+        "interrupted": result.interrupted,
+        "unit": result.unit,
+        "failures": dict(result.failures),
+        "arms": [
+            {"name": row.arm.name, "overrides": dict(row.arm.overrides), "seeds": list(row.seeds)}
+            for row in result.arms
+        ],
+    }
+    publish(result.folder / "sweep.json", json.dumps(content, indent=2).encode())
+    for key in keys:
+        picture = plot(result, key) if result.arms else None
+        if picture is not None:
+            publish(result.folder / "sweep.png", picture)
+            break
+
+
+def _mean_and_deviation(values: Sequence[float], metric: str) -> str:
+    mean = _nanmean(values)
+    if math.isnan(mean):
+        return "–"
+    digits = 2 if metric in DISTANCES else 3
+    text = f"{mean:.{digits}f}"
+    return text + (f" ± {np.nanstd(values, ddof=1):.{digits}f}" if len(values) > 1 else "")
+
+
+def _as_overrides(arm: Arm) -> list[str]:
+    return [f"{key}={json.dumps(value)}" for key, value in arm.overrides.items()]
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _nanmean(values: Sequence[float]) -> float:
+    defined = [v for v in values if not math.isnan(v)]
+    return float(np.mean(defined)) if defined else float("nan")
+
+
+__all__ = [
+    "Arm",
+    "ArmResult",
+    "SweepResult",
+    "compare",
+    "make_arms",
+    "plot",
+    "sweep",
+    "sweep_tables",
+]
