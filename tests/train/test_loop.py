@@ -309,3 +309,18 @@ def test_means_of_loss_terms_are_taken_once():
     state.add({"loss": 1.0})
     state.add({"loss": 3.0})
     assert state.take_means() == {"loss": 2.0} and state.take_means() == {}
+
+
+def test_a_cache_that_could_not_be_finished_is_not_trained_on(oct_data, tmp_path, monkeypatch):
+    from softlabel_train import prepare
+
+    real = prepare.generate
+
+    def half(*arguments, **options):
+        report = real(*arguments, **options, limit=2)
+        return replace(report, remaining=10, warnings=("A worker died.",))
+
+    monkeypatch.setattr(prepare, "generate", half)
+    recipe = load_recipe("smoke", [f"data.source={oct_data}", f"data.cache_folder={tmp_path}"])
+    with pytest.raises(UsageError, match=r"10 cases remain\. A worker died\."):
+        find_cache(recipe)

@@ -13,6 +13,7 @@ def test_public_names_are_there_and_torch_waits_for_them():
     for name in softlabel_train.__all__:
         assert getattr(softlabel_train, name) is not None
     assert set(softlabel_train.__all__) <= set(dir(softlabel_train))
+    assert callable(softlabel_train.metrics.evaluate)
     with pytest.raises(AttributeError, match="'fitt'"):
         softlabel_train.fitt  # noqa: B018
     code = "import sys, softlabel_train; print('torch' in sys.modules)"

@@ -48,10 +48,15 @@ _PUBLIC = {
     "predict_images": "predict",
 }
 
-__all__ = list(_PUBLIC)  # noqa: PLE0605
+__all__ = list(_PUBLIC)
+
+
+_MODULES = ("config", "data", "evaluate", "losses", "loop", "metrics", "models", "predict", "sweep")
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"softlabel_train.{name}")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'softlabel_train' has no attribute {name!r}")
     value = getattr(import_module(f"softlabel_train.{_PUBLIC[name]}"), name)

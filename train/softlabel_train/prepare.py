@@ -91,6 +91,11 @@ def find_cache(
             f"{len(report.failures)} cases of {data.source} could not be computed, first of all "
             f"{case}: {reason} Mend them or take them out of the data set."
         )
+    if not report.complete:
+        note = " ".join(report.warnings) or "Run the same command again."
+        raise UsageError(
+            f"The cache {path} could not be finished: {report.remaining} cases remain. {note}"
+        )
     return path
 
 

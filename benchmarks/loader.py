@@ -1,0 +1,194 @@
+"""Training batches a second, ready on the device, from softlabel's cache and from its peers.
+
+Run with ``python benchmarks/loader.py``. All loaders deliver the same batches: normalised images,
+class indices and dense float32 soft labels of whole B-scans or 256×256 crops, on the CPU as the
+device. The peers are what one writes first: dense maps in one HDF5 file with gzip-4, and a dense
+float16 memory map.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from softlabel_train.data import CacheDataset, Intensity, StepSampler, make_loader
+from torch.utils.data import DataLoader, Dataset
+
+BATCH = 8
+CROP = (256, 256)
+
+
+class DenseDataset(Dataset):  # type: ignore[type-arg]
+    """Dense maps, cut at random places, from HDF5 (opened on first use) or a memory map."""
+
+    def __init__(self, path: Path, kind: str, n: int, shape: tuple[int, ...], crop: Any) -> None:
+        self.path, self.kind, self.n, self.shape, self.crop = path, kind, n, shape, crop
+        self.file: Any = None
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        if self.file is None:
+            if self.kind == "gzip":
+                self.file = h5py.File(self.path / "dense.h5", locking=False)
+            else:
+                spatial = self.shape[1:]
+                self.file = {
+                    "image": np.memmap(self.path / "image", np.uint8, "r", 0, (self.n, *spatial)),
+                    "labels": np.memmap(self.path / "labels", np.uint8, "r", 0, (self.n, *spatial)),
+                    "soft": np.memmap(
+                        self.path / "soft", np.float16, "r", 0, (self.n, *self.shape)
+                    ),
+                }
+        rng = np.random.default_rng(i)
+        size = self.crop or self.shape[1:]
+        where = tuple(
+            slice(s, s + m)
+            for s, m in (
+                (int(rng.integers(0, n - m + 1)), m)
+                for n, m in zip(self.shape[1:], size, strict=True)
+            )
+        )
+        image = self.file["image"][(i, *where)].astype(np.float32)
+        labels = self.file["labels"][(i, *where)].astype(np.int64)
+        soft = self.file["soft"][(i, slice(None), *where)].astype(np.float32)
+        return (
+            torch.from_numpy(image)[None].sub_(60).div_(40), torch.from_numpy(labels),
+            torch.from_numpy(soft),
+        )  # fmt: skip
+
+
+class Filled(CacheDataset):
+    """Takes the cases that it keeps along into the workers."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(self.__dict__)
+
+
+def make_data(folder: Path, n_subjects: int, n_annotated: int) -> Path:
+    """A cache of full-size phantom B-scans, and the same as dense files."""
+    from softlabel.cache import open_cache
+    from softlabel.generation import generate
+    from softlabel.phantom import write_oct_dataset
+
+    shape = (496, 768, n_annotated)
+    write_oct_dataset(folder / "oct", n_subjects=n_subjects, shape=shape, n_annotated=n_annotated)
+    generate(folder / "oct", folder / "oct.h5")
+    cache = open_cache(folder / "oct.h5")
+    cases = list(cache.values())
+    n, full = len(cases), cases[0].soft.shape
+    with h5py.File(folder / "dense.h5", "w") as file:
+        for name, dtype, size in (
+            ("image", np.uint8, full[1:]),
+            ("labels", np.uint8, full[1:]),
+            ("soft", np.float32, full),
+        ):  # fmt: skip
+            chunk = (1, *size[:-2], 124, 128)
+            data = file.create_dataset(name, (n, *size), dtype, chunks=chunk, compression=4)
+            kind = np.float16 if name == "soft" else dtype
+            flat = np.memmap(folder / name, kind, "w+", 0, (n, *size))
+            for i, case in enumerate(cases):
+                values = case.image[0] if name == "image" else getattr(case, name)[...]
+                data[i] = values
+                flat[i] = values
+            flat.flush()
+    return folder / "oct.h5"
+
+
+def batches_per_second(make: Callable[[], Iterable[Any]], warm_up: int, timed: int) -> float:
+    """Batches a second after the first ones."""
+    iterator = iter(make())
+    for _ in range(warm_up):
+        next(iterator)
+    start = time.perf_counter()
+    for _ in range(timed):
+        next(iterator)
+    return timed / (time.perf_counter() - start)
+
+
+def dense(
+    folder: Path, kind: str, n: int, shape: tuple[int, ...], crop: Any, workers: int
+) -> Callable[[], Iterable[Any]]:
+    def make() -> Iterable[Any]:
+        dataset = DenseDataset(folder, kind, n, shape, crop)
+        order = [(i * 7919) % n for i in range(10_000)]
+        return DataLoader(dataset, BATCH, sampler=order, num_workers=workers)
+
+    return make
+
+
+def ours(
+    cache: Path, ids: Sequence[str], crop: Any, workers: int, keep_mb: int
+) -> Callable[[], Iterable[Any]]:
+    def make() -> Iterable[Any]:
+        dataset = CacheDataset(cache, ids, crop=crop, intensity=Intensity((60.0,), (40.0,)),
+                               keep_mb=keep_mb)  # fmt: skip
+        if keep_mb:  # filled before the workers start, so that nothing is read while timing
+            for i in range(len(ids)):
+                dataset[i]
+            dataset.__class__ = Filled
+        memory = None
+        for batch in make_loader(dataset, StepSampler(len(ids), BATCH, 10_000), workers=workers):
+            image, labels, memory = batch.expand(memory)
+            yield image, labels, memory
+
+    return make
+
+
+def main(n_subjects: int = 2, n_annotated: int = 8, timed: int = 12) -> list[dict[str, Any]]:
+    """Print the table and return its rows."""
+    torch.set_num_threads(1)
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        cache = make_data(folder, n_subjects, n_annotated)
+        from softlabel.cache import open_cache
+
+        with open_cache(cache) as opened:
+            ids = list(opened)
+            shape = opened[ids[0]].soft.shape
+        n = len(ids)
+        for what, crop, count in (("B-scans", None, timed), ("256² crops", CROP, 4 * timed)):
+            for workers in (0, 2):
+                found = {
+                    "gzip-4 HDF5, dense": dense(folder, "gzip", n, shape, crop, workers),
+                    "float16 memory map, dense": dense(folder, "map", n, shape, crop, workers),
+                    "cache, read every time": ours(cache, ids, crop, workers, 0),
+                    "cache, kept in memory (default)": ours(cache, ids, crop, workers, 1024),
+                }
+                speeds = {
+                    name: batches_per_second(make, 2 + 2 * workers, count)
+                    for name, make in found.items()
+                }
+                first, no_read = speeds["gzip-4 HDF5, dense"], list(speeds.values())[-1]
+                for name, speed in speeds.items():
+                    rows.append({
+                        "what": what, "workers": workers, "loader": name,
+                        "batches_per_second": speed, "images_per_second": speed * BATCH,
+                        "times_gzip": speed / first, "share_of_no_read": speed / no_read,
+                    })  # fmt: skip
+    table = Table(title=f"Batches of {BATCH}, ready on the CPU")
+    for column in ("samples", "workers", "loader", "images/s", "× gzip-4", "of no read"):
+        table.add_column(column, justify="left" if column in ("samples", "loader") else "right")
+    for row in rows:
+        if row["loader"].startswith("gzip"):
+            table.add_section()
+        table.add_row(
+            row["what"], str(row["workers"]), row["loader"], f"{row['images_per_second']:.0f}",
+            f"{row['times_gzip']:.1f}", f"{100 * row['share_of_no_read']:.0f} %",
+        )  # fmt: skip
+    Console(width=100).print(table)
+    return rows
+
+
+if __name__ == "__main__":
+    main()
