@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from softlabel.generation import generate as generate
     from softlabel.settings import Settings as Settings
     from softlabel.softening import soften as soften
+    from softlabel.softening.superpixel_torch import soften_batch as soften_batch
     from softlabel.softmaps import SoftMaps as SoftMaps
     from softlabel.superpixels import slic as slic
     from softlabel.types import Case as Case
@@ -36,6 +37,7 @@ _PUBLIC = {
     "open_cache": "softlabel.cache",
     "slic": "softlabel.superpixels",
     "soften": "softlabel.softening",
+    "soften_batch": "softlabel.softening.superpixel_torch",
 }
 
 __all__ = ["__version__", *_PUBLIC]

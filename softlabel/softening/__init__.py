@@ -6,12 +6,14 @@ A method is a function of a class-index map and a frozen dataclass of its own op
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
+from softlabel.device import AUTO, CPU, DoesNotFit, torch_device
 from softlabel.softening.gaussian import GaussianOptions, soften_by_gaussian
 from softlabel.softening.normalize import NORMALIZATIONS, normalized
 from softlabel.softening.raters import mean_over_raters
@@ -35,12 +37,15 @@ class Method:
         Frozen dataclass of its options.
     needs_superpixels : bool
     run : callable (index, table, superpixels or None, spacing, scale, options) -> SoftMaps
+    on_device : bool
+        There is tensor code for it as well (:mod:`softlabel.softening.superpixel_torch`).
     """
 
     title: str
     options: type
     needs_superpixels: bool
     run: Callable[[Array, ClassTable, Array | None, tuple[float, ...], float, Any], SoftMaps]
+    on_device: bool = False
 
 
 METHODS: dict[str, Method] = {
@@ -51,6 +56,7 @@ METHODS: dict[str, Method] = {
         lambda index, table, superpixels, spacing, scale, options: soften_by_superpixels(
             index, table, _given(superpixels), spacing, scale, options
         ),
+        on_device=True,
     ),
     "gaussian": Method(
         "Gaussian blur of every class (van Engelen 2012)",
@@ -110,8 +116,10 @@ def soften(
         Label value of pixels that were not annotated: 0 in every class.
     rater_axis : int, optional
         Axis of ``labels`` that counts the raters.
-    device : {"cpu"}
-        Where it is computed.
+    device : {"cpu", "auto", "cuda", "cuda:1", …}
+        Where it is computed; the result is the same, in pixel units byte for byte. ``auto`` takes
+        the first CUDA device if there is one. What does not fit into a device's memory is
+        computed on the CPU, with a RuntimeWarning.
     **method_options
         ``min_minority``, ``in_plane``, ``slice_axis`` (superpixel); ``blur`` (gaussian).
 
@@ -125,6 +133,10 @@ def soften(
         For shapes that differ, labels outside the classes, unknown options or values.
     SourceError
         For values that cannot be a class table: negative ones, or too many of them.
+    UsageError
+        When the machine has no such device.
+    MissingExtraError
+        When a device needs torch and it is not installed.
 
     Notes
     -----
@@ -159,8 +171,13 @@ def soften(
         raise ValueError(
             f"normalize must be one of {', '.join(NORMALIZATIONS)}; got {normalize!r}."
         )
-    if device != "cpu":
-        raise ValueError(f"device must be 'cpu'; got {device!r}.")
+    if device == AUTO and not METHODS[method].on_device:
+        device = CPU
+    target = torch_device(device)
+    if target is not None and not METHODS[method].on_device:
+        raise ValueError(
+            f"The method {method} is computed on the CPU only; got device={device!r}, leave it out."
+        )
     maps = _rater_maps(labels, rater_axis)
     ndim = maps[0].ndim
     step = spacing_in_order(spacing, ndim)
@@ -170,12 +187,37 @@ def soften(
     width = min(step) if scale is None else float(scale)
     if not 0 < width < np.inf:
         raise ValueError(f"scale must be a positive number; got {scale}.")
-    softened = [
-        METHODS[method].run(class_index_map(m, table, ignore), table, ids, step, width, options)
-        for m in maps
-    ]
+    indices = [class_index_map(m, table, ignore) for m in maps]
+    softened = None
+    if target is not None:
+        softened = _run_on_device(indices, table, _given(ids), step, width, options, target)
+    if softened is None:
+        run = METHODS[method].run
+        softened = [run(index, table, ids, step, width, options) for index in indices]
     result = softened[0] if rater_axis is None else mean_over_raters(softened)
     return normalized(result) if normalize == "sum" else result
+
+
+def _run_on_device(
+    indices: list[Array],
+    table: ClassTable,
+    superpixels: Array,
+    spacing: tuple[float, ...],
+    scale: float,
+    options: SuperpixelOptions,
+    device: Any,
+) -> list[SoftMaps] | None:
+    """Soft maps by the tensor code; None when the device's memory is too small."""
+    from softlabel.softening.superpixel_torch import soften_images
+
+    ids = [superpixels] * len(indices)
+    try:
+        return soften_images(indices, table, ids, spacing, scale, options, device)
+    except DoesNotFit as error:
+        warnings.warn(
+            f"Softened on the CPU instead of {device}: {error}.", RuntimeWarning, stacklevel=3
+        )
+        return None
 
 
 def _rater_maps(labels: Array, rater_axis: int | None) -> list[Array]:
@@ -192,17 +234,22 @@ def _rater_maps(labels: Array, rater_axis: int | None) -> list[Array]:
     return maps
 
 
+def class_table(classes: ClassTable | Mapping[int, str] | Iterable[int]) -> ClassTable:
+    """The class table of what a caller gave: a table, ``{value: name}`` or values alone."""
+    if isinstance(classes, ClassTable):
+        return classes
+    if isinstance(classes, Mapping):
+        return ClassTable.from_mapping(classes)
+    return ClassTable.from_values(classes)
+
+
 def _class_table(
     maps: list[Array],
     classes: ClassTable | Mapping[int, str] | Iterable[int] | None,
     ignore: int | None,
 ) -> ClassTable:
-    if isinstance(classes, ClassTable):
-        return classes
-    if isinstance(classes, Mapping):
-        return ClassTable.from_mapping(classes)
     if classes is not None:
-        return ClassTable.from_values(classes)
+        return class_table(classes)
     found = {int(v) for m in maps for v in np.unique(m)} - {ignore}
     if not found:
         raise ValueError("labels hold only ignored pixels; give classes=.")

@@ -1,0 +1,127 @@
+"""Which device a computation runs on: names, what is there, and how much memory it may take.
+
+``cpu`` is the code without torch. Every other name is torch's: ``cuda``, ``cuda:1`` and so on;
+``torch-cpu`` stands for the tensor code on torch's CPU device, which is there to test it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from softlabel.errors import MissingExtraError, UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+CPU, AUTO, TORCH_CPU = "cpu", "auto", "torch-cpu"
+
+MEMORY_SHARE = 0.5
+"""Share of a card's free memory that a computation takes at most."""
+
+CPU_MEMORY = 1 << 29
+"""Bytes that the tensor code takes at most on torch's CPU device."""
+
+
+TORCH_TYPES = ("cuda", "xpu", "mps")
+"""Kinds of torch devices that the tensor code may be asked to run on."""
+
+
+class DoesNotFit(Exception):
+    """The memory of a device is too small for a computation; the CPU can do it instead."""
+
+
+def cuda_devices() -> tuple[str, ...]:
+    """Names of the CUDA devices that torch sees; none without torch.
+
+    Examples
+    --------
+    >>> all(name.startswith("cuda:") for name in cuda_devices())
+    True
+    """
+    try:
+        import torch
+    except ImportError:
+        return ()
+    return tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))
+
+
+def torch_device(name: str) -> torch.device | None:
+    """The torch device of a name; None for the code without torch.
+
+    Parameters
+    ----------
+    name : str
+        ``cpu``, ``torch-cpu``, ``auto`` (the first CUDA device, else ``cpu``) or a device string
+        of torch.
+
+    Raises
+    ------
+    ValueError
+        For a name that torch does not know.
+    MissingExtraError
+        When torch is needed and not installed.
+    UsageError
+        When the machine has no such device.
+
+    Examples
+    --------
+    >>> torch_device("cpu") is None
+    True
+    """
+    if name == CPU or (name == AUTO and not cuda_devices()):
+        return None
+    kind, _, number = name.partition(":")
+    if name not in (AUTO, TORCH_CPU) and (
+        kind not in TORCH_TYPES or (":" in name and not number.isdecimal())
+    ):
+        raise ValueError(
+            f"device must be cpu, auto, cuda, cuda:N or another device of torch "
+            f"({', '.join(TORCH_TYPES)}); got {name!r}."
+        )
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtraError(f"device={name!r}", "gpu") from error
+    if name == TORCH_CPU:
+        return torch.device("cpu")
+    device = torch.device("cuda" if name == AUTO else name)
+    _check_present(device)
+    return device
+
+
+def _check_present(device: torch.device) -> None:
+    import torch
+
+    if device.type != "cuda":
+        try:
+            torch.empty(1, device=device)
+        except (RuntimeError, NotImplementedError, AssertionError, ImportError) as error:
+            raise UsageError(
+                f"The device {device} was asked for, but torch {torch.__version__} cannot use it "
+                "here; use the device cpu."
+            ) from error
+        return
+    count = torch.cuda.device_count()
+    if not count:
+        build = "was built without CUDA" if torch.version.cuda is None else "sees no CUDA device"
+        raise UsageError(
+            f"The device {device} was asked for, but torch {torch.__version__} {build}; use the "
+            "device cpu, or mend the driver or the installation of torch."
+        )
+    if device.index is not None and device.index >= count:
+        raise UsageError(
+            f"The device {device} was asked for, but this machine has {count} CUDA devices; use "
+            f"cuda:0 to cuda:{count - 1}."
+        )
+
+
+def memory_budget(device: torch.device) -> int:
+    """Bytes that a computation may take now: at most half of what is free on a card."""
+    import torch
+
+    if device.type != "cuda":
+        return CPU_MEMORY
+    free, _ = torch.cuda.mem_get_info(device)
+    # what torch keeps for itself without using it is as good as free
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int((free + kept) * MEMORY_SHARE)

@@ -1,0 +1,355 @@
+"""Distances to class boundaries as tensor code, for any torch device.
+
+The same distances as :mod:`softlabel.distance`, found another way: not pixel by pixel outward, but
+for many (pixel, class) pairs of several images at once.
+
+1. *Along x* the distance of every pixel to the nearest target of its row, by doubling: after steps
+   of 1, 2, 4 … pixels each way, every row has looked as far as any pair may need.
+2. *Along y* (volumes only) the smallest sum of squares within a slice.
+3. *Along the last axis* each pair on its own: row after row (slice after slice) on both sides,
+   until what is further away cannot be nearer. Pairs that are done are dropped every few steps.
+
+Squared distances between pixels in pixel units are integers (four times that for distances to
+faces), so no device can round them differently. In other units they are float64.
+
+A pixel's own distances are exact up to the limit that the caller sets for it, since everything
+within that limit has been looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from softlabel.distance import (
+    IN_FACING,
+    IN_SHELL,
+    OUT_FACING,
+    OUT_SHELL,
+    Boundary,
+    Metric,
+)
+from softlabel.types import Array
+
+LARGEST_INTEGER = 1 << 30
+"""Squared distances beyond this are float64 even in pixel units."""
+
+LONGEST_ROW = 1 << 14
+"""Longer rows are not for the Triton kernels: one of their programs holds a whole row."""
+
+COMPACT_EVERY = 4
+"""Rows between two looks at which pairs are still open."""
+
+Shape3 = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Squared distances as a device compares them.
+
+    Attributes
+    ----------
+    squares : tuple of ndarray
+        Squared distance along z, y and x of the offsets 0, 1, 2 … that a search needs.
+    factor : float
+        What they are multiplied by: 4 for distances to faces in pixel units, else 1.
+    integer : bool
+        int32 instead of float64.
+    """
+
+    squares: tuple[Array, Array, Array]
+    factor: float
+    integer: bool
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of squared distances on the device."""
+        return torch.int32 if self.integer else torch.float64
+
+    @property
+    def far(self) -> int | float:
+        """More than every squared distance and, with one more square added, no overflow."""
+        return LARGEST_INTEGER if self.integer else float("inf")
+
+    def reach(self, axis: int) -> int:
+        """Largest offset along an axis."""
+        return len(self.squares[axis]) - 1
+
+    def limits(self, distances: Array) -> Array:
+        """Largest squared distance within each of some distances, in this type."""
+        squared = np.asarray(distances, np.float64) ** 2 * self.factor
+        if self.integer:
+            return np.minimum(np.floor(squared), LARGEST_INTEGER - 1).astype(np.int32)
+        return squared
+
+    def table(self, axis: int, device: torch.device) -> Tensor:
+        """``squares`` of an axis and, for every larger offset, ``far``."""
+        values = np.append(self.squares[axis], self.far)
+        return torch.from_numpy(values).to(device=device, dtype=self.dtype)
+
+
+def costs_within(metric: Metric, limit: float, shape: Shape3) -> Costs:
+    """Squared distances along the axes of all offsets within a limit, inside a shape.
+
+    Examples
+    --------
+    >>> row = Metric((1.0, 1.0, 1.0), (False, False, True), to_face=True)
+    >>> costs = costs_within(row, 3.0, (1, 1, 9))
+    >>> costs.squares[2].tolist(), costs.factor, costs.integer
+    ([0.0, 1.0, 9.0, 25.0], 4.0, True)
+    """
+    squares = [metric.squares(axis, limit)[: shape[axis]] for axis in range(3)]
+    in_pixels = all(s == 1 for s, on in zip(metric.spacing, metric.active, strict=True) if on)
+    factor = 4.0 if in_pixels and metric.to_face else 1.0
+    scaled = [s * factor for s in squares]
+    integer = in_pixels and sum(float(s[-1]) for s in scaled) < LARGEST_INTEGER
+    if not integer:
+        return Costs((squares[0], squares[1], squares[2]), 1.0, False)
+    return Costs((scaled[0], scaled[1], scaled[2]), factor, True)
+
+
+def shifted(values: Tensor, axis: int, offset: int, fill: int | float | bool) -> Tensor:
+    """``values`` moved along one of the last three axes, ``fill`` where nothing comes from.
+
+    Examples
+    --------
+    >>> shifted(torch.tensor([[[1, 2, 3]]]), 2, 1, 0).tolist()
+    [[[0, 1, 2]]]
+    """
+    axis += values.ndim - 3
+    moved = torch.full_like(values, fill)
+    count = values.shape[axis] - abs(offset)
+    if count > 0:
+        moved.narrow(axis, max(offset, 0), count).copy_(values.narrow(axis, max(-offset, 0), count))
+    return moved
+
+
+def targets(
+    index: Tensor, ignored: int, classes: Tensor, kind: int, active: tuple[bool, bool, bool]
+) -> Tensor:
+    """Pixels that distances of some classes are measured to.
+
+    Of the kinds without a condition on neighbours all pixels are given and not only the shell:
+    the nearest is the same one.
+
+    Parameters
+    ----------
+    index : tensor of integers, shape (B, Z, Y, X)
+    ignored : int
+    classes : tensor of int64, shape (K,)
+        Class indices.
+    kind : int
+        :data:`softlabel.distance.IN_SHELL` and so on.
+    active : tuple of bool
+        Axes along which there are neighbours.
+
+    Returns
+    -------
+    tensor of bool, shape (K, B, Z, Y, X)
+    """
+    member = index[None] == classes.to(index.dtype).view(-1, 1, 1, 1, 1)
+    if kind == IN_SHELL:
+        return member
+    known = index != ignored
+    if kind == OUT_SHELL:
+        return ~member & known
+    steps = [(a, s) for a in range(3) if active[a] and index.shape[a + 1] > 1 for s in (1, -1)]
+    if kind == IN_FACING:
+        facing = torch.zeros_like(known)
+        for axis, step in steps:
+            other = shifted(index, axis, step, ignored)
+            facing |= (other != index) & (other != ignored)
+        return member & facing
+    assert kind == OUT_FACING
+    facing = torch.zeros_like(member)
+    for axis, step in steps:
+        facing |= shifted(member, axis, step, False)
+    return facing & ~member & known
+
+
+def row_offsets(target: Tensor, reach: int) -> Tensor:
+    """Distance in pixels along x to the nearest target, ``reach + 1`` where there is none so near.
+
+    Parameters
+    ----------
+    target : tensor of bool, shape (..., X)
+    reach : int
+
+    Returns
+    -------
+    tensor of uint8, int16 or int32, the same shape
+
+    Examples
+    --------
+    >>> row_offsets(torch.tensor([False, False, False, True, False]), 2).tolist()
+    [3, 2, 1, 0, 1]
+    """
+    dtype = offset_dtype(reach)
+    start = torch.full(target.shape, reach + 1, dtype=dtype, device=target.device)
+    start.masked_fill_(target, 0)
+    left, right = start, start.clone()
+    looked, length = 0, target.shape[-1]
+    while looked < min(reach, length - 1):
+        step = min(looked + 1, reach - looked, length - 1 - looked)
+        # the sum makes a new tensor, so that reading and writing do not meet
+        moved = left[..., :-step] + step
+        torch.minimum(left[..., step:], moved, out=left[..., step:])
+        moved = right[..., step:] + step
+        torch.minimum(right[..., :-step], moved, out=right[..., :-step])
+        looked += step
+    return torch.minimum(left, right)
+
+
+def offset_dtype(reach: int) -> torch.dtype:
+    """Smallest type in which ``2 · reach + 1`` fits, so that sums of two offsets do."""
+    if reach <= 127:
+        return torch.uint8
+    return torch.int16 if reach < 1 << 14 else torch.int32
+
+
+def plane_costs(offsets: Tensor, costs: Costs) -> Tensor:
+    """Smallest squared distance within a slice, from the distances along its rows.
+
+    Parameters
+    ----------
+    offsets : tensor, shape (..., Y, X)
+        From :func:`row_offsets`.
+    costs : Costs
+
+    Returns
+    -------
+    tensor of ``costs.dtype``, the same shape
+    """
+    rows = costs.table(2, offsets.device)[offsets.to(torch.int64)]
+    best = rows.clone()
+    length = rows.shape[-2]
+    for offset in range(1, min(costs.reach(1), length - 1) + 1):
+        moved = rows + _number(costs, 1, offset)
+        head, tail = best[..., :-offset, :], best[..., offset:, :]
+        torch.minimum(head, moved[..., offset:, :], out=head)
+        torch.minimum(tail, moved[..., :-offset, :], out=tail)
+    return best
+
+
+def _number(costs: Costs, axis: int, offset: int) -> int | float:
+    value = float(costs.squares[axis][offset])
+    return int(value) if costs.integer else value
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pixels that wait for their distance to the targets of one map each.
+
+    Attributes
+    ----------
+    place : tensor of int64, shape (N,)
+        Where the pixel lies in the maps, flat.
+    coordinates : tuple of two tensors of int32, shape (N,)
+        Its z and y in the maps.
+    limit : tensor of ``costs.dtype``, shape (N,)
+        Squared distance beyond which it does not matter.
+    """
+
+    place: Tensor
+    coordinates: tuple[Tensor, Tensor]
+    limit: Tensor
+
+
+def search(
+    lookup: Callable[[Tensor], Tensor], pairs: Pairs, costs: Costs, axis: int, shape: Shape3
+) -> Tensor:
+    """Smallest squared distance of each pair, going outward along one axis.
+
+    Parameters
+    ----------
+    lookup : callable (places int64 (N,)) -> squared distances within the row or slice
+    pairs : Pairs
+    costs : Costs
+    axis : {0, 1}
+        z or y.
+    shape : tuple of int
+        Z, Y, X of a map.
+
+    Returns
+    -------
+    tensor of ``costs.dtype``, shape (N,)
+        Exact where it is within the limit.
+    """
+    stride = shape[2] * (shape[1] if axis == 0 else 1)
+    found = lookup(pairs.place)
+    place, at, limit = pairs.place, pairs.coordinates[axis], pairs.limit
+    best, waiting = found, None
+    for offset in range(1, min(costs.reach(axis), shape[axis] - 1) + 1):
+        square = _number(costs, axis, offset)
+        if offset % COMPACT_EVERY == 1:
+            still = torch.nonzero((best > square) & (limit >= square)).squeeze(1)
+            if waiting is not None:
+                found[waiting] = best
+            waiting = still if waiting is None else waiting[still]
+            if len(waiting) == 0:
+                return found
+            place, at, limit, best = place[still], at[still], limit[still], best[still]
+        for sign in (1, -1):
+            # Beyond the edge the last row stands in: it is nearer than it is taken to be, and
+            # has been looked at before.
+            there = (at + sign * offset).clamp_(0, shape[axis] - 1)
+            moved = place + (there - at).to(torch.int64) * stride
+            best = torch.minimum(best, lookup(moved) + square)
+    if waiting is not None:
+        found[waiting] = best
+    return found
+
+
+def squared_distances(
+    target: Tensor, pairs: Pairs, costs: Costs, *, kernels: bool | None = None
+) -> Tensor:
+    """Squared distance of pairs to the nearest target of their map.
+
+    Parameters
+    ----------
+    target : tensor of bool, shape (M, Z, Y, X)
+        One map for each class, side and image.
+    pairs : Pairs
+    costs : Costs
+    kernels : bool, optional
+        Use the Triton kernels; default: where they run (:func:`kernels_run_on`).
+
+    Returns
+    -------
+    tensor of ``costs.dtype``, shape (N,)
+        Exact where it is within the pair's limit.
+    """
+    shape: Shape3 = (target.shape[1], target.shape[2], target.shape[3])
+    if kernels is None:
+        kernels = kernels_run_on(target.device) and shape[2] <= LONGEST_ROW
+    if kernels:
+        from softlabel import distance_triton
+
+        offsets = distance_triton.row_offsets(target, costs.reach(2))
+        return distance_triton.search(offsets, pairs, costs, shape)
+    offsets = row_offsets(target, costs.reach(2))
+    if shape[0] > 1 and costs.reach(0) > 0:
+        flat = plane_costs(offsets, costs).reshape(-1)
+        return search(lambda place: flat[place], pairs, costs, 0, shape)
+    table, rows = costs.table(2, target.device), offsets.reshape(-1)
+    return search(lambda place: table[rows[place].to(torch.int64)], pairs, costs, 1, shape)
+
+
+def kernels_run_on(device: torch.device) -> bool:
+    """Whether the Triton kernels can be used: on CUDA with Triton installed."""
+    if device.type != "cuda":
+        return False
+    try:
+        import triton  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def sides(boundary: Boundary) -> tuple[tuple[bool, int], tuple[bool, int]]:
+    """(Inside of the class?, kind of targets) for both sides of a boundary."""
+    return (True, boundary.inside), (False, boundary.outside)

@@ -1,0 +1,346 @@
+"""The tensor code of the superpixel method against the code without torch, byte for byte."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scenes import scenes
+
+import softlabel
+from softlabel.errors import MissingExtraError, UsageError
+
+torch = pytest.importorskip("torch")
+
+from softlabel import device as devices  # noqa: E402
+from softlabel.device import DoesNotFit  # noqa: E402
+from softlabel.distance import BOUNDARIES as CONVENTIONS  # noqa: E402
+from softlabel.distance_torch import costs_within  # noqa: E402
+from softlabel.softening import band_torch, superpixel_torch  # noqa: E402
+from softlabel.softening.superpixel import SuperpixelOptions, metric_of  # noqa: E402
+from softlabel.softening.superpixel_torch import soften_images  # noqa: E402
+from softlabel.softmaps import class_index_map  # noqa: E402
+from softlabel.types import ClassTable  # noqa: E402
+
+BOUNDARIES = ("inner", "outer", "edge", "symmetric")
+CPU = torch.device("cpu")
+
+options = st.fixed_dictionaries(
+    {
+        "boundary": st.sampled_from(BOUNDARIES),
+        "scale": st.sampled_from([None, None, 0.3, 2.5]),
+        "normalize": st.sampled_from(["none", "sum"]),
+        "min_minority": st.sampled_from([0.0, 0.0, 0.1, 0.25, 0.5, 1.0]),
+        "in_plane": st.booleans(),
+    }
+)
+
+
+def assert_same(found, expected):
+    """Equal in every array, type and byte."""
+    for owner, names in (
+        ("regions", ("pixels", "start", "lower", "upper")),
+        (None, ("index", "block_region", "block_class", "block_start", "values")),
+    ):
+        for name in names:
+            a = getattr(found.regions if owner else found, name)
+            b = getattr(expected.regions if owner else expected, name)
+            assert (a.dtype, a.shape) == (b.dtype, b.shape), name
+            assert a.tobytes() == b.tobytes(), name
+    assert (found.table, found.on, found.off) == (expected.table, expected.on, expected.off)
+
+
+def soften(scene, device, **chosen):
+    if scene.labels.ndim == 1:
+        chosen.pop("in_plane", None)
+    return softlabel.soften(
+        scene.labels, scene.superpixels, classes=scene.classes, ignore=scene.ignore,
+        device=device, **chosen,
+    )  # fmt: skip
+
+
+def blobs(shape=(40, 52), n_classes=4, edge=9, seed=0):
+    """A label map of wavy bands with ignored pixels, and superpixels with holes."""
+    rng = np.random.default_rng(seed)
+    where = np.indices(shape)
+    height = where[0] + 4 * np.sin(where[-1] / 6 + seed)
+    labels = np.clip(height * n_classes // shape[0], 0, n_classes - 1).astype(np.int32)
+    labels[rng.random(shape) < 0.02] = 99
+    cells = where // edge
+    ids = np.ravel_multi_index(tuple(cells), [n // edge + 1 for n in shape])
+    return labels, np.where(rng.random(shape) < 0.03, -1, ids)
+
+
+# --- identity -------------------------------------------------------------------------------------
+
+
+@settings(max_examples=150)
+@given(scene=scenes(), chosen=options)
+def test_pixel_units_give_the_same_bytes(scene, chosen):
+    assert_same(soften(scene, "torch-cpu", **chosen), soften(scene, "cpu", **chosen))
+
+
+@given(scene=scenes(), chosen=options, spacing=st.sampled_from([(0.3, 1.0, 1.7), (3.0, 0.5, 0.5)]))
+def test_other_units_agree_to_a_millionth(scene, chosen, spacing):
+    chosen = {**chosen, "spacing": spacing[: scene.labels.ndim]}
+    found, expected = soften(scene, "torch-cpu", **chosen), soften(scene, "cpu", **chosen)
+    np.testing.assert_allclose(found.dense(), expected.dense(), atol=1e-6)
+    assert found.block_start.tolist() == expected.block_start.tolist()
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize("shape", [(300,), (40, 50), (40, 5, 6), (4, 36, 5), (5, 4, 40)])
+@pytest.mark.parametrize("ignored", [False, True])
+def test_boundaries_that_are_far_away(shape, boundary, ignored):
+    labels = np.zeros(shape, int)
+    labels[(0,) * len(shape)] = 1
+    if ignored:
+        labels[(slice(1, 3),) * len(shape)] = 9
+    one = np.zeros(shape, int)
+    found, expected = (
+        softlabel.soften(labels, one, classes=(0, 1), ignore=9, boundary=boundary, device=d)
+        for d in ("torch-cpu", "cpu")
+    )
+    assert_same(found, expected)
+
+
+def test_raters_are_softened_alike():
+    labels, ids = blobs()
+    raters = np.stack([labels, np.roll(labels, 2, 0), np.roll(labels, -1, 1)])
+    found, expected = (
+        softlabel.soften(raters, ids, ignore=99, rater_axis=0, device=d)
+        for d in ("torch-cpu", "cpu")
+    )
+    assert_same(found, expected)
+
+
+def test_more_classes_than_a_byte_names():
+    rng = np.random.default_rng(0)
+    labels = rng.choice([0, 7, 256, 299], (12, 14))
+    labels[3:5] = 999
+    ids = np.indices((12, 14)).sum(0) // 4
+    found, expected = (
+        softlabel.soften(labels, ids, classes=range(300), ignore=999, device=d)
+        for d in ("torch-cpu", "cpu")
+    )
+    assert found.index.dtype == np.uint16
+    assert_same(found, expected)
+
+
+def test_ids_that_need_more_than_two_bytes():
+    labels, ids = blobs()
+    found, expected = (softlabel.soften(labels, ids + 3000, ignore=99, device=d)
+                       for d in ("torch-cpu", "cpu"))  # fmt: skip
+    assert_same(found, expected)
+    wide = np.where(np.arange(ids.size).reshape(ids.shape) % 7 == 0, 2 * ids.size - 1, ids)
+    found, expected = (softlabel.soften(labels, wide, ignore=99, device=d)
+                       for d in ("torch-cpu", "cpu"))  # fmt: skip
+    assert_same(found, expected)
+
+
+# --- batches and tiles ----------------------------------------------------------------------------
+
+TABLE = ClassTable.from_values(range(4))
+
+
+def batch(shape=(40, 52), count=5, **kwargs):
+    scenes_ = [blobs(shape, seed=seed, **kwargs) for seed in range(count)]
+    if count > 1:
+        scenes_[1][0][:] = 2  # an image without a mixed superpixel between others
+    indices = [class_index_map(labels, TABLE, 99) for labels, _ in scenes_]
+    return scenes_, indices, [ids.astype(np.int32) for _, ids in scenes_]
+
+
+@pytest.mark.parametrize(
+    ("shape", "edge", "memory"),
+    [
+        ((40, 52), 9, 1 << 29),  # everything at once
+        ((40, 52), 9, 1 << 19),  # fewer images, classes by themselves
+        ((40, 52), 9, 290_000),  # one image, pairs in pieces
+        ((90, 60), 5, 700_000),
+        ((12, 14, 15), 5, 1 << 29),
+        ((12, 14, 15), 5, 1 << 19),
+        ((20, 14, 15), 3, 540_000),
+    ],
+)
+@pytest.mark.parametrize("boundary", ["inner", "outer", "edge"])
+def test_batches_and_tiles_change_nothing(shape, edge, memory, boundary):
+    scenes_, indices, ids = batch(shape, edge=edge)
+    chosen = SuperpixelOptions(boundary)
+    spacing = (1.0,) * len(shape)
+    found = soften_images(indices, TABLE, ids, spacing, 1.0, chosen, CPU, memory=memory)
+    for (labels, superpixels), one in zip(scenes_, found, strict=True):
+        expected = softlabel.soften(
+            labels, superpixels, classes=TABLE, ignore=99, boundary=boundary
+        )
+        assert_same(one, expected)
+
+
+@pytest.mark.parametrize("shape", [(60, 30), (20, 14, 15)])
+def test_slabs_change_nothing(shape):
+    """Maps cut along the axis of the search, each with what its distances reach."""
+    scenes_, indices, ids = batch(shape, count=1, edge=4)
+    pad = (1,) * (3 - len(shape))
+    band = band_torch.find_band(
+        torch.from_numpy(indices[0]).view(1, *pad, *shape), 255, 4,
+        torch.from_numpy(ids[0]).view(1, *pad, *shape),
+    )  # fmt: skip
+    metric = metric_of(len(shape), (1.0,) * len(shape), SuperpixelOptions())
+    limit = float(metric.diagonals(band.lower, band.upper).max())
+    costs = costs_within(metric, limit, (*pad, *shape))
+    row = int(np.prod(shape)) // shape[0]
+    axis = 0 if len(shape) == 3 else 1
+    tiles = band_torch.plan_tiles(band, costs, row * (2 * costs.reach(axis) + 6))
+    assert sum(tile.core is not None for tile in tiles) > 4
+    memory = 4 * band_torch.MAP_BYTES[axis == 0] * row * (2 * costs.reach(axis) + 6)
+    band_torch.fill_values(band, CONVENTIONS["inner"], metric, 1.0, memory)
+    found = superpixel_torch.soft_maps_of(band, indices, TABLE)[0]
+    labels, superpixels = scenes_[0]
+    assert_same(found, softlabel.soften(labels, superpixels, classes=TABLE, ignore=99))
+
+
+def test_what_does_not_fit_is_said():
+    _, indices, ids = batch(count=1)
+    with pytest.raises(DoesNotFit, match=r"an image of 2080 pixels needs .* MiB"):
+        soften_images(indices, TABLE, ids, (1.0, 1.0), 1.0, SuperpixelOptions(), CPU, memory=9999)
+
+
+def test_a_row_that_does_not_fit_is_said():
+    labels, ids = blobs()
+    index = class_index_map(labels, TABLE, 99)
+    band = band_torch.find_band(
+        torch.from_numpy(index)[None, None], 255, 4, torch.from_numpy(ids)[None, None]
+    )
+    costs = costs_within(metric_of(2, (1.0, 1.0), SuperpixelOptions()), 9.0, (1, 40, 52))
+    with pytest.raises(DoesNotFit, match=r"one row of the maps .* has .* pixels"):
+        band_torch.plan_tiles(band, costs, 60)
+
+
+def test_small_memory_falls_back_to_the_cpu(monkeypatch):
+    labels, ids = blobs()
+    monkeypatch.setattr(superpixel_torch, "memory_budget", lambda device: 1000)
+    with pytest.warns(RuntimeWarning, match="Softened on the CPU instead of cpu: an image of 2080"):
+        found = softlabel.soften(labels, ids, ignore=99, device="torch-cpu")
+    assert_same(found, softlabel.soften(labels, ids, ignore=99))
+
+
+def test_memory_that_runs_out_falls_back_to_the_cpu(monkeypatch):
+    def run_out(*_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    labels, ids = blobs()
+    monkeypatch.setattr(superpixel_torch, "fill_values", run_out)
+    with pytest.warns(RuntimeWarning, match="the memory of cpu ran out"):
+        found = softlabel.soften(labels, ids, ignore=99, device="torch-cpu")
+    assert_same(found, softlabel.soften(labels, ids, ignore=99))
+
+
+# --- on the fly -----------------------------------------------------------------------------------
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(scene=scenes(), chosen=options)
+def test_a_batch_on_the_fly_is_the_dense_soft_labels(scene, chosen):
+    if scene.labels.ndim == 1:
+        chosen = {**chosen, "in_plane": False}
+    labels = torch.from_numpy(np.ascontiguousarray(scene.labels).astype(np.int64))
+    ids = torch.from_numpy(np.ascontiguousarray(scene.superpixels))
+    soft = softlabel.soften_batch(
+        torch.stack([labels, labels.flip(0)]), torch.stack([ids, ids.flip(0)]), scene.classes,
+        ignore=scene.ignore, **chosen,
+    )  # fmt: skip
+    dense = soft.dense().numpy()
+    assert dense.shape == soft.shape and dense.dtype == np.float32
+    first = soften(scene, "cpu", **chosen)
+    np.testing.assert_array_equal(dense[0], first.dense())
+    np.testing.assert_array_equal(soft.class_index[0].numpy() < 0, ~first.known)
+
+
+def test_on_the_fly_in_half_precision():
+    labels, ids = (torch.from_numpy(a)[None] for a in blobs())
+    soft = softlabel.soften_batch(labels, ids, range(4), ignore=99)
+    half = soft.dense(torch.float16)
+    assert half.dtype == torch.float16
+    torch.testing.assert_close(half, soft.dense().half(), rtol=0, atol=0)
+
+
+ROW, ONE = torch.tensor([[1, 1, 0, 0]]), torch.zeros((1, 4), dtype=torch.int64)
+REFUSED = {
+    "floats": ((ROW.float(), ONE), {}, "labels must be integers; got torch.float32"),
+    "float ids": ((ROW, ONE.float()), {}, "superpixels must be integers"),
+    "no batch": ((ROW[0], ONE[0]), {}, r"labels must have shape \(B, \*spatial\)"),
+    "shapes": ((ROW, ONE[:, :3]), {}, r"superpixels must have the shape .* got \(1, 3\)"),
+    "normalize": ((ROW, ONE), {"normalize": "max"}, "normalize must be one of none, sum"),
+    "scale": ((ROW, ONE), {"scale": -1.0}, "scale must be a positive number; got -1.0"),
+    "boundary": ((ROW, ONE), {"boundary": "mid"}, "boundary must be one of"),
+    "strange": ((ROW + 4, ONE), {}, r"The labels hold \[4, 5\], which are not among the classes"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_batches_that_cannot_be_softened(name):
+    (labels, ids), kwargs, message = REFUSED[name]
+    with pytest.raises(ValueError, match=message):
+        softlabel.soften_batch(labels, ids, (0, 1), **kwargs)
+
+
+# --- names of devices -----------------------------------------------------------------------------
+
+
+def test_import_and_cpu_leave_torch_alone():
+    script = (
+        "import sys, numpy as np, softlabel, softlabel.cli, softlabel.generation\n"
+        "softlabel.soften(np.array([1, 0]), np.zeros(2, int), device='cpu')\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_cuda_that_is_not_there(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(UsageError, match=r"The device cuda was asked for.*use the device cpu"):
+        softlabel.soften(np.array([1, 0]), np.zeros(2, int), device="cuda")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UsageError, match=r"cuda:7 was asked.*has 2 CUDA devices.*cuda:0 to cuda:1"):
+        softlabel.soften(np.array([1, 0]), np.zeros(2, int), device="cuda:7")
+
+
+def test_a_device_without_torch(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(MissingExtraError, match=r"device='cuda'.*softlabel\[gpu\]"):
+        devices.torch_device("cuda")
+    assert devices.torch_device("auto") is None
+
+
+@pytest.mark.parametrize("name", ["tpu", "cuda:x", "cuda:", "meta", ""])
+def test_unknown_devices(name):
+    with pytest.raises(ValueError, match=f"device must be cpu, .*; got '{name}'"):
+        devices.torch_device(name)
+
+
+def test_auto_is_the_cpu_without_a_card(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert devices.torch_device("auto") is None
+    labels, ids = blobs()
+    assert_same(softlabel.soften(labels, ids, ignore=99, device="auto"),
+                softlabel.soften(labels, ids, ignore=99))  # fmt: skip
+
+
+def test_methods_without_tensor_code():
+    row = np.array([1, 0])
+    with pytest.raises(ValueError, match="gaussian is computed on the CPU only"):
+        softlabel.soften(row, method="gaussian", device="torch-cpu")
+    softlabel.soften(row, method="gaussian", device="auto")
+
+
+def test_half_of_the_free_memory_of_a_card(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 5000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 300)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 100)
+    assert devices.memory_budget(torch.device("cuda:0")) == 600
+    assert devices.memory_budget(CPU) == devices.CPU_MEMORY
