@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from skimage import segmentation
 
+from softlabel.slic_kernel import slic_labels
 from softlabel.types import Array, spacing_in_order
 
 
@@ -78,6 +79,10 @@ def slic(
         raise ValueError(f"mask must have the image's shape {shape}; got {np.shape(mask)}.")
     if mask is not None and not np.any(mask):
         return np.full(shape, -1, np.int32)
+    if mask is None:
+        return slic_labels(
+            channels, n_segments, compactness, sigma, step or (1.0,) * len(shape), max_num_iter
+        )
     labels = segmentation.slic(
         channels,
         n_segments=n_segments,
@@ -119,11 +124,18 @@ def grid(
     if n_segments < 1:
         raise ValueError(f"n_segments must be at least 1; got {n_segments}.")
     step = spacing_in_order(spacing, len(shape))
-    extent = [n * s for n, s in zip(shape, step, strict=True)]
-    edge = (np.prod(extent) / n_segments) ** (1 / len(shape))
+    extent = np.multiply(shape, step)
+    counts = np.ones(len(shape), np.int64)
+    # short axes first: what their whole counts miss of n_segments, the longer ones make up for
+    left = float(n_segments)
+    remaining = sorted(range(len(shape)), key=lambda axis: float(extent[axis]))
+    while remaining:
+        edge = (np.prod(extent[remaining]) / left) ** (1 / len(remaining))
+        axis = remaining.pop(0)
+        counts[axis] = np.clip(round(extent[axis] / edge), 1, shape[axis])
+        left = max(1.0, left / counts[axis])
     ids = np.zeros(shape, np.int32)
-    for axis, length in enumerate(shape):
-        count = int(np.clip(round(extent[axis] / edge), 1, length))
+    for axis, (length, count) in enumerate(zip(shape, counts.tolist(), strict=True)):
         along = np.arange(length, dtype=np.int64) * count // length
         ids = ids * count + along.reshape([-1 if a == axis else 1 for a in range(len(shape))])
     return ids.astype(np.int32)
