@@ -37,6 +37,7 @@ from softlabel.cache import (
 from softlabel.cache.files import temporary_name
 from softlabel.errors import CacheError, CaseError, SoftlabelError, UsageError
 from softlabel.inputs import record_inputs
+from softlabel.kernels import warm_up
 from softlabel.pipeline import FAILED, SKIP, Plan, compute, files_of, plan
 from softlabel.readers import READERS, list_dataset
 from softlabel.settings import Settings
@@ -109,7 +110,9 @@ class Report:
     stopped : str
         Why the run was stopped otherwise; empty when it was not.
     seconds : float
-        Wall-clock time of the run.
+        Wall-clock time of the run, without compiling.
+    compile_seconds : float
+        Compiling the kernels on their first use, or loading them.
     bytes : int
         Of the parts that it wrote.
     softened_share : float
@@ -129,6 +132,7 @@ class Report:
     interrupted: bool
     stopped: str
     seconds: float
+    compile_seconds: float
     bytes: int
     softened_share: float
     mean_soft_sum: float
@@ -231,8 +235,10 @@ def carry_out(decided: Plan, *, jobs: int = 1, progress: Progress | None = None)
     """Do what a plan says (see :func:`generate`)."""
     if jobs < 1:
         raise UsageError(f"jobs must be at least 1; got {jobs}.")
-    started = time.perf_counter()
     _prepare_output(decided)
+    # before workers start, so that they load the kernels instead of compiling them each
+    compile_seconds = warm_up() if decided.todo else 0.0
+    started = time.perf_counter()
     before = {ref.id: version_of(part_of(decided.out, ref.id)) for ref in decided.todo}
     reports: list[CaseReport] = []
     seen = dict(decided.seen)
@@ -264,11 +270,15 @@ def carry_out(decided: Plan, *, jobs: int = 1, progress: Progress | None = None)
         if not unfinished:
             _drop_foreign_parts(decided)
         rebuild_index(decided.out, IndexContent(decided.header, seen), decided.parts)
-        summary = _summary(decided, reports, unfinished, interrupted, stopped, started)
+        summary = _summary(
+            decided, reports, unfinished, interrupted, stopped, started, compile_seconds
+        )
         _write_failures(decided.out, summary.failures, reports)
     except OSError as error:
         stopped = stopped or _cannot_write(decided.out, error)
-        summary = _summary(decided, reports, unfinished, interrupted, stopped, started)
+        summary = _summary(
+            decided, reports, unfinished, interrupted, stopped, started, compile_seconds
+        )
     return summary
 
 
@@ -387,6 +397,7 @@ def estimate(decided: Plan) -> CaseReport | None:
         there is nothing to compute.
     """
     failure = None
+    warm_up()  # its time is not a case's
     for ref in decided.todo[:ESTIMATE_ATTEMPTS]:
         for dataset, refs, header, settings, _, files in _tasks(decided, [ref], 1):
             computed = next(results_of_source(dataset, refs, header, settings, files))
@@ -491,6 +502,7 @@ def _summary(
     interrupted: bool,
     stopped: str,
     started: float,
+    compile_seconds: float,
 ) -> Report:
     done = [r for r in reports if not r.error]
     failures = {s.ref.id: s.reason for s in decided.steps if s.action == FAILED}
@@ -509,6 +521,7 @@ def _summary(
         interrupted=interrupted,
         stopped=stopped,
         seconds=time.perf_counter() - started,
+        compile_seconds=compile_seconds,
         bytes=sum(r.bytes for r in done),
         softened_share=mean(sum(r.softened_pixels for r in done), pixels),
         mean_soft_sum=mean(sum(r.soft_sum for r in done), pixels),

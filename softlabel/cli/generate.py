@@ -44,6 +44,7 @@ from softlabel.superpixel_files import SuperpixelFiles
 from softlabel.types import Dataset
 
 SHOWN_FAILURES = 20
+SHOWN_COMPILE_SECONDS = 2.0
 
 
 @click.command(cls=SectionedCommand)
@@ -372,6 +373,11 @@ def _print_report(report: Report) -> None:
                 else ""
             )
             + "."
+        )
+    if report.compile_seconds > SHOWN_COMPILE_SECONDS:
+        click.echo(
+            f"Before that, compiling the kernels took {duration(report.compile_seconds)}; the code "
+            "is kept for the next runs."
         )
     if report.skipped:
         click.echo(f"{plural(report.skipped, 'case')} finished before.")
