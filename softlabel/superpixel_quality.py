@@ -1,0 +1,212 @@
+"""How well superpixels fit a label map: three figures that need no segmentation network.
+
+* *Boundary recall over chance*: the share of the label map's boundary that has a superpixel's
+  boundary nearby, less the share of all pixels that has. Small superpixels have a boundary near
+  everything, so that recall alone says nothing.
+* *Under-segmentation error* (Neubert & Protzel 2012): how much superpixels leak over the boundary.
+* *Achievable accuracy*: what a segmentation could reach that gives each superpixel one class.
+
+Ignored pixels and pixels of superpixel −1 count nowhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from softlabel.types import Array
+
+
+@dataclass(frozen=True)
+class BoundaryRecall:
+    """How much of a boundary superpixels find.
+
+    Attributes
+    ----------
+    recall : float
+        Share of the label map's boundary pixels with a superpixel boundary within the tolerance;
+        NaN without a boundary.
+    chance : float
+        Share of all pixels with one.
+    """
+
+    recall: float
+    chance: float
+
+    @property
+    def over_chance(self) -> float:
+        """``recall`` − ``chance``."""
+        return self.recall - self.chance
+
+
+def boundary_recall(
+    labels: Array, superpixels: Array, tolerance: int = 1, ignore: int | None = None
+) -> BoundaryRecall:
+    """Boundary recall of superpixels, and what chance would give.
+
+    Parameters
+    ----------
+    labels : ndarray of an integer type, shape (*spatial)
+    superpixels : ndarray of an integer type, shape (*spatial)
+        −1 where there is none.
+    tolerance : int
+        Distance in pixels, along the axes and diagonals, at which a boundary still counts.
+    ignore : int, optional
+        Label value of pixels that were not annotated.
+
+    Raises
+    ------
+    ValueError
+        For shapes that differ or a negative tolerance.
+
+    Examples
+    --------
+    >>> labels = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1])
+    >>> found = boundary_recall(labels, np.array([0, 0, 0, 1, 1, 1, 2, 2, 2]), tolerance=0)
+    >>> found.recall, round(found.chance, 3)
+    (1.0, 0.444)
+    """
+    if tolerance < 0:
+        raise ValueError(f"tolerance must not be negative; got {tolerance}.")
+    used = _used(labels, superpixels, ignore)
+    near = boundary_pixels(superpixels, used)
+    for axis in range(near.ndim):
+        near = _widened(near, axis, tolerance)
+    edge = boundary_pixels(labels, used)
+    recall = float(near[edge].mean()) if edge.any() else float("nan")
+    return BoundaryRecall(recall, float(near[used].mean()) if used.any() else float("nan"))
+
+
+def boundary_pixels(values: Array, used: npt.NDArray[np.bool_] | None = None) -> Array:
+    """Pixels with a face neighbour of another value, shape (*spatial), bool.
+
+    Parameters
+    ----------
+    values : ndarray, shape (*spatial)
+    used : ndarray of bool, shape (*spatial), optional
+        Pixels and neighbours that count.
+
+    Examples
+    --------
+    >>> boundary_pixels(np.array([3, 3, 3, 7, 7])).tolist()
+    [False, False, True, True, False]
+    """
+    edge = np.zeros(values.shape, np.bool_)
+    for axis in range(values.ndim):
+        before, after = _neighbours(values.ndim, axis, 1)
+        differs = values[before] != values[after]
+        if used is not None:
+            differs &= used[before] & used[after]
+        edge[before] |= differs
+        edge[after] |= differs
+    return edge
+
+
+def undersegmentation_error(labels: Array, superpixels: Array, ignore: int | None = None) -> float:
+    """Share of the pixels by which superpixels leak over boundaries; NaN when no pixel counts.
+
+    The sum over every superpixel P and class S that it meets of the smaller of P∩S and P∖S, in
+    pixels, divided by the number of pixels: 0 when no superpixel crosses a boundary.
+
+    Examples
+    --------
+    >>> undersegmentation_error(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]))
+    0.5
+    """
+    counts, _ = overlaps(labels, superpixels, ignore)
+    total = counts.sum()
+    sizes = counts.sum(axis=1, keepdims=True)
+    return float(np.minimum(counts, sizes - counts).sum() / total) if total else float("nan")
+
+
+@dataclass(frozen=True)
+class AchievableAccuracy:
+    """Accuracy of the segmentation that gives each superpixel the class most of its pixels have.
+
+    Attributes
+    ----------
+    overall : float
+        Share of the pixels that it gets right.
+    recall, dice : mapping of int to float
+        By label value: share of the class's pixels that it finds, and Dice of the class.
+    """
+
+    overall: float
+    recall: dict[int, float]
+    dice: dict[int, float]
+
+
+def achievable_accuracy(
+    labels: Array, superpixels: Array, ignore: int | None = None
+) -> AchievableAccuracy:
+    """What a segmentation of whole superpixels could reach at best, overall and for each class.
+
+    Of classes that a superpixel holds equally many pixels of, the smallest value wins.
+
+    Examples
+    --------
+    >>> found = achievable_accuracy(np.array([0, 0, 0, 1, 1, 1]), np.array([0, 0, 1, 1, 1, 1]))
+    >>> round(found.overall, 3), {k: round(v, 3) for k, v in found.recall.items()}
+    (0.833, {0: 0.667, 1: 1.0})
+    """
+    counts, values = overlaps(labels, superpixels, ignore)
+    total = counts.sum()
+    if not total:
+        return AchievableAccuracy(float("nan"), {}, {})
+    given = counts.argmax(axis=1)
+    right = np.bincount(given, counts.max(axis=1), len(values))
+    predicted = np.bincount(given, counts.sum(axis=1), len(values))
+    true = counts.sum(axis=0)
+    recall, dice = right / true, 2 * right / (true + predicted)
+    return AchievableAccuracy(
+        float(right.sum() / total),
+        {int(v): float(r) for v, r in zip(values, recall, strict=True)},
+        {int(v): float(d) for v, d in zip(values, dice, strict=True)},
+    )
+
+
+def overlaps(
+    labels: Array, superpixels: Array, ignore: int | None = None
+) -> tuple[npt.NDArray[np.int64], Array]:
+    """Pixels that each superpixel shares with each class.
+
+    Returns
+    -------
+    counts : ndarray of int64, shape (M, K)
+        For superpixels and label values that occur, ascending.
+    values : ndarray, shape (K,)
+    """
+    used = _used(labels, superpixels, ignore)
+    values, classes = np.unique(labels[used], return_inverse=True)
+    ids, rows = np.unique(superpixels[used], return_inverse=True)
+    cells = np.bincount(rows * len(values) + classes, minlength=len(ids) * len(values))
+    return cells.reshape(len(ids), len(values)).astype(np.int64), values
+
+
+def _used(labels: Array, superpixels: Array, ignore: int | None) -> npt.NDArray[np.bool_]:
+    if labels.shape != superpixels.shape:
+        raise ValueError(
+            f"labels and superpixels must have one shape; got {labels.shape} and "
+            f"{superpixels.shape}."
+        )
+    used = np.asarray(superpixels >= 0)
+    return used if ignore is None else used & (labels != ignore)
+
+
+def _widened(near: Array, axis: int, tolerance: int) -> Array:
+    """True up to ``tolerance`` pixels away along an axis as well."""
+    wide = near.copy()
+    for distance in range(1, min(tolerance, near.shape[axis] - 1) + 1):
+        before, after = _neighbours(near.ndim, axis, distance)
+        wide[before] |= near[after]
+        wide[after] |= near[before]
+    return wide
+
+
+def _neighbours(ndim: int, axis: int, distance: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Slices that pair every pixel with the one ``distance`` further along an axis."""
+    whole = (slice(None),) * axis
+    rest = (slice(None),) * (ndim - axis - 1)
+    return (*whole, slice(None, -distance), *rest), (*whole, slice(distance, None), *rest)
