@@ -8,12 +8,15 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+PARENT_CHECK_SECONDS = 1.0
 
 
 class WorkerDied(Exception):
@@ -70,7 +73,7 @@ def run(
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
     with parallel_config(
-        backend="loky", inner_max_num_threads=1, initializer=_leave_interrupts_to_parent
+        backend="loky", inner_max_num_threads=1, initializer=_start_worker, initargs=(os.getpid(),)
     ):
         pool = Parallel(n_jobs=min(jobs, len(tasks)), return_as="generator_unordered", batch_size=1)
     try:
@@ -93,9 +96,18 @@ def _collected(function: Callable[..., Iterable[T]], task: tuple[Any, ...]) -> l
     return list(function(*task))
 
 
-def _leave_interrupts_to_parent() -> None:
-    """Ctrl-C reaches every process of a terminal; only the parent acts on it."""
+def _start_worker(parent: int) -> None:
+    """Leave Ctrl-C, which reaches every process of a terminal, to the parent; end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if os.name == "posix":
+        threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
+
+
+def _end_with_parent(parent: int) -> None:
+    """Without this, workers of a killed parent would hold their memory for minutes."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_CHECK_SECONDS)
+    os._exit(1)
 
 
 @contextmanager

@@ -1,0 +1,359 @@
+"""``softlabel generate`` as its users meet it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import factories
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from softlabel import generate as generate_in_python
+from softlabel.cache import open_cache
+from softlabel.checks import verify
+from softlabel.cli import main
+from softlabel.settings import Settings
+
+QUICK = ("--n-segments", "24", "--jobs", "1")
+
+
+def run(*arguments, **options):
+    return CliRunner().invoke(main, ["generate", *map(str, arguments)], **options)
+
+
+@pytest.fixture
+def data(tmp_path):
+    return factories.write_scenes(tmp_path / "data")
+
+
+# The main job
+
+
+def test_the_command_and_the_function_write_the_same_bytes(data, tmp_path):
+    done = factories.run_cli("generate", data, "-o", tmp_path / "a/c.h5", "--n-segments", "24",
+                             "--jobs", "2")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    generate_in_python(data, tmp_path / "b/c.h5", factories.QUICK)
+    assert factories.files_of(tmp_path / "a/c.h5") == factories.files_of(tmp_path / "b/c.h5")
+    assert (tmp_path / "a/c.h5").read_bytes() == (tmp_path / "b/c.h5").read_bytes()
+    assert done.stdout.startswith("3 cases in ") and "superpixels a case of 24 asked" in done.stdout
+    assert f"Cache: {tmp_path / 'a/c.h5'}" in done.stdout
+    assert "3 to compute; 2 workers." in done.stderr
+    assert "image/label pairs: 3 cases" in done.stderr and "cases: 3 of 3" in done.stderr
+
+
+def test_a_second_run_has_nothing_to_do(data, tmp_path):
+    run(data, "-o", tmp_path / "c.h5", *QUICK)
+    result = run(data, "-o", tmp_path / "c.h5", *QUICK)
+    assert result.exit_code == 0
+    assert "3 finished; 1 worker." in result.stderr
+    assert result.stdout == f"3 cases finished before.\nCache: {tmp_path / 'c.h5'}\n"
+
+
+def test_what_verbose_and_quiet_say(data, tmp_path):
+    loud = run(data, "-o", tmp_path / "c.h5", *QUICK, "-v")
+    assert loud.stderr.count(" s\n") >= 3 and "a: 0." in loud.stderr
+    (data / "labels/b.png").write_bytes(b"broken")
+    quiet = run(data, "-o", tmp_path / "d.h5", *QUICK, "-q")
+    assert quiet.stdout == "" and quiet.exit_code == 1
+    assert quiet.stderr.startswith("1 case failed:\n  b: ")
+
+
+def test_json_is_the_report(data, tmp_path):
+    result = run(data, "-o", tmp_path / "c.h5", *QUICK, "--json")
+    record = json.loads(result.stdout)
+    assert record["cases"] == 3 and record["complete"] and record["failures"] == {}
+    assert record["out"] == str(tmp_path / "c.h5")
+
+
+# Ids, limits, plans
+
+
+def test_ids_by_comma_repeated_and_with_a_comma(tmp_path):
+    data = factories.write_scenes(tmp_path / "data", ("a", "b", "x, y", "c"))
+    result = run(data, "-o", tmp_path / "c.h5", *QUICK, "--ids", "a, c", "--ids", "x, y")
+    assert result.exit_code == 0, result.stderr
+    assert set(open_cache(tmp_path / "c.h5")) == {"a", "c", "x, y"}
+    result = run(data, "-o", tmp_path / "c.h5", *QUICK, "--ids", " , ")
+    assert result.exit_code == 2 and "--ids names no case" in result.stderr
+
+
+def test_an_unknown_id(tmp_path):
+    data = factories.write_scenes(tmp_path / "data", ("scan_01", "scan_02", "other"))
+    result = run(data, "-o", tmp_path / "c.h5", *QUICK, "--ids", "scan_1")
+    assert result.exit_code == 2 and not (tmp_path / "c.h5").exists()
+    assert "no case 'scan_1' among 3: did you mean scan_01, scan_02" in result.stderr
+
+
+def test_limit(data, tmp_path):
+    run(data, "-o", tmp_path / "c.h5", *QUICK, "--limit", 2)
+    assert list(open_cache(tmp_path / "c.h5")) == ["a", "b"]
+    assert run(data, "-o", tmp_path / "c.h5", "--limit", 0).exit_code == 2
+
+
+def test_a_dry_run_writes_nothing(data, tmp_path):
+    (data / "labels/c.png").unlink()
+    result = run(data, "-o", tmp_path / "c.h5", *QUICK, "--dry-run", "-v")
+    assert result.exit_code == 0
+    assert "2 to compute, 1 unreadable; 1 worker." in result.stdout
+    assert "  compute  a: not computed yet" in result.stdout and "  failed   c: " in result.stdout
+    assert "From a (" in result.stdout and "about" in result.stdout
+    record = json.loads(run(data, "-o", tmp_path / "c.h5", *QUICK, "--dry-run", "--json").stdout)
+    assert [s["action"] for s in record["steps"]] == ["compute", "compute", "failed"]
+    assert record["seconds"] > 0 and record["bytes"] > 1000
+    assert [p.name for p in tmp_path.iterdir()] == ["data"]
+    run(data, "-o", tmp_path / "c.h5", *QUICK)
+    done = run(data, "-o", tmp_path / "c.h5", *QUICK, "--dry-run")
+    assert "2 finished" in done.stdout and "Nothing to compute." in done.stdout
+
+
+# Settings
+
+
+def test_every_option_arrives_in_the_settings(tmp_path, data):
+    result = run(
+        data, "-o", tmp_path / "c.h5", "--superpixel-size", "50", "--compactness", "0.2", "--sigma",
+        "0.5", "--slic-dims", "slice", "--slice-axis", "1", "--channel-percentiles", "1", "99",
+        "--mask-mode", "slic", "--boundary", "edge", "--scale", "1.5", "--normalize", "sum",
+        "--min-minority", "0.1", "--in-plane", "--compression", "gzip", "-j", "1",
+        "--spacing-mm", "0.5,0.25", "--distance-unit", "mm",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    found = factories.settings_of(tmp_path / "c.h5")
+    expected = {
+        "superpixels": "slic", "superpixel_size": 50, "compactness": 0.2, "sigma": 0.5,
+        "slic_dims": "slice", "slice_axis": 1, "channel_percentiles": [1, 99], "mask_mode": "slic",
+        "boundary": "edge", "scale": 1.5, "normalize": "sum", "compression": "gzip",
+        "distance_unit": "mm", "method": "superpixel", "format": "pairs", "max_num_iter": 10,
+        "method_options": {"min_minority": 0.1, "in_plane": True, "slice_axis": None},
+    }  # fmt: skip
+    assert {n: v for n, v in found.items() if n != "format_options"} == expected
+    assert found["format_options"]["spacing_mm"] == "0.5,0.25"
+    assert verify(tmp_path / "c.h5") == []
+
+
+def test_other_settings_are_refused_and_overwritten_on_request(data, tmp_path):
+    run(data, "-o", tmp_path / "c.h5", *QUICK)
+    before = (tmp_path / "c.h5").read_bytes()
+    result = run(data, "-o", tmp_path / "c.h5", *QUICK, "--boundary", "outer")
+    assert result.exit_code == 2 and (tmp_path / "c.h5").read_bytes() == before
+    assert "boundary: inner → outer" in result.stderr and "--overwrite" in result.stderr
+    result = run(data, "-o", tmp_path / "c.h5", *QUICK, "--boundary", "outer", "--overwrite")
+    assert result.exit_code == 0
+    assert factories.settings_of(tmp_path / "c.h5")["boundary"] == "outer"
+
+
+def test_options_of_another_method_are_refused(data, tmp_path):
+    for wrong in (("--blur", "2"), ("--method", "gaussian", "--min-minority", "0.1")):
+        result = run(data, "-o", tmp_path / "c.h5", *wrong)
+        assert result.exit_code == 2 and "has no meaning for --method" in result.stderr
+    assert run(data, "-o", tmp_path / "c.h5", "--method", "gaussian", "--blur", "2",
+               "-j", "1").exit_code == 0  # fmt: skip
+    with open_cache(tmp_path / "c.h5") as cache:
+        assert cache["a"].superpixels is None
+
+
+def test_superpixels_from_the_grid_and_from_a_file(data, tmp_path):
+    assert run(data, "-o", tmp_path / "grid.h5", *QUICK, "--superpixels", "grid").exit_code == 0
+    result = run(data, "-o", tmp_path / "c.h5", "-j", "1", "--superpixels", tmp_path / "grid.h5")
+    assert result.exit_code == 0, result.stderr
+    with open_cache(tmp_path / "c.h5") as one, open_cache(tmp_path / "grid.h5") as two:
+        np.testing.assert_array_equal(one["b"].soft, two["b"].soft)
+    result = run(data, "-o", tmp_path / "d.h5", "--superpixels", "watershed")
+    assert result.exit_code == 2 and "watershed do not exist" in result.stderr
+
+
+def test_mm_without_spacing_says_what_to_do(data, tmp_path):
+    result = run(data, "-o", tmp_path / "c.h5", *QUICK, "--distance-unit", "mm")
+    assert result.exit_code == 1
+    assert "a (images/a.png): the case has no pixel spacing" in result.stderr
+    assert "--distance-unit pixel" in result.stderr
+
+
+def test_the_class_table_may_lie_anywhere(data, tmp_path):
+    names = {"0": "ground", "128": "disc", "255": "core"}
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "classes.json").write_text(json.dumps(names))
+        result = run(data, "-o", tmp_path / "c.h5", *QUICK, "--classes",
+                     tmp_path / folder / "classes.json")  # fmt: skip
+        assert result.exit_code == 0, result.stderr
+    assert "3 cases finished before" in result.stdout
+    assert str(tmp_path) not in json.dumps(factories.settings_of(tmp_path / "c.h5"))
+    (tmp_path / "there/classes.json").write_text(json.dumps(names | {"255": "nucleus"}))
+    result = run(
+        data, "-o", tmp_path / "c.h5", *QUICK, "--classes", tmp_path / "there/classes.json"
+    )
+    assert (
+        result.exit_code == 2 and "255: core" in result.stderr and "255: nucleus" in result.stderr
+    )
+
+
+def test_a_moved_data_set_is_the_same(data, tmp_path):
+    run(data, "-o", tmp_path / "c.h5", *QUICK)
+    moved = tmp_path / "moved"
+    data.rename(moved)
+    result = run(moved, "-o", tmp_path / "c.h5", *QUICK)
+    assert result.exit_code == 0 and "3 cases finished before" in result.stdout
+
+
+# What fails
+
+
+def test_a_failed_case_is_listed_in_one_sentence(data, tmp_path):
+    (data / "images/b.png").write_bytes((data / "images/b.png").read_bytes()[:90])
+    result = run(data, "-o", tmp_path / "c.h5", *QUICK)
+    assert result.exit_code == 1
+    assert result.stdout.startswith("2 cases in ")
+    lines = result.stderr.splitlines()
+    assert lines[-3] == "1 case failed:"
+    assert lines[-2].startswith("  b: ") and "b.png" in lines[-2]
+    assert lines[-1] == f"The list is in {tmp_path / 'c.failed.tsv'}."
+    assert "failed: b" in lines
+
+
+def test_a_long_list_of_failures_is_cut(tmp_path):
+    data = factories.write_scenes(tmp_path / "data", [f"s{i}" for i in range(30)], shape=(6, 6))
+    for path in (data / "labels").iterdir():
+        if path.name != "s3.png":
+            path.write_bytes(b"broken")
+    result = run(data, "-o", tmp_path / "c.h5", *QUICK)
+    assert "29 cases failed:" in result.stderr and "… and 9 more" in result.stderr
+    assert len((tmp_path / "c.failed.tsv").read_text().splitlines()) == 30
+
+
+def test_wrong_usage(data, tmp_path):
+    for arguments, words in (
+        ((data, "-o", tmp_path / "c"), "must end in .h5; for example c.h5"),
+        ((data,), "Missing option '-o'"),
+        ((tmp_path / "nothing", "-o", tmp_path / "c.h5"), "does not exist"),
+        ((tmp_path, "-o", tmp_path / "c.h5"), "of no format that softlabel recognises"),
+        ((data, "-o", tmp_path / "c.h5", "--scale", "-1"), "scale must be positive"),
+        ((data, "-o", tmp_path / "c.h5", "--grader", "1", "--format", "pairs"), "no option"),
+        ((data, "-o", tmp_path / "c.h5", "-j", "0"), "0 is not in the range"),
+    ):
+        result = run(*arguments)
+        assert result.exit_code == 2 and words in result.stderr.replace("\n", " "), result.stderr
+    assert not list(tmp_path.glob("c*"))
+
+
+def test_an_output_that_cannot_be_written(data, tmp_path):
+    (tmp_path / "file").write_text("")
+    result = run(data, "-o", tmp_path / "file/c.h5", *QUICK)
+    assert result.exit_code == 2 and "cannot be written" in result.stderr
+    (tmp_path / "taken.h5").write_text("a letter")
+    result = run(data, "-o", tmp_path / "taken.h5", *QUICK, "--overwrite")
+    assert result.exit_code == 2 and "exists and is no softlabel cache" in result.stderr
+    assert (tmp_path / "taken.h5").read_text() == "a letter"
+
+
+def test_a_full_disk_is_one_sentence_and_exit_1(data, tmp_path, monkeypatch):
+    real, count = os.fsync, []
+
+    def fsync(handle):
+        count.append(handle)
+        if len(count) > 4:  # the first index and its folder, one part and its folder
+            raise OSError(28, "No space left on device")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    result = run(data, "-o", tmp_path / "c.h5", *QUICK)
+    assert result.exit_code == 1
+    assert result.stderr.endswith(
+        f"Error: The cache {tmp_path / 'c.h5'} cannot be written (No space left on device); free "
+        "some space.\n1 case finished and kept, 2 remain; run the same command again to go on.\n"
+    )
+    monkeypatch.undo()
+    assert "1 case finished before" in run(data, "-o", tmp_path / "c.h5", *QUICK).stdout
+
+
+# Ctrl-C and kill, in real processes
+
+SLOW = Settings(n_segments=400)
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory):
+    """A data set that takes seconds, and its finished parts."""
+    folder = tmp_path_factory.mktemp("slow")
+    names = [f"s{i}" for i in range(40)]
+    data = factories.write_scenes(folder / "data", names, shape=(170, 180))
+    assert generate_in_python(data, folder / "calm.h5", SLOW).complete
+    return data, factories.files_of(folder / "calm.h5")
+
+
+def start(data, out: Path, jobs: int):
+    """Start a run in a process group of its own and wait until it has written something."""
+    process = subprocess.Popen(
+        [*factories.COMMAND, "generate", data, "-o", out, "--n-segments", "400", "-j", str(jobs)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 90
+    while len(list(out.with_suffix(".parts").glob("*.h5"))) < 2:
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.005)
+    return process
+
+
+def group_is_gone(pid: int, seconds: float = 30) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize(
+    ("jobs", "whom"), [(1, "process"), (1, "group"), (2, "process"), (2, "group")]
+)
+def test_ctrl_c(slow, tmp_path, jobs, whom):
+    data, calm = slow
+    out = tmp_path / "c.h5"
+    process = start(data, out, jobs)
+    (os.kill if whom == "process" else os.killpg)(process.pid, signal.SIGINT)
+    stderr = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, stderr
+    assert group_is_gone(process.pid)
+    for noise in (
+        "Traceback",
+        "Error",
+        "Warning",
+        "KeyboardInterrupt",
+        "resource_tracker",
+        "joblib",
+    ):
+        assert noise not in stderr
+    finished = len(list(out.with_suffix(".parts").glob("*.h5")))
+    assert 2 <= finished < 40
+    assert stderr.splitlines()[-2:] == [
+        "Interrupted.",
+        f"{finished} cases finished and kept, {40 - finished} remain; run the same command again "
+        "to go on.",
+    ]
+    assert not list(out.with_suffix(".parts").glob(".*"))
+    assert len(open_cache(out)) == finished and verify(out) == []
+    report = generate_in_python(data, out, SLOW)
+    assert factories.computed(report) == (40 - finished, finished)
+    assert factories.files_of(out) == calm
+
+
+@pytest.mark.parametrize("whom", ["process", "group"])
+def test_kill_9(slow, tmp_path, whom):
+    data, calm = slow
+    out = tmp_path / "c.h5"
+    process = start(data, out, jobs=2)
+    (os.kill if whom == "process" else os.killpg)(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert group_is_gone(process.pid), "workers outlive their parent"
+    report = generate_in_python(data, out, SLOW)
+    assert report.complete and report.skipped >= 2
+    assert factories.files_of(out) == calm and verify(out) == []

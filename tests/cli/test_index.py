@@ -1,0 +1,45 @@
+"""``softlabel index``."""
+
+from __future__ import annotations
+
+import shutil
+
+import factories
+from click.testing import CliRunner
+
+from softlabel.cli import main
+from softlabel.settings import Settings
+
+
+def run(path):
+    return CliRunner().invoke(main, ["index", str(path)])
+
+
+def test_a_lost_index_comes_back(tmp_path):
+    cache = factories.make_cache(tmp_path)
+    expected = factories.read_everything(cache)
+    for damage in (lambda: cache.unlink(), lambda: cache.write_bytes(b"x")):
+        damage()
+        result = run(cache)
+        assert (result.exit_code, result.stdout) == (0, f"{cache}: 3 cases.\n")
+        assert factories.same(factories.read_everything(cache), expected)
+
+
+def test_what_is_left_out_is_named(tmp_path):
+    cache = factories.make_cache(tmp_path)
+    other = factories.make_cache(tmp_path / "other", ("z",), Settings(n_segments=9))
+    shutil.copy(factories.part(other, "z"), factories.part(cache, "z"))
+    factories.part(cache, "b").write_bytes(b"x")
+    result = run(cache)
+    assert result.exit_code == 0 and "2 cases" in result.stdout
+    assert f"left out {factories.part(cache, 'z').name}: it is of other settings." in result.stderr
+    assert f"left out {factories.part(cache, 'b').name}: " in result.stderr
+
+
+def test_without_parts_nothing_is_written(tmp_path):
+    result = run(tmp_path / "c.h5")
+    assert result.exit_code == 2 and "There is no folder" in result.stderr
+    cache = factories.make_cache(tmp_path / "x")
+    before = cache.read_bytes()
+    shutil.rmtree(cache.with_suffix(".parts"))
+    assert run(cache).exit_code == 2 and cache.read_bytes() == before

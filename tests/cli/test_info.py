@@ -1,0 +1,55 @@
+"""``softlabel info``."""
+
+from __future__ import annotations
+
+import json
+
+import factories
+from click.testing import CliRunner
+
+from softlabel.cache import open_cache
+from softlabel.cli import main
+from softlabel.summary import describe
+
+
+def info(*arguments):
+    result = CliRunner().invoke(main, ["info", *map(str, arguments)])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_the_table(tmp_path):
+    cache = factories.full_cache(tmp_path)
+    text = info(cache)
+    assert str(cache) in text and "softlabel 0" in text
+    assert "1 of 1 groups" in text and "T1, T2" in text
+    assert "n_segments=40" in text and "boundary=inner" in text
+    assert "ignored label  999" in text
+    assert "größter Kern" in text and "300" in text
+    assert "Fall 1 – größer" in text and "Patient ß" in text
+    assert "18×20×5" in text and "0.5×0.5×2" in text
+    assert "of 40" in text
+
+
+def test_json_is_what_the_function_returns(tmp_path):
+    cache = factories.make_cache(tmp_path)
+    with open_cache(cache) as opened:
+        assert json.loads(info(cache, "--json")) == describe(opened)
+
+
+def test_many_cases_are_cut_unless_asked_for(tmp_path):
+    cache = factories.make_cache(tmp_path, [f"case{i:02}" for i in range(25)])
+    assert "and 5 more (-v lists them)" in info(cache)
+    assert "case24" not in info(cache) and "case24" in info(cache, "-v")
+    assert "case00" not in info(cache, "-q")
+
+
+def test_a_cache_without_cases(tmp_path):
+    assert "0 of 0 groups" in info(factories.full_cache(tmp_path, []))
+
+
+def test_a_missing_part_is_named(tmp_path):
+    cache = factories.make_cache(tmp_path)
+    factories.part(cache, "b").unlink()
+    result = CliRunner().invoke(main, ["info", str(cache)])
+    assert result.exit_code == 2 and str(factories.part(cache, "b")) in result.stderr
