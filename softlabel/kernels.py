@@ -28,14 +28,12 @@ def kernel(function: F) -> F:
 
     No fast-math: results do not depend on how the compiler would reorder them.
     """
-    try:
-        return _compiled(function, cached=True)
-    except RuntimeError:  # numba found no folder that it may write
-        folder = _private_folder()
-        if folder is None:
-            return _compiled(function, cached=False)
-        numba.config.CACHE_DIR = str(folder)
-        return _compiled(function, cached=True)
+    return _compiled(function, inline="never")
+
+
+def inlined_kernel(function: F) -> F:
+    """As :func:`kernel`, for a small function that is to become part of its callers."""
+    return _compiled(function, inline="always")
 
 
 def warm_up() -> float:
@@ -62,8 +60,19 @@ def warm_up() -> float:
     return time.perf_counter() - started
 
 
-def _compiled(function: F, cached: bool) -> F:
-    return numba.njit(cache=cached, nogil=True)(function)  # type: ignore[no-any-return]
+def _compiled(function: F, inline: str) -> F:
+    try:
+        return _jit(function, cache=True, inline=inline)
+    except RuntimeError:  # numba found no folder that it may write
+        folder = _private_folder()
+        if folder is None:
+            return _jit(function, cache=False, inline=inline)
+        numba.config.CACHE_DIR = str(folder)
+        return _jit(function, cache=True, inline=inline)
+
+
+def _jit(function: F, **options: Any) -> F:
+    return numba.njit(nogil=True, **options)(function)  # type: ignore[no-any-return]
 
 
 @cache

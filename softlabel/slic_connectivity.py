@@ -11,8 +11,8 @@ holds both label and "taken", and neighbours' numbers are looked up only for the
 """
 
 import numpy as np
-from numba import njit
 
+from softlabel.kernels import kernel
 from softlabel.types import Array
 
 _TAKEN = -1  # also the border: never equal to a k-means label
@@ -53,7 +53,7 @@ def connect(labels: Array, min_size: int, max_size: int) -> Array:
     return np.ascontiguousarray(pieces[inside])
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _number_pieces(free: Array, pieces: Array, steps: Array, min_size: int, max_size: int) -> None:
     """Fill `pieces` from the labels in `free`, which is used up: both flat, with a border."""
     queue = np.empty(min(max_size, free.size), np.int64)
@@ -74,7 +74,7 @@ def _number_pieces(free: Array, pieces: Array, steps: Array, min_size: int, max_
             pieces[queue[i]] = number_here
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _grow(free: Array, queue: Array, label: int, steps: Array, max_size: int) -> int:
     """Breadth-first search from `queue[0]`; returns the number of pixels found."""
     size = 1
@@ -93,7 +93,7 @@ def _grow(free: Array, queue: Array, label: int, steps: Array, max_size: int) ->
     return size
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _last_neighbour(pieces: Array, members: Array, steps: Array, number: int) -> int:
     """Number of the piece that the search over `members` touched last; `number` if none.
 

@@ -27,8 +27,8 @@ turns them into vector instructions; nothing is reordered (no fastmath).
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from softlabel.kernels import inlined_kernel, kernel
 from softlabel.types import Array
 
 TILE = 64  # pixels in a tile
@@ -152,7 +152,7 @@ def choose_tiling(shape: tuple[int, int, int], spacing: Array, steps: tuple[int,
     return Tiling(shape, tile, (grid[0], grid[1], grid[2]), (block[0], block[1], block[2]))
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def cut(image: Array, ratio: np.float32, seed_of: tuple[Array, ...], tiling: Tiling) -> Tiles:
     """Cut an image into tiles, colours times `ratio`, every pixel owned by the seed nearest to it.
 
@@ -200,7 +200,7 @@ def cut(image: Array, ratio: np.float32, seed_of: tuple[Array, ...], tiling: Til
     return Tiles(colours, low, high, owners)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def uncut(owners: Array, tiling: Tiling) -> Array:
     """Owners of all pixels in the volume's own layout: (depth, height, width) int32."""
     tz, ty, tx = tiling.tile
@@ -218,7 +218,7 @@ def uncut(owners: Array, tiling: Tiling) -> Array:
     return labels
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def iterate(
     tiles: Tiles, centres: Centres, metric: Metric, reach: tuple[np.float32, ...], tiling: Tiling
 ) -> bool:
@@ -245,7 +245,7 @@ def iterate(
     return _move_centres(tiles, centres, tiling, sums)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _set_windows(centres: Centres, reach: tuple[np.float32, ...]) -> None:
     """The pixels that each centre competes for, rounded as scikit-image rounds them."""
     for k in range(centres.alive.size):
@@ -258,7 +258,7 @@ def _set_windows(centres: Centres, reach: tuple[np.float32, ...]) -> None:
                 centres.window[k, 2 * axis + 1] = np.float32(int(past))
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _blocks_of(window: Array, k: int, axis: int, tiling: Tiling) -> tuple[int, int]:
     """First and past-last block along `axis` that the window of centre `k` touches."""
     pixels = tiling.tile[axis] * tiling.block[axis]
@@ -268,7 +268,7 @@ def _blocks_of(window: Array, k: int, axis: int, tiling: Tiling) -> tuple[int, i
     return first, min(past, n_blocks)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _list_centres(centres: Centres, tiling: Tiling) -> tuple[Array, Array]:
     """For every block the centres that compete there, by ascending number.
 
@@ -310,7 +310,7 @@ def _list_centres(centres: Centres, tiling: Tiling) -> tuple[Array, Array]:
     return starts, members
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _assign(
     tiles: Tiles,
     centres: Centres,
@@ -354,7 +354,7 @@ def _assign(
         )  # fmt: skip
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _lane_offsets(tile: tuple[int, int, int]) -> Array:
     """Offset of each of a tile's pixels from its first one: (3, 64) float32."""
     lanes = np.empty((3, TILE), np.float32)
@@ -365,7 +365,7 @@ def _lane_offsets(tile: tuple[int, int, int]) -> Array:
     return lanes
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _set_lane_codes(
     codes: Array, cut: int, lanes: Array, depth: int, height: int, width: int
 ) -> None:
@@ -377,7 +377,7 @@ def _set_lane_codes(
         codes[cut, 1, i] = (y << 16) | x if inside else 0
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _load_centres(
     features: Array, window: Array, members: Array, first: int, n: int, listed: Array, place: Array
 ) -> None:
@@ -397,7 +397,7 @@ def _load_centres(
             listed[row, j] = _ZERO
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined_kernel
 def _set_box(
     box: Array,
     z: int,
@@ -419,7 +419,7 @@ def _set_box(
         box[1, 3 + c] = high[tile, c]
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined_kernel
 def _settle_block(
     block: int,
     tiling: Tiling,
@@ -484,14 +484,14 @@ def _settle_block(
                 _add_positions(owners, tile, codes, lanes, box, tiling, sums)
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined_kernel
 def _place_of(k: int, members: Array, first: int, n: int, place: Array) -> int:
     """Where centre `k` stands in the block's list; -1 if it does not."""
     j = place[k]
     return j if j < n and members[first + j] == k else -1
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined_kernel
 def _covers(listed: Array, j: int, box: Array) -> bool:
     """Whether the window of the centre at `j` holds the whole tile."""
     inside = True
@@ -501,7 +501,7 @@ def _covers(listed: Array, j: int, box: Array) -> bool:
     return inside
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined_kernel
 def _within_reach(listed: Array, n: int, box: Array, chosen: Array) -> int:
     """Choose the centres whose window touches the tile; returns their number."""
     found = 0
@@ -515,7 +515,7 @@ def _within_reach(listed: Array, n: int, box: Array, chosen: Array) -> int:
     return found
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined_kernel
 def _not_dominated(
     listed: Array, n: int, b: int, metric: Metric, box: Array, lead: Array, chosen: Array
 ) -> int:
@@ -560,7 +560,7 @@ def _not_dominated(
     return found
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined_kernel
 def _load_tile(colours: Array, tile: int, box: Array, lanes: Array, scratch: Array) -> None:
     """Start a tile: no distances, no owners, positions and the last channel at hand."""
     z, y, x = box[0, 0], box[0, 1], box[0, 2]
@@ -574,7 +574,7 @@ def _load_tile(colours: Array, tile: int, box: Array, lanes: Array, scratch: Arr
         scratch[_LAST + i] = colours[tile, last, i]
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined_kernel
 def _choose_owners(
     owners: Array,
     tile: int,
@@ -607,7 +607,7 @@ def _choose_owners(
     return found
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined_kernel
 def _near_enough(
     listed: Array,
     n: int,
@@ -650,7 +650,7 @@ def _near_enough(
     return kept
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined_kernel
 def _try_centres(
     colours: Array,
     tile: int,
@@ -721,7 +721,7 @@ def _try_centres(
                 scratch[_OWNER + i] = number if wins else has
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined_kernel
 def _add_positions(
     owners: Array, tile: int, codes: Array, lanes: Array, box: Array, tiling: Tiling, sums: Array
 ) -> None:
@@ -753,7 +753,7 @@ def _add_positions(
             sums[k, 3] += count * x0 + (y_x & 0xFFFF)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _move_centres(tiles: Tiles, centres: Centres, tiling: Tiling, sums: Array) -> bool:
     """Move every centre to the float32 mean of its pixels; returns whether any moved."""
     n, n_features = centres.features.shape
@@ -782,7 +782,7 @@ def _move_centres(tiles: Tiles, centres: Centres, tiling: Tiling, sums: Array) -
     return moved
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _sum_colours(colours: Array, owners: Array, tiling: Tiling, totals: Array) -> None:
     """Sum the colours of every centre's pixels in float32, in raster order.
 
@@ -806,7 +806,7 @@ def _sum_colours(colours: Array, owners: Array, tiling: Tiling, totals: Array) -
                     totals[c, k] += colours[first + nx - 1, c, row + i]
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined_kernel
 def _sum_four(
     colours: Array, owners: Array, tile: int, lane: int, merge: bool, totals: Array
 ) -> None:
@@ -827,7 +827,7 @@ def _sum_four(
             totals[c, k3] += v3
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _sum_positions_in_order(owners: Array, tiling: Tiling, sums: Array, positions: Array) -> None:
     """Sum positions in float32, in raster order, where an integer sum would be more exact."""
     tz, ty, tx = tiling.tile

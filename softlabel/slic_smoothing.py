@@ -6,9 +6,9 @@ in the same order, one row of double accumulators at a time, so every float32 co
 """
 
 import numpy as np
-from numba import njit
 from scipy import ndimage
 
+from softlabel.kernels import kernel
 from softlabel.types import Array
 
 _CHUNK = 1024  # doubles a row of accumulators holds: 8 kB, a quarter of a first-level cache
@@ -52,14 +52,14 @@ def _half_kernel(sigma: float) -> Array:
     return ndimage.gaussian_filter1d(impulse, sigma, mode="constant")[radius:].copy()
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _reflect(i: int, n: int) -> int:
     """Index that position `i` of a line of `n` pixels reads: d c b a | a b c d | d c b a."""
     i %= 2 * n
     return i if i < n else 2 * n - 1 - i
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _smooth_across_rows(lines: Array, weights: Array) -> Array:
     """Smooth (outer, n, inner) along its middle axis, vectorised over the inner one."""
     outer, n, inner = lines.shape
@@ -86,7 +86,7 @@ def _smooth_across_rows(lines: Array, weights: Array) -> Array:
     return out
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _smooth_along_rows(lines: Array, weights: Array) -> Array:
     """Smooth (outer, n, 1) along its rows: a widened copy of each row supplies shifted reads."""
     outer, n, _ = lines.shape

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from softlabel.cache import CachedCase, StoredArray
 from softlabel.errors import CacheError
+from softlabel.kernels import kernel
 from softlabel.softmaps import class_index_map, ignored_index
 from softlabel.types import Array, ClassTable
 
@@ -242,7 +242,7 @@ def _joined(
 _BLOCK = 64
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _scan(soft, index, ignored, on, off, row_start, column, values):  # type: ignore[no-untyped-def]
     """Collect the values that differ from the hard label; most blocks are settled by one glance.
 
@@ -284,7 +284,7 @@ def _scan(soft, index, ignored, on, off, row_start, column, values):  # type: ig
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _cut(  # type: ignore[no-untyped-def]
     row_start, column, values, n_classes, shape, start, size, flip, out_flat, out_values
 ):
