@@ -268,7 +268,7 @@ def _cell(summary: Summary | None, metric: str, *, with_interval: bool) -> str:
     digits = 2 if metric in DISTANCES else 4 if metric in CALIBRATION else 3
     text = f"{summary.mean:.{digits}f}"
     if with_interval and not np.isnan(summary.low):
-        text += f"\n{summary.low:.{digits}f}–{summary.high:.{digits}f}"
+        text += f"\n{summary.low:.{digits}f}\nto {summary.high:.{digits}f}"
     if metric in SURFACES and summary.left_out:
         text += f" ({summary.left_out} left out)"
     return text

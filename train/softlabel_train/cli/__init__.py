@@ -6,10 +6,13 @@ Each command is a module; nothing else in softlabel_train knows click.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from importlib import import_module
 from typing import Any, NoReturn
 
 import click
+from rich.console import Console
+from rich.table import Table
 
 from softlabel import __version__
 from softlabel.errors import CacheError, SoftlabelError, SourceError, UsageError
@@ -91,6 +94,15 @@ def from_worker(error: BaseException) -> str | None:
         if colon and kind.rpartition(".")[2] in kinds:
             return sentence
     return None
+
+
+def show_tables(tables: Iterable[Table]) -> None:
+    """Print tables; what reads them from a pipe has room for every column."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=120)
+    for table in tables:
+        console.print(table)
 
 
 def fail(message: str, status: int) -> NoReturn:

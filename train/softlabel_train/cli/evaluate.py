@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from softlabel_train.checkpoint import load_checkpoint
+from softlabel_train.cli import show_tables
 from softlabel_train.config import make_recipe, parse_override
 from softlabel_train.evaluate import evaluate_run
 from softlabel_train.loop import BEST, LAST
@@ -64,6 +64,5 @@ def evaluate(
     if as_json:
         click.echo((result.folder / "scores.json").read_text(encoding="utf-8"))
         return
-    for table in tables(result.summary, result.unit):
-        Console().print(table)
+    show_tables(tables(result.summary, result.unit))
     click.echo(f"Written to {result.folder}: cases.csv, summary.csv, scores.json")

@@ -6,9 +6,9 @@ import json
 
 import click
 import yaml
-from rich.console import Console
 from rich.table import Table
 
+from softlabel_train.cli import show_tables
 from softlabel_train.config import (
     Recipe,
     Section,
@@ -33,7 +33,7 @@ def recipes(recipe: str | None, keys: bool, as_json: bool) -> None:
         table = Table("key", "default", "meaning")
         for key, default, about in rows:
             table.add_row(key, json.dumps(default), about)
-        Console().print(table)
+        show_tables([table])
     elif recipe:
         values = load_recipe(recipe).model_dump(mode="json")
         click.echo(
@@ -47,7 +47,7 @@ def recipes(recipe: str | None, keys: bool, as_json: bool) -> None:
         table = Table("recipe", "about", "arms")
         for name, about in recipe_names().items():
             table.add_row(name, about, " ".join(recipe_arms(name)))
-        Console().print(table)
+        show_tables([table])
 
 
 def _keys(section: Section, prefix: str = "") -> list[tuple[str, object, str]]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from softlabel.errors import UsageError
-from softlabel_train.cli import EXIT_FAILED, EXIT_INTERRUPTED, fail
+from softlabel_train.cli import EXIT_FAILED, EXIT_INTERRUPTED, fail, show_tables
 from softlabel_train.config import parse_grid
 from softlabel_train.sweep import sweep as run_sweep
 from softlabel_train.sweep import sweep_tables
@@ -51,8 +50,7 @@ def sweep(
         recipe, swept, folder, overrides=[*overrides, *single], seeds=seeds, jobs=jobs,
         show=not quiet, say=lambda text: click.echo(text, err=True),
     )  # fmt: skip
-    for table in sweep_tables(result):
-        Console().print(table)
+    show_tables(sweep_tables(result))
     click.echo(f"Written to {folder}: sweep.csv, sweep.json")
     for name, reason in result.failures.items():
         click.echo(f"failed: {name}: {reason}", err=True)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
 
-from softlabel_train.cli import EXIT_FAILED, EXIT_INTERRUPTED, fail
+from softlabel_train.cli import EXIT_FAILED, EXIT_INTERRUPTED, fail, show_tables
 from softlabel_train.demo import FULL, SHORT_RUN, SMALL
 from softlabel_train.demo import train_oct as run_train_oct
 from softlabel_train.sweep import sweep_tables
@@ -46,8 +45,7 @@ def train_oct(
         out, data=data, size=chosen, seeds=range(seeds), overrides=overrides, jobs=jobs,
         show=not quiet, say=lambda text: click.echo(text, err=True),
     )  # fmt: skip
-    for table in sweep_tables(result):
-        Console().print(table)
+    show_tables(sweep_tables(result))
     for name, reason in result.failures.items():
         click.echo(f"failed: {name}: {reason}", err=True)
     if result.interrupted:
