@@ -808,7 +808,7 @@ def _sum_colours(colours: Array, owners: Array, tiling: Tiling, totals: Array) -
 
 @inlined_kernel
 def _sum_four(
-    colours: Array, owners: Array, tile: int, lane: int, merge: bool, totals: Array
+    colours: Array, owners: Array, tile: np.uint64, lane: np.uint64, merge: bool, totals: Array
 ) -> None:
     """Add four neighbouring pixels to their centres' colours, in a register where they agree."""
     lane_1, lane_2, lane_3 = lane + _U1, lane + _U2, lane + _U3
