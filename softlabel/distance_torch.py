@@ -10,7 +10,8 @@ for many (pixel, class) pairs of several images at once.
    until what is further away cannot be nearer. Pairs that are done are dropped every few steps.
 
 Squared distances between pixels in pixel units are integers (four times that for distances to
-faces), so no device can round them differently. In other units they are float64.
+faces), so no device can round them differently. In other units they are float64; volumes are then
+searched row by row instead of in steps 2 and 3, which adds the squares in the CPU's order.
 
 A pixel's own distances are exact up to the limit that the caller sets for it, since everything
 within that limit has been looked at.
@@ -304,6 +305,56 @@ def search(
     return found
 
 
+def search_rows(offsets: Tensor, pairs: Pairs, costs: Costs, shape: Shape3) -> Tensor:
+    """Smallest squared distance of each pair, over the rows around it in ascending order.
+
+    Adds the squares in the order of :mod:`softlabel.distance`, so that float64 rounds alike; with
+    integers :func:`plane_costs` and :func:`search` come to the same in fewer steps.
+
+    Parameters
+    ----------
+    offsets : tensor, shape (M, Z, Y, X)
+        From :func:`row_offsets`.
+    pairs, costs, shape
+        As for :func:`search`.
+    """
+    flat, table = offsets.reshape(-1), costs.table(2, offsets.device)
+    found = torch.full_like(pairs.limit, costs.far)
+    waiting = torch.arange(len(found), device=found.device)
+    place, (z, y), limit, best = pairs.place, pairs.coordinates, pairs.limit, found
+    for number, (dz, dy, base) in enumerate(zip(*rows_around(costs), strict=True)):
+        if number % (COMPACT_EVERY * COMPACT_EVERY) == 1:
+            found[waiting] = best
+            still = torch.nonzero((best > base) & (limit >= base)).squeeze(1)
+            if len(still) == 0:
+                return found
+            waiting, place, limit = waiting[still], place[still], limit[still]
+            z, y, best = z[still], y[still], best[still]
+        there_z, there_y = z + int(dz), y + int(dy)
+        inside = (there_z >= 0) & (there_z < shape[0]) & (there_y >= 0) & (there_y < shape[1])
+        moved = torch.where(inside, place + (int(dz) * shape[1] + int(dy)) * shape[2], place)
+        square = table[flat[moved].to(torch.int64)] + base
+        best = torch.where(inside, torch.minimum(best, square), best)
+    found[waiting] = best
+    return found
+
+
+def rows_around(costs: Costs) -> tuple[Array, Array, Array]:
+    """Δz, Δy and squared distance of the rows around a pixel, nearest first.
+
+    Examples
+    --------
+    >>> plane = costs_within(Metric((1.0, 1.0, 1.0), (False, True, True)), 1.0, (1, 9, 9))
+    >>> [part.tolist() for part in rows_around(plane)]
+    [[0, 0, 0], [0, -1, 1], [0.0, 1.0, 1.0]]
+    """
+    reach_z, reach_y = costs.reach(0), costs.reach(1)
+    dz, dy = np.mgrid[-reach_z : reach_z + 1, -reach_y : reach_y + 1].reshape(2, -1)
+    base = costs.squares[0][np.abs(dz)] + costs.squares[1][np.abs(dy)]
+    order = np.argsort(base, kind="stable")
+    return dz[order], dy[order], base[order]
+
+
 def squared_distances(
     target: Tensor, pairs: Pairs, costs: Costs, *, kernels: bool | None = None
 ) -> Tensor:
@@ -333,6 +384,8 @@ def squared_distances(
         return distance_triton.search(offsets, pairs, costs, shape)
     offsets = row_offsets(target, costs.reach(2))
     if shape[0] > 1 and costs.reach(0) > 0:
+        if not costs.integer:
+            return search_rows(offsets, pairs, costs, shape)
         flat = plane_costs(offsets, costs).reshape(-1)
         return search(lambda place: flat[place], pairs, costs, 0, shape)
     table, rows = costs.table(2, target.device), offsets.reshape(-1)

@@ -1,7 +1,7 @@
 """Triton kernels for the two searches of :mod:`softlabel.distance_torch` that cost the most.
 
 Used where CUDA and Triton are there, never required: the results are those of the plain tensor
-code, to the bit in pixel units. With ``TRITON_INTERPRET=1`` set before the first import they run
+code, to the bit. With ``TRITON_INTERPRET=1`` set before the first import they run
 on the CPU, slowly, for tests.
 
 *Rows*: one program a row; two scans find the nearest target on the left and on the right.
@@ -20,7 +20,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from softlabel.distance_torch import Costs, Pairs, Shape3, offset_dtype
+from softlabel.distance_torch import Costs, Pairs, Shape3, offset_dtype, rows_around
 from softlabel.types import Array
 
 PAIRS_A_PROGRAM = 256
@@ -115,7 +115,7 @@ def search(offsets: Tensor, pairs: Pairs, costs: Costs, shape: Shape3) -> Tensor
     out = torch.empty(n_pairs, dtype=costs.dtype, device=offsets.device)
     if not n_pairs:
         return out
-    dz, dy, base = rows_around(costs)
+    dz, dy, base = _padded(*rows_around(costs), costs)
     device = offsets.device
     far = torch.full((1,), costs.far, dtype=costs.dtype, device=device)
     _pair_kernel[(triton.cdiv(n_pairs, PAIRS_A_PROGRAM),)](
@@ -128,23 +128,14 @@ def search(offsets: Tensor, pairs: Pairs, costs: Costs, shape: Shape3) -> Tensor
     return out
 
 
-def rows_around(costs: Costs) -> tuple[Array, Array, Array]:
-    """Δz, Δy (int32) and squared distance of the rows around a pixel, in ascending order.
-
-    Their number is a multiple of ``OFFSETS_A_STEP``, with as many more at the end that are too far
-    for every pixel.
-    """
-    reach_z, reach_y = costs.reach(0), costs.reach(1)
-    dz, dy = np.mgrid[-reach_z : reach_z + 1, -reach_y : reach_y + 1].reshape(2, -1)
-    base = costs.squares[0][np.abs(dz)] + costs.squares[1][np.abs(dy)]
-    order = np.argsort(base, kind="stable")
-    padding = -len(order) % OFFSETS_A_STEP + OFFSETS_A_STEP
+def _padded(dz: Array, dy: Array, base: Array, costs: Costs) -> tuple[Array, Array, Array]:
+    """Rows to a multiple of ``OFFSETS_A_STEP``, and a step of rows that are too far for all."""
+    padding = -len(dz) % OFFSETS_A_STEP + OFFSETS_A_STEP
     # twice far would be more than an int32 holds
     far = costs.far - 1 if costs.integer else costs.far
-    base = np.pad(base[order], (0, padding), constant_values=far)
     kind = np.int32 if costs.integer else np.float64
     return (
-        np.pad(dz[order], (0, padding)).astype(np.int32),
-        np.pad(dy[order], (0, padding)).astype(np.int32),
-        base.astype(kind),
+        np.pad(dz, (0, padding)).astype(np.int32),
+        np.pad(dy, (0, padding)).astype(np.int32),
+        np.pad(base, (0, padding), constant_values=far).astype(kind),
     )

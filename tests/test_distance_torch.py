@@ -8,11 +8,12 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
 torch = pytest.importorskip("torch")
+torch.set_num_threads(1)
 
 from softlabel import distance_torch as dt  # noqa: E402
 from softlabel.distance import (  # noqa: E402
@@ -232,16 +233,12 @@ def test_triton_kernels_compile_for_cuda():
         assert triton.compile(source, target=target).asm["cubin"]
 
 
-@settings(max_examples=20)
-@given(st.integers(1, 12), st.integers(1, 12))
-def test_rows_around_ascend_and_end_in_rows_that_are_too_far(depth, height):
-    pytest.importorskip("triton")
-    from softlabel.distance_triton import OFFSETS_A_STEP, rows_around
-
+@given(depth=st.integers(1, 12), height=st.integers(1, 12))
+def test_rows_around_are_all_rows_nearest_first(depth, height):
     costs = dt.costs_within(Metric((1.0, 1.0, 1.0), ALL), 4.0, (depth, height, 9))
-    dz, dy, base = rows_around(costs)
-    real = base < costs.far - 1
-    assert (np.diff(base.astype(np.int64)) >= 0).all()
-    np.testing.assert_array_equal(base[real], dz[real] ** 2 + dy[real] ** 2)
-    assert len(set(zip(dz[real].tolist(), dy[real].tolist(), strict=True))) == real.sum()
-    assert len(base) % OFFSETS_A_STEP == 0 and (~real[-OFFSETS_A_STEP:]).all()
+    dz, dy, base = dt.rows_around(costs)
+    assert (np.diff(base) >= 0).all()
+    np.testing.assert_array_equal(base, dz**2 + dy**2)
+    reach = min(4, depth - 1), min(4, height - 1)
+    assert len({*zip(dz.tolist(), dy.tolist(), strict=True)}) == len(base)
+    assert len(base) == (2 * reach[0] + 1) * (2 * reach[1] + 1)

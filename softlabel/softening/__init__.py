@@ -117,9 +117,9 @@ def soften(
     rater_axis : int, optional
         Axis of ``labels`` that counts the raters.
     device : {"cpu", "auto", "cuda", "cuda:1", …}
-        Where it is computed; the result is the same, in pixel units byte for byte. ``auto`` takes
-        the first CUDA device if there is one. What does not fit into a device's memory is
-        computed on the CPU, with a RuntimeWarning.
+        Where it is computed; the result is the same, byte for byte. ``auto`` takes the first CUDA
+        device if there is one. What does not fit into a device's memory is computed on the CPU,
+        with a RuntimeWarning.
     **method_options
         ``min_minority``, ``in_plane``, ``slice_axis`` (superpixel); ``blur`` (gaussian).
 

@@ -1,7 +1,7 @@
 """The superpixel method as tensor code: many images of one shape at once, on any torch device.
 
-The results are those of :mod:`softlabel.softening.superpixel`; in pixel units byte for byte, so
-that a cache does not depend on the machine that made it. Soft maps stay sparse: only the band
+The results are those of :mod:`softlabel.softening.superpixel`, byte for byte, so that a cache does
+not depend on the machine that made it. Soft maps stay sparse: only the band
 comes back from the device. :func:`soften_batch` keeps them there, for training without a cache.
 """
 
