@@ -87,7 +87,7 @@ def machine() -> list[tuple[str, str]]:
     """Where and with what was measured."""
     packages = (
         "softlabel", "numpy", "scipy", "scikit-image", "numba", "h5py", "hdf5plugin", "edt",
-        "opencv-python-headless", "SimpleITK", "MedPy", "torch",
+        "opencv-contrib-python-headless", "SimpleITK", "MedPy", "torch",
     )  # fmt: skip
     found = []
     for name in packages:
