@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from skimage import segmentation
 
+from softlabel.device import AUTO, TORCH_CPU, DoesNotFit, torch_device
 from softlabel.slic_kernel import slic_labels
 from softlabel.types import Array, spacing_in_order
 
@@ -50,7 +53,10 @@ def slic(
         Superpixels cover True pixels only (scikit-image's masked SLIC, slow); −1 elsewhere.
     max_num_iter : int
         Iterations of k-means.
-    device : {"cpu"}
+    device : {"cpu", "cuda", "cuda:1", …}
+        Other devices run the tensor code of :mod:`softlabel.slic_torch`: its labels are the same
+        on all of them and on every run, and nearly those of ``cpu``. What does not fit into a
+        device's memory runs on torch's CPU device. Not with ``mask``.
 
     Returns
     -------
@@ -69,8 +75,13 @@ def slic(
     >>> softlabel.slic(step, n_segments=2, sigma=0)[0].tolist()
     [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1]
     """
-    if device != "cpu":
-        raise ValueError(f"device must be 'cpu'; got {device!r}.")
+    if device == AUTO:
+        raise ValueError("device must be named for slic, whose labels depend on it; got 'auto'.")
+    target = torch_device(device)
+    if target is not None and mask is not None:
+        raise ValueError(
+            f"Masked SLIC runs on the CPU only; leave mask= out, or device={device!r}."
+        )
     channels = _channels_first(np.asarray(image), channel_axis)
     shape = channels.shape[1:]
     step = None if spacing is None else spacing_in_order(spacing, len(shape))
@@ -79,6 +90,11 @@ def slic(
         raise ValueError(f"mask must have the image's shape {shape}; got {np.shape(mask)}.")
     if mask is not None and not np.any(mask):
         return np.full(shape, -1, np.int32)
+    if target is not None:
+        return _by_tensor_code(
+            channels, n_segments, compactness, sigma, step or (1.0,) * len(shape), max_num_iter,
+            target,
+        )  # fmt: skip
     if mask is None:
         return slic_labels(
             channels, n_segments, compactness, sigma, step or (1.0,) * len(shape), max_num_iter
@@ -96,6 +112,26 @@ def slic(
         channel_axis=0,
     )
     return labels.astype(np.int32)
+
+
+def _by_tensor_code(
+    channels: Array,
+    n_segments: int,
+    compactness: float,
+    sigma: float,
+    spacing: tuple[float, ...],
+    max_num_iter: int,
+    device: Any,
+) -> npt.NDArray[np.int32]:
+    """SLIC on a torch device; when that is too small on torch's CPU device, with the same labels."""
+    from softlabel.slic_torch import slic_on_device
+
+    arguments = (channels, n_segments, compactness, sigma, spacing, max_num_iter)
+    try:
+        return slic_on_device(*arguments, device)
+    except DoesNotFit:
+        cpu: Any = torch_device(TORCH_CPU)
+        return slic_on_device(*arguments, cpu, memory=sys.maxsize)
 
 
 def grid(
