@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import socket
@@ -128,6 +129,23 @@ def test_every_dataset_is_chunked_filtered_and_sealed(part, cache):
                 unshuffled = small or dataset.name.endswith("/soft")
                 assert dataset.shuffle is not unshuffled, dataset.name
                 assert dataset.attrs["chunks_allocated"] == dataset.id.get_num_chunks()
+
+
+def test_the_sha256_is_the_one_of_the_specification(tmp_path):
+    cache = factories.make_cache(tmp_path, ("a",), Settings(n_segments=30, superpixel_size=60))
+    factories.write_scene(tmp_path / "data", "wide", shape=(300, 310))  # several chunks
+    factories.generate(tmp_path / "data", cache, Settings(n_segments=30, superpixel_size=60))
+    with h5py.File(factories.part(cache, "wide")) as file:
+        for name in ("image", "labels", "soft"):
+            dataset = file[f"case/{name}"].id
+            infos = [dataset.get_chunk_info(i) for i in range(dataset.get_num_chunks())]
+            assert len(infos) == 9
+            digest = hashlib.sha256()
+            stored = factories.part(cache, "wide").read_bytes()
+            for info in sorted(infos, key=lambda i: i.chunk_offset):
+                digest.update(b"".join(n.to_bytes(8, "little") for n in info.chunk_offset))
+                digest.update(stored[info.byte_offset : info.byte_offset + info.size])
+            assert file[f"case/{name}"].attrs["sha256"].decode() == digest.hexdigest()
 
 
 def test_no_string_is_of_variable_length(part, cache):
