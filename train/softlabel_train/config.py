@@ -100,6 +100,12 @@ class DataConfig(Section):
     workers: int = Field(
         default=2, ge=0, description="loader processes; 0 loads in the training process"
     )
+    keep_mb: int = Field(
+        default=1024,
+        ge=0,
+        description="memory in which each loading process keeps the cases that it has read; 0 "
+        "reads them anew every time",
+    )
 
 
 class AugmentConfig(Section):

@@ -170,7 +170,7 @@ class CacheDataset(Dataset[Sample]):
         return self.__dict__ | {"_kept": {}, "_kept_bytes": 0}
 
     def __getitem__(self, key: int | tuple[int, ...]) -> Sample:
-        epoch, index, *again = (0, key) if isinstance(key, int) else key
+        epoch, index, *again = key if isinstance(key, tuple) else (0, key)
         if not -len(self) <= index < len(self):
             raise IndexError(f"There are {len(self)} samples; got {index}.")
         case = self.cache[self.ids[index]]

@@ -12,6 +12,7 @@ import contextlib
 import json
 import math
 import os
+import shutil
 import signal
 import threading
 import time
@@ -27,6 +28,7 @@ import yaml
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils.data import DataLoader
 
 from softlabel.cache import CachedCase
 from softlabel.errors import SoftlabelError, UsageError
@@ -52,6 +54,7 @@ LAST, BEST = "last.pt", "best.pt"
 
 MAY_CHANGE = (
     "name", "about", "data.cache", "data.source", "data.cache_folder", "data.workers",
+    "data.keep_mb",
     "train.steps", "train.accelerator", "train.devices", "train.nodes", "train.threads",
     "train.log_steps", "train.checkpoint_steps", "train.pictures",
 )  # fmt: skip
@@ -98,6 +101,10 @@ class LoopState:
     seconds: float = 0.0
     sums: dict[str, float] = field(default_factory=dict)
     summed: int = 0
+
+    def is_better(self, score: float) -> bool:
+        """Whether a validation score is the best so far; one that is undefined never is."""
+        return math.isfinite(score) and (self.best_score is None or score > self.best_score)
 
     def add(self, terms: Mapping[str, float]) -> None:
         """Add one step's loss terms to those that are not yet logged."""
@@ -151,8 +158,6 @@ def fit(
     cache = find_cache(recipe, jobs=jobs)
     data = open_data(recipe, cache)
     _describe(folder, recipe, data)
-    for warning in data.warnings if show else ():
-        print(f"warning: {warning}")
     fabric = make_fabric(recipe)
     with explain_memory(recipe):
         result = fabric.launch(_train_in_process, recipe, folder, cache, show)
@@ -169,68 +174,26 @@ def train(
     fabric: Fabric, recipe: Recipe, folder: Path, cache_path: Path, show: bool = True
 ) -> FitResult:
     """Run the loop in this process, one of ``fabric.world_size``."""
-    if recipe.train.threads:
-        torch.set_num_threads(recipe.train.threads)
-    torch.manual_seed(recipe.seed)
-    data = open_data(recipe, cache_path)
-    net = make_network(recipe, data)
-    loss = make_loss(recipe, data, fabric).to(fabric.device)
-    state, last = LoopState(), None
-    if (folder / LAST).is_file():
-        last = load_checkpoint(folder / LAST)
-        load_model_state(net, last, str(folder / LAST))
-        state = LoopState(**last.loop)
-    if fabric.world_size > 1 and fabric.device.type == "cuda":
-        # a process alone sees too few images for statistics of the batch
-        net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
-    model, optimizer = fabric.setup(net, make_optimizer(recipe.optimizer, net))
-    if last is not None:
-        optimizer.load_state_dict(dict(last.optimizer))
-        fabric.strategy.precision.load_state_dict(dict(last.scaler))
-        if last.rng is not None:
-            torch.set_rng_state(last.rng)
-
-    dataset = CacheDataset(
-        data.cache, data.split.train, crop=recipe.data.crop, balance=recipe.data.balance,
-        augment=recipe.augment, seed=recipe.seed, intensity=data.intensity,
-    )  # fmt: skip
-    sampler = StepSampler(
-        len(dataset), recipe.data.batch_size, recipe.train.steps, seed=recipe.seed,
-        first_step=state.step, rank=fabric.global_rank, world=fabric.world_size,
-    )  # fmt: skip
-    loader = make_loader(
-        dataset, sampler, workers=recipe.data.workers, pin_memory=fabric.device.type == "cuda"
-    )
-    names = list(validated_classes(recipe, data).values())
-
-    def save(name: str) -> None:
-        if fabric.is_global_zero:
-            save_checkpoint(folder / name, _checkpoint(recipe, data, net, optimizer, fabric, state))
-
+    run = start(fabric, recipe, folder, cache_path)
+    model, optimizer, state, sampler = run.model, run.optimizer, run.state, run.sampler
     started, before = time.perf_counter(), state.seconds
     memory: Tensor | None = None
     interrupted = False
-    first = state.step
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(stop_on_signal())
-        record = None
-        if fabric.is_global_zero:
-            record = stack.enter_context(
-                RunRecord(folder, names, first_step=first, steps=recipe.train.steps,
-                          batch_size=recipe.data.batch_size, show=show)
-            )  # fmt: skip
-            if first:
-                record.say(f"Going on from step {first}.")
+        record = _start_record(stack, run, show) if fabric.is_global_zero else None
 
-        for batch in loader:
+        for batch in run.loader:
             epoch = state.step // sampler.steps_per_epoch
             image, labels, soft = batch.to(fabric.device).expand(memory)
             memory = soft  # the next batch is expanded into the same memory
 
             model.train()
             logits = model(image)
-            total, parts = loss(logits, labels, soft)
-            terms = {"loss": total.item()} | {name: value.item() for name, value in parts.items()}
+            total, parts = run.loss(logits, labels, soft)
+            # one copy from the device for all of them
+            numbers = torch.stack([total.detach(), *parts.values()]).tolist()
+            terms = dict(zip(("loss", *parts), numbers, strict=True))
             if not math.isfinite(terms["loss"]):
                 raise _not_a_number(state.step, terms, batch, logits, fabric)
 
@@ -252,13 +215,12 @@ def train(
 
             epoch_done = state.step % sampler.steps_per_epoch == 0
             if done or (epoch_done and (epoch + 1) % recipe.train.validate_epochs == 0):
-                score, scores = validate(fabric, model, recipe, data, record, state.step)
+                score, scores = validate(fabric, model, recipe, run.data, record, state.step)
                 if record is not None:
                     record.validation(state.step, epoch, lr, score, scores)
-                better = state.best_score is None or score > state.best_score
-                if better and math.isfinite(score):
+                if state.is_better(score):
                     state.best_score, state.best_step, state.stale_epochs = score, state.step, 0
-                    save(BEST)
+                    run.save(BEST)
                 else:
                     state.stale_epochs += recipe.train.validate_epochs
                 if state.stale_epochs >= recipe.optimizer.patience:
@@ -268,7 +230,7 @@ def train(
 
             interrupted = _anywhere(fabric, stop.is_set()) and not done
             if interrupted or done or state.step % recipe.train.checkpoint_steps == 0:
-                save(LAST)
+                run.save(LAST)
             if interrupted:
                 break
 
@@ -279,6 +241,104 @@ def train(
         publish(folder / "result.json", json.dumps(asdict(result), indent=2).encode())
     fabric.barrier()
     return result
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the loop works with.
+
+    Attributes
+    ----------
+    fabric : Fabric
+    recipe : Recipe
+    folder : Path
+    data : TrainingData
+    net : Module
+        The network itself.
+    model : Module
+        The network as Fabric wraps it.
+    optimizer : Optimizer
+    loss : SoftLabelLoss
+    sampler : StepSampler
+    loader : DataLoader
+    state : LoopState
+    """
+
+    fabric: Fabric
+    recipe: Recipe
+    folder: Path
+    data: TrainingData
+    net: nn.Module
+    model: nn.Module
+    optimizer: Any
+    loss: SoftLabelLoss
+    sampler: StepSampler
+    loader: DataLoader[Batch]
+    state: LoopState
+
+    def save(self, name: str) -> None:
+        """Write a checkpoint; one process does."""
+        if self.fabric.is_global_zero:
+            checkpoint = Checkpoint(
+                recipe=self.recipe, classes=self.data.classes, ignore=self.data.cache.ignore,
+                channels=self.data.channels, dims=self.data.dims, intensity=self.data.intensity,
+                model=self.net.state_dict(), optimizer=self.optimizer.state_dict(),
+                scaler=self.fabric.strategy.precision.state_dict(), loop=asdict(self.state),
+                rng=torch.get_rng_state(),
+            )  # fmt: skip
+            save_checkpoint(self.folder / name, checkpoint)
+
+
+def start(fabric: Fabric, recipe: Recipe, folder: Path, cache_path: Path) -> Run:
+    """Everything in place for the next step, the first one or the one after a checkpoint."""
+    if recipe.train.threads:
+        torch.set_num_threads(recipe.train.threads)
+    torch.manual_seed(recipe.seed)
+    data = open_data(recipe, cache_path)
+    net: nn.Module = make_network(recipe, data)
+    loss = make_loss(recipe, data, fabric).to(fabric.device)
+    state, last = LoopState(), None
+    if (folder / LAST).is_file():
+        last = load_checkpoint(folder / LAST)
+        load_model_state(net, last, str(folder / LAST))
+        state = LoopState(**last.loop)
+    if fabric.world_size > 1 and fabric.device.type == "cuda":
+        # a process alone sees too few images for statistics of the batch
+        net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
+    model, optimizer = fabric.setup(net, make_optimizer(recipe.optimizer, net))
+    if last is not None:
+        optimizer.load_state_dict(dict(last.optimizer))
+        fabric.strategy.precision.load_state_dict(dict(last.scaler))
+        if last.rng is not None:
+            torch.set_rng_state(last.rng)
+    dataset = CacheDataset(
+        data.cache, data.split.train, crop=recipe.data.crop, balance=recipe.data.balance,
+        augment=recipe.augment, seed=recipe.seed, intensity=data.intensity,
+        keep_mb=recipe.data.keep_mb,
+    )  # fmt: skip
+    sampler = StepSampler(
+        len(dataset), recipe.data.batch_size, recipe.train.steps, seed=recipe.seed,
+        first_step=state.step, rank=fabric.global_rank, world=fabric.world_size,
+    )  # fmt: skip
+    loader = make_loader(
+        dataset, sampler, workers=recipe.data.workers, pin_memory=fabric.device.type == "cuda"
+    )
+    return Run(
+        fabric, recipe, folder, data, net, model, optimizer, loss, sampler, loader, state
+    )  # fmt: skip
+
+
+def _start_record(stack: contextlib.ExitStack, run: Run, show: bool) -> RunRecord:
+    names = list(validated_classes(run.recipe, run.data).values())
+    record = stack.enter_context(
+        RunRecord(run.folder, names, first_step=run.state.step, steps=run.recipe.train.steps,
+                  batch_size=run.recipe.data.batch_size, show=show)
+    )  # fmt: skip
+    for warning in run.data.warnings:
+        record.say(f"warning: {warning}")
+    if run.state.step:
+        record.say(f"Going on from step {run.state.step}.")
+    return record
 
 
 def make_network(recipe: Recipe, data: TrainingData) -> AnySize:
@@ -530,6 +590,8 @@ def _check_folder(folder: Path, recipe: Recipe, overwrite: bool) -> None:
     if overwrite:
         for name in (LAST, BEST, "metrics.csv", "result.json"):
             (folder / name).unlink(missing_ok=True)
+        for name in ("tensorboard", "pictures", "evaluation"):
+            shutil.rmtree(folder / name, ignore_errors=True)
         return
     if not last.is_file():
         if (folder / "recipe.yaml").is_file() or not folder.exists() or not any(folder.iterdir()):
@@ -568,22 +630,6 @@ def _describe(folder: Path, recipe: Recipe, data: TrainingData) -> None:
         "class_pixels": data.class_pixels.tolist(),
     }
     publish(folder / "about.json", json.dumps(about, indent=2).encode())
-
-
-def _checkpoint(
-    recipe: Recipe,
-    data: TrainingData,
-    net: nn.Module,
-    optimizer: Any,
-    fabric: Fabric,
-    state: LoopState,
-) -> Checkpoint:
-    return Checkpoint(
-        recipe=recipe, classes=data.classes, ignore=data.cache.ignore, channels=data.channels,
-        dims=data.dims, intensity=data.intensity, model=net.state_dict(),
-        optimizer=optimizer.state_dict(), scaler=fabric.strategy.precision.state_dict(),
-        loop=asdict(state), rng=torch.get_rng_state(),
-    )  # fmt: skip
 
 
 __all__ = [
