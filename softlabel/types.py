@@ -97,7 +97,7 @@ class ClassTable:
         text = str(name_or_value)
         if text in self.names:
             return self.names.index(text)
-        if text.lstrip("+").isdigit() and int(text) in self.values:
+        if text.lstrip("+").isdecimal() and int(text) in self.values:
             return self.values.index(int(text))
         known = ", ".join(f"{v} ({n})" for v, n in zip(self.values, self.names, strict=True))
         raise SourceError(f"There is no class {text!r}; the classes are: {known}.")
@@ -302,7 +302,7 @@ def spacing_in_order(spacing: Sequence[float] | None, ndim: int) -> tuple[float,
     """
     if spacing is None:
         return (1.0,) * ndim
-    values = tuple(float(s) for s in spacing)
+    values = tuple(float(s) for s in np.ravel(spacing))
     if len(values) != ndim or not all(np.isfinite(s) and s > 0 for s in values):
         raise ValueError(
             f"spacing must be {ndim} finite positive numbers, one for each spatial axis; "

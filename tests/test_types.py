@@ -1,0 +1,189 @@
+"""Class tables, ids, spacing, and the order of names."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from softlabel.errors import CaseError, SourceError
+from softlabel.types import (
+    MAX_CLASSES,
+    Case,
+    CaseRef,
+    ClassTable,
+    check_id,
+    natural_key,
+    spacing_in_order,
+)
+
+# --- class tables ---------------------------------------------------------------------------------
+
+TABLE = ClassTable((0, 5, 128), ("background", "lesion", "5"))
+
+
+@given(st.dictionaries(st.integers(0, 2**40), st.text(min_size=1), min_size=1, max_size=20))
+def test_a_table_from_a_mapping_is_in_ascending_order(names):
+    names = {value: f"{name} {value}" for value, name in names.items()}
+    table = ClassTable.from_mapping(names)
+    assert list(table.values) == sorted(names)
+    assert dict(table) == names and len(table) == len(names)
+    for k, value in enumerate(table.values):
+        assert table.index_of(value) == table.index_of(names[value]) == k
+
+
+@given(st.lists(st.integers(0, 300), min_size=1))
+def test_a_table_from_values_forgets_order_and_repeats(values):
+    table = ClassTable.from_values(np.array(values, np.int16))
+    assert table.values == tuple(sorted(set(values)))
+    assert table.names == tuple(f"label {v}" for v in table.values)
+    assert all(type(v) is int for v in table.values)
+
+
+def test_index_of_prefers_names_to_values():
+    assert TABLE.index_of("lesion") == 1
+    assert TABLE.index_of("128") == TABLE.index_of(128) == TABLE.index_of("+128") == 2
+    assert TABLE.index_of("5") == 2  # the name of class 128, which goes before the value 5
+
+
+@pytest.mark.parametrize("unknown", ["Lesion", "7", 7, "-5", "", "²", "1e2", "label 5"])
+def test_index_of_an_unknown_class(unknown):
+    with pytest.raises(
+        SourceError,
+        match=r"There is no class .*; the classes are: 0 \(background\), 5 \(lesion\), 128 \(5\)",
+    ):
+        TABLE.index_of(unknown)
+
+
+@pytest.mark.parametrize(
+    ("values", "names", "sentence"),
+    [
+        ((0, 1), ("a",), "2 values and 1 names; give every value one name"),
+        ((), (), "has 0 classes; expected 1 to 4096"),
+        ((1, 0), ("a", "b"), r"distinct, ascending and not negative; found \[1, 0\]"),
+        ((1, 1), ("a", "b"), r"distinct, ascending and not negative; found \[1, 1\]"),
+        ((-1, 1), ("a", "b"), r"distinct, ascending and not negative; found \[-1, 1\]"),
+        ((0, 1), ("a", "a"), r"names of a class table must be distinct; found \['a', 'a'\]"),
+    ],
+)
+def test_what_is_no_class_table(values, names, sentence):
+    with pytest.raises(SourceError, match=sentence):
+        ClassTable(values, names)
+
+
+def test_an_image_is_no_label_map():
+    assert len(ClassTable.from_values(range(MAX_CLASSES))) == MAX_CLASSES
+    with pytest.raises(SourceError, match="label maps and not images"):
+        ClassTable.from_values(range(MAX_CLASSES + 1))
+
+
+# --- ids ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "case_id",
+    [
+        "Subject 01 – B-scan 10",
+        "a",
+        "..a",
+        "a.b",
+        "患者七",
+        "Müller",
+        "x" * 200,
+        "A",
+        "a:b*?",
+        "🙂",
+    ],
+)
+def test_ids_are_free_text(case_id):
+    assert check_id(case_id) is case_id
+
+
+@pytest.mark.parametrize(
+    ("case_id", "fault"),
+    [
+        ("", "is empty or begins or ends with white space"),
+        (" a", "is empty or begins or ends with white space"),
+        ("a\n", "is empty or begins or ends with white space"),
+        ("\u00a0a", "is empty or begins or ends with white space"),
+        (".", "is a relative path"),
+        ("..", "is a relative path"),
+        ("a/b", "contains a slash"),
+        ("/etc/passwd", "contains a slash"),
+        ("a\\b", "contains a slash"),
+        ("a\0b", "contains a control character"),
+        ("a\nb", "contains a control character"),
+        ("a\x1b[31mb", "contains a control character"),
+        ("a\u2028b", "contains a control character"),
+        ("a\ud800b", "contains a control character"),
+        ("Mu\u0308ller", "is not in composed Unicode form"),
+        ("x" * 201, "is longer than 200 characters"),
+    ],
+)
+def test_what_is_no_id(case_id, fault):
+    with pytest.raises(CaseError, match=fault) as error:
+        check_id(case_id)
+    assert "Rename the file or entry" in str(error.value)
+    assert len(str(error.value)) < 400
+
+
+# --- names in natural order -----------------------------------------------------------------------
+
+
+def test_natural_order():
+    names = ["scan10", "scan2", "Scan1", "scan2b", "scan02", "a", "10", "9"]
+    assert sorted(names, key=natural_key) == [
+        "9", "10", "Scan1", "a", "scan02", "scan2", "scan2b", "scan10",
+    ]  # fmt: skip
+
+
+@given(st.lists(st.text(alphabet="ab01２²-.", max_size=8)))
+def test_natural_order_is_total_and_does_not_depend_on_the_input(names):
+    backwards = names[::-1]
+    assert sorted(names, key=natural_key) == sorted(backwards, key=natural_key)
+
+
+@given(st.text(max_size=5), st.integers(0, 10**30), st.integers(0, 10**30))
+def test_numbers_are_compared_as_numbers(prefix, a, b):
+    prefix = prefix.rstrip("0123456789")
+    first, second = natural_key(f"{prefix}{a}"), natural_key(f"{prefix}{b}")
+    assert (first < second) == (a < b)
+
+
+# --- spacing --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spacing", [(0.5, 3), [0.5, 3.0], np.array([0.5, 3], np.float32)])
+def test_spacing_is_a_tuple_of_floats(spacing):
+    found = spacing_in_order(spacing, 2)
+    assert found == (0.5, 3.0) and all(type(s) is float for s in found)
+
+
+def test_spacing_defaults_to_pixels():
+    assert spacing_in_order(None, 3) == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "spacing", [(), (1,), (1, 1, 1), (0, 1), (-1, 1), (np.nan, 1), (np.inf, 1), 2.0]
+)
+def test_what_is_no_spacing(spacing):
+    with pytest.raises(ValueError, match="spacing must be 2 finite positive numbers, one for each"):
+        spacing_in_order(spacing, 2)
+
+
+# --- cases ----------------------------------------------------------------------------------------
+
+
+def test_the_shape_of_a_case_is_spatial():
+    case = Case("a", np.zeros((3, 5, 7)), np.zeros((5, 7), int), TABLE)
+    assert case.shape == (5, 7)
+
+
+def test_what_flows_through_is_frozen():
+    ref = CaseRef("a", "patient", "a.mat", ("a.mat",))
+    for thing, name in ((TABLE, "values"), (ref, "id")):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(thing, name, None)
