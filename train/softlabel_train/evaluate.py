@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,27 +93,28 @@ def evaluate_run(
     """
     path = run / (checkpoint or (BEST if (run / BEST).is_file() else LAST))
     found = load_checkpoint(path)
-    opened = open_cache(cache or _cache_of(run, found))
+    opened = open_cache(cache or cache_of_run(run, found))
     check_fit(opened, found, str(path))
     config = config or found.recipe.evaluate
     groups = {case_id: opened[case_id].group for case_id in opened}
     split = make_split(groups, found.recipe.data.split)
     if part not in ("train", "validation", "evaluation"):
         raise UsageError(f"The part must be train, validation or evaluation; got {part!r}.")
+    ids: tuple[str, ...] = getattr(split, part)
+    spaced = all(opened[c].spacing_mm is not None for c in ids)
+    unit = "mm" if config.unit == "mm" and spaced else "pixels"
     net = load_network(found, str(path), device)
     scores: list[Score] = []
-    for case_id in getattr(split, part):
-        scores += score_case(net, opened[case_id], opened, found, config)
+    for case_id in ids:
+        scores += score_case(net, opened[case_id], opened, found, config, in_mm=unit == "mm")
         if progress is not None:
             progress(case_id)
     scores = with_class_means(scores)
     summary = summarise(scores, resamples=config.bootstrap)
-    spaced = all(opened[c].spacing_mm is not None for c in getattr(split, part))
-    unit = "mm" if config.unit == "mm" and spaced else "pixels"
     folder = run / "evaluation" if part == "evaluation" else run / f"evaluation_{part}"
     about: dict[str, Any] = {
         "checkpoint": path.name, "cache": str(opened.path), "part": part, "unit": unit,
-        "convention": config.convention, "cases": len(getattr(split, part)),
+        "convention": config.convention, "cases": len(ids),
     }  # fmt: skip
     publish(folder / "cases.csv", as_csv(scores))
     publish(folder / "summary.csv", as_csv(summary))
@@ -126,6 +128,8 @@ def score_case(
     cache: Cache,
     checkpoint: Checkpoint,
     config: EvaluateConfig,
+    *,
+    in_mm: bool,
 ) -> list[Score]:
     """Scores of one case against every label map that is asked for.
 
@@ -142,7 +146,7 @@ def score_case(
     classes = scored_classes(config.classes, dict(checkpoint.classes))
     chosen = scored_set(config.classes, classes)
     labels = case.labels[...].astype(np.int64)
-    spacing = case.spacing_mm if config.unit == "mm" else None
+    spacing = case.spacing_mm if in_mm else None
     scores = []
     for against, truth in label_maps(case, config.against, labels).items():
         ignore = None
@@ -212,10 +216,14 @@ def check_fit(cache: Cache, checkpoint: Checkpoint, source: str) -> None:
         )
 
 
-def _cache_of(run: Path, checkpoint: Checkpoint) -> Path:
-    """The cache that the run was trained on, as its folder remembers it."""
-    import json
+def cache_of_run(run: Path, checkpoint: Checkpoint) -> Path:
+    """The cache that the run was trained on, as its folder remembers it.
 
+    Raises
+    ------
+    UsageError
+        When it is not there any more.
+    """
     about = run / "about.json"
     if about.is_file():
         path = Path(json.loads(about.read_text(encoding="utf-8"))["cache"])

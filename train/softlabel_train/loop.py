@@ -159,7 +159,10 @@ def fit(
     data = open_data(recipe, cache)
     _describe(folder, recipe, data)
     fabric = make_fabric(recipe)
-    with explain_memory(recipe):
+    with contextlib.ExitStack() as stack:
+        if recipe.train.devices > 1:
+            # Ctrl-C reaches the processes too, which save and stop; this one waits for them.
+            stack.enter_context(stop_on_signal())
         result = fabric.launch(_train_in_process, recipe, folder, cache, show)
     assert isinstance(result, dict)
     return FitResult(**result)
@@ -167,7 +170,8 @@ def fit(
 
 def _train_in_process(fabric: Fabric, *arguments: Any) -> dict[str, Any]:
     """What is launched: plain values find their way back from other processes."""
-    return asdict(train(fabric, *arguments))
+    with explain_memory(arguments[0]):
+        return asdict(train(fabric, *arguments))
 
 
 def train(

@@ -28,7 +28,6 @@ from softlabel_train.config import Recipe, load_recipe
 from softlabel_train.evaluate import evaluate_run
 from softlabel_train.loop import fit
 from softlabel_train.metrics import DISTANCES
-from softlabel_train.prepare import find_cache
 from softlabel_train.scores import (
     MEAN,
     NO_DIFFERENCE,
@@ -218,7 +217,8 @@ def _one_run(
         publish(stamp, settings.encode())
     cases = scores_from_csv((run / "evaluation" / "cases.csv").read_text(encoding="utf-8"))
     unit = json.loads(content.read_text(encoding="utf-8"))["unit"]
-    with open_cache(find_cache(recipe, jobs=jobs)) as cache:
+    about = json.loads((run / "about.json").read_text(encoding="utf-8"))
+    with open_cache(about["cache"]) as cache:
         returned = [float(case.statistics.get("n_superpixels", 0)) for case in cache.values()]
     return cases, str(unit), float(np.mean(returned)) or float("nan")
 
