@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from softlabel.errors import MissingExtraError, UsageError
@@ -26,8 +28,12 @@ TORCH_TYPES = ("cuda", "xpu", "mps")
 """Kinds of torch devices that the tensor code may be asked to run on."""
 
 
-class DoesNotFit(Exception):
-    """The memory of a device is too small for a computation; the CPU can do it instead."""
+class DeviceUnusable(Exception):
+    """A device cannot do a computation now; the CPU can do it instead."""
+
+
+class DoesNotFit(DeviceUnusable):
+    """The memory of a device is too small for a computation."""
 
 
 def cuda_devices() -> tuple[str, ...]:
@@ -38,11 +44,19 @@ def cuda_devices() -> tuple[str, ...]:
     >>> all(name.startswith("cuda:") for name in cuda_devices())
     True
     """
+    if not _card_likely():
+        return ()
     try:
         import torch
     except ImportError:
         return ()
     return tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))
+
+
+def _card_likely() -> bool:
+    """Whether there are traces of a driver: importing torch to find none would take seconds."""
+    traces = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+    return any(Path(trace).exists() for trace in traces) or bool(shutil.which("nvidia-smi"))
 
 
 def torch_device(name: str) -> torch.device | None:

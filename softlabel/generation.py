@@ -35,6 +35,9 @@ from softlabel.cache import (
     version_of,
 )
 from softlabel.cache.files import temporary_name
+from softlabel.device import CPU
+from softlabel.device_choice import Sample, Say, chosen_devices, named_devices
+from softlabel.device_process import DeviceProcess
 from softlabel.errors import CacheError, CaseError, SoftlabelError, UsageError
 from softlabel.inputs import record_inputs
 from softlabel.kernels import warm_up
@@ -73,6 +76,8 @@ class CaseReport:
         Σ over known pixels of Σ_c q_c.
     n_superpixels, n_superpixels_asked : int
     seen : mapping of str to SeenFile
+    note : str
+        Why it was softened on the CPU though a device was to do it.
     """
 
     id: str
@@ -87,6 +92,7 @@ class CaseReport:
     n_superpixels: int = 0
     n_superpixels_asked: int = 0
     seen: Mapping[str, SeenFile] = field(default_factory=dict)
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -169,6 +175,7 @@ def generate(
     jobs: int = 1,
     overwrite: bool = False,
     check_content: bool = False,
+    device: str = CPU,
     progress: Progress | None = None,
 ) -> Report:
     """Compute the soft labels of a data set into a cache.
@@ -192,6 +199,9 @@ def generate(
         See :func:`softlabel.pipeline.plan`.
     jobs : int
         Worker processes.
+    device : {"cpu", "auto", "cuda", "cuda:1", …}
+        Where soft maps are computed, with the same bytes everywhere: ``cuda`` is all cards of the
+        machine, ``auto`` whatever a measurement at the start finds faster.
     progress : callable, optional
         Called with a :class:`CaseReport` as each case is done.
 
@@ -218,7 +228,7 @@ def generate(
         dataset, settings, output_path(out), ids=ids, limit=limit, overwrite=overwrite,
         check_content=check_content, superpixel_files=files,
     )  # fmt: skip
-    return carry_out(decided, jobs=jobs, progress=progress)
+    return carry_out(decided, jobs=jobs, device=device, progress=progress)
 
 
 def output_path(out: str | os.PathLike[str]) -> Path:
@@ -231,10 +241,18 @@ def output_path(out: str | os.PathLike[str]) -> Path:
     return path
 
 
-def carry_out(decided: Plan, *, jobs: int = 1, progress: Progress | None = None) -> Report:
-    """Do what a plan says (see :func:`generate`)."""
+def carry_out(
+    decided: Plan,
+    *,
+    jobs: int = 1,
+    device: str = CPU,
+    progress: Progress | None = None,
+    say: Say | None = None,
+) -> Report:
+    """Do what a plan says (see :func:`generate`); ``say`` is told which device was chosen."""
     if jobs < 1:
         raise UsageError(f"jobs must be at least 1; got {jobs}.")
+    named_devices(decided, device)  # a device that is not there is seen before anything is written
     _prepare_output(decided)
     # before workers start, so that they load the kernels instead of compiling them each
     compile_seconds = warm_up() if decided.todo else 0.0
@@ -244,8 +262,16 @@ def carry_out(decided: Plan, *, jobs: int = 1, progress: Progress | None = None)
     seen = dict(decided.seen)
     stopped, interrupted = "", False
     try:
-        tasks = _tasks(decided, decided.todo, jobs)
-        with contextlib.closing(parallel.run(compute_source, tasks, jobs)) as done:
+        with (
+            chosen_devices(
+                decided, device, jobs, lambda: _sample(decided), say or (lambda _: None)
+            ) as devices,
+            contextlib.closing(
+                parallel.run(
+                    compute_source, _on_devices(_tasks(decided, decided.todo, jobs), devices), jobs
+                )
+            ) as done,
+        ):
             for report in done:
                 if report.fatal:
                     stopped = report.error
@@ -299,6 +325,15 @@ def _tasks(decided: Plan, todo: Sequence[CaseRef], jobs: int) -> list[tuple[Any,
     return tasks
 
 
+def _on_devices(
+    tasks: Sequence[tuple[Any, ...]], devices: Sequence[DeviceProcess]
+) -> list[tuple[Any, ...]]:
+    """Tasks with a device each, all devices alike; unchanged without devices."""
+    if not devices:
+        return list(tasks)
+    return [(*task, devices[number % len(devices)]) for number, task in enumerate(tasks)]
+
+
 def by_source(refs: Sequence[CaseRef]) -> list[list[CaseRef]]:
     """Cases that share a source file, together, in the order of their first case."""
     groups: dict[str, list[CaseRef]] = {}
@@ -314,9 +349,10 @@ def compute_source(
     settings: Settings,
     out: Path,
     superpixel_files: SuperpixelFiles | None,
+    device: DeviceProcess | None = None,
 ) -> Iterator[CaseReport]:
     """Compute and publish the cases of one source; what a worker does."""
-    for computed in results_of_source(dataset, refs, header, settings, superpixel_files):
+    for computed in results_of_source(dataset, refs, header, settings, superpixel_files, device):
         if isinstance(computed, CaseReport):
             yield computed
             continue
@@ -353,6 +389,7 @@ def results_of_source(
     header: Header,
     settings: Settings,
     superpixel_files: SuperpixelFiles | None,
+    device: DeviceProcess | None = None,
 ) -> Iterator[Computed | CaseReport]:
     """Read and compute the cases of one source, failures as reports instead of exceptions."""
     reader = READERS[dataset.format]
@@ -380,7 +417,7 @@ def results_of_source(
             recorded, seen = inputs[ref.id]
             given = superpixel_files.read(ref.id) if superpixel_files is not None else None
             case = reader.read_case(dataset, ref, opened)
-            result = compute(case, header, settings, recorded, given)
+            result = compute(case, header, settings, recorded, given, device)
             yield Computed(result, seen, time.perf_counter() - started)
         except Exception as error:
             yield _failure(ref.id, error)
@@ -396,18 +433,34 @@ def estimate(decided: Plan) -> CaseReport | None:
         The failure of the first case when none of the first few can be computed; None when
         there is nothing to compute.
     """
-    failure = None
     warm_up()  # its time is not a case's
+    computed = _first_computed(decided)
+    if computed is None or isinstance(computed, CaseReport):
+        return computed
+    started = time.perf_counter()
+    data = build_part(computed.result, decided.header)
+    return _case_report(computed, computed.seconds + time.perf_counter() - started, len(data))
+
+
+def _first_computed(decided: Plan) -> Computed | CaseReport | None:
+    """The first case of a plan that can be computed, else the first failure."""
+    failure = None
     for ref in decided.todo[:ESTIMATE_ATTEMPTS]:
         for dataset, refs, header, settings, _, files in _tasks(decided, [ref], 1):
             computed = next(results_of_source(dataset, refs, header, settings, files))
-        if isinstance(computed, CaseReport):
-            failure = failure or computed
-            continue
-        started = time.perf_counter()
-        data = build_part(computed.result, header)
-        return _case_report(computed, computed.seconds + time.perf_counter() - started, len(data))
+        if isinstance(computed, Computed):
+            return computed
+        failure = failure or computed
     return failure
+
+
+def _sample(decided: Plan) -> Sample | None:
+    """A computed case, to measure devices with."""
+    computed = _first_computed(decided)
+    if not isinstance(computed, Computed):
+        return None
+    result = computed.result
+    return Sample(result.case, result.superpixels, computed.seconds)
 
 
 def _case_report(computed: Computed, seconds: float, size: int) -> CaseReport:
@@ -422,6 +475,7 @@ def _case_report(computed: Computed, seconds: float, size: int) -> CaseReport:
         n_superpixels=numbers.n_superpixels,
         n_superpixels_asked=numbers.n_superpixels_asked,
         seen=computed.seen,
+        note=computed.result.note,
     )
 
 
@@ -538,6 +592,12 @@ def _warnings(decided: Plan, done: list[CaseReport], failures: Mapping[str, str]
             f"{len(few)} of {len(done)} cases have fewer than half of the superpixels asked for "
             f"(for example {few[0].id}: {few[0].n_superpixels} of {few[0].n_superpixels_asked}); "
             "a larger image area, fewer n_segments or another compactness would mend that."
+        )
+    noted = [r for r in done if r.note]
+    if noted:
+        yield (
+            f"{len(noted)} of {len(done)} cases were softened on the CPU instead of the device, "
+            f"with the same result (for example {noted[0].id}: {noted[0].note})."
         )
     linked = {
         part.id

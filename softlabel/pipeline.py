@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,11 +27,13 @@ from softlabel.cache import (
     recover_header,
     software_versions,
 )
+from softlabel.device import TORCH_CPU, DeviceUnusable
+from softlabel.device_process import DeviceProcess
 from softlabel.errors import CacheError, CaseError, UsageError
 from softlabel.inputs import input_change
 from softlabel.readers import READERS, scan_classes
 from softlabel.settings import Settings, fingerprint
-from softlabel.softening import METHODS, soften
+from softlabel.softening import METHODS, Backend, soften_with
 from softlabel.softening.raters import majority
 from softlabel.softening.superpixel import coarsest_axis
 from softlabel.softmaps import SoftMaps, class_index_map
@@ -215,6 +219,7 @@ def compute(
     settings: Settings,
     inputs: tuple[InputFile, ...] = (),
     superpixels: Array | None = None,
+    device: DeviceProcess | None = None,
 ) -> CaseResult:
     """Superpixels and soft maps of one case.
 
@@ -228,6 +233,8 @@ def compute(
         Recorded in the part.
     superpixels : ndarray of int, shape (*spatial), optional
         For ``settings.superpixels == "file"``.
+    device : DeviceProcess, optional
+        Where it is softened; what it cannot do is done here, on the CPU, and noted in the result.
 
     Raises
     ------
@@ -235,7 +242,7 @@ def compute(
         When this case cannot be computed with these settings.
     """
     try:
-        return _compute(case, header, settings, inputs, superpixels)
+        return _compute(case, header, settings, inputs, superpixels, device)
     except ValueError as error:
         raise CaseError(f"{case.id} ({case.source}): {error}") from error
 
@@ -246,40 +253,69 @@ def _compute(
     settings: Settings,
     inputs: tuple[InputFile, ...],
     superpixels: Array | None,
+    device: DeviceProcess | None,
 ) -> CaseResult:
     _check_channels(case, header)
     method = METHODS[settings.method]
     asked = 0
     ids = None
     if method.needs_superpixels:
-        ids, asked = make_superpixels(case, settings, superpixels)
-    options = dict(settings.method_options)
-    if method.needs_superpixels and options.get("in_plane") and settings.slice_axis is not None:
-        options["slice_axis"] = settings.slice_axis
-    soft = soften(
-        case.labels,
-        ids,
-        method=settings.method,
-        classes=header.classes,
-        spacing=_distance_spacing(case, settings),
-        boundary=settings.boundary,
-        scale=settings.scale,
-        normalize=settings.normalize,
-        ignore=header.ignore,
-        rater_axis=case.rater_axis,
-        **options,
-    )
+        ids, asked = make_superpixels(case, settings, superpixels, device)
+    soft, note = soften_case(case, ids, header, settings, device)
     labels, label_maps = case.labels, dict(case.label_maps)
     if case.rater_axis is not None:
         names = case.raters or tuple(f"rater{r + 1}" for r in range(len(case.labels)))
         label_maps |= dict(zip(names, case.labels, strict=True))
         labels = _majority_labels(case.labels, header)
     statistics = measure(case, soft, labels, ids, asked, header)
-    return CaseResult(case, labels, ids, soft, label_maps, statistics, inputs)
+    return CaseResult(case, labels, ids, soft, label_maps, statistics, inputs, note)
+
+
+def soften_case(
+    case: Case,
+    ids: Array | None,
+    header: Header,
+    settings: Settings,
+    device: DeviceProcess | None,
+) -> tuple[SoftMaps, str]:
+    """Soft maps of a case, and why its device did not make them."""
+    options = dict(settings.method_options)
+    if (
+        METHODS[settings.method].needs_superpixels
+        and options.get("in_plane")
+        and settings.slice_axis is not None
+    ):
+        options["slice_axis"] = settings.slice_axis
+
+    def soften_by(backend: Backend | None) -> SoftMaps:
+        return soften_with(
+            backend,
+            case.labels,
+            ids,
+            method=settings.method,
+            classes=header.classes,
+            spacing=_distance_spacing(case, settings),
+            boundary=settings.boundary,
+            scale=settings.scale,
+            normalize=settings.normalize,
+            ignore=header.ignore,
+            rater_axis=case.rater_axis,
+            **options,
+        )
+
+    if device is None:
+        return soften_by(None), ""
+    try:
+        return soften_by(device.soften), ""
+    except DeviceUnusable as error:
+        return soften_by(None), str(error)
 
 
 def make_superpixels(
-    case: Case, settings: Settings, given: Array | None = None
+    case: Case,
+    settings: Settings,
+    given: Array | None = None,
+    device: DeviceProcess | None = None,
 ) -> tuple[Array, int]:
     """Superpixels of a case (int32, −1 outside the mask), and how many were asked for."""
     shape = case.shape
@@ -298,17 +334,17 @@ def make_superpixels(
     def make(image: Array, steps: tuple[float, ...]) -> Array:
         if settings.superpixels == "grid":
             return grid(image.shape[1:], asked, steps)
-        mask = image[-1] > 0 if in_slic is not None else None
-        return slic(
-            image[:-1] if in_slic is not None else image,
-            asked,
-            settings.compactness,
-            settings.sigma,
-            spacing=steps,
-            channel_axis=0,
-            mask=mask,
-            max_num_iter=settings.max_num_iter,
-        )
+        options: dict[str, Any] = {
+            "spacing": steps,
+            "channel_axis": 0,
+            "max_num_iter": settings.max_num_iter,
+        }
+        strength = (asked, settings.compactness, settings.sigma)
+        if settings.slic_code == "device":
+            return _slic_by_device(device, image, *strength, **options)
+        if in_slic is None:
+            return slic(image, *strength, **options)
+        return slic(image[:-1], *strength, mask=image[-1] > 0, **options)
 
     if settings.superpixels == "file":
         if given is None or given.shape != shape:
@@ -323,6 +359,16 @@ def make_superpixels(
             image = np.concatenate([image, in_slic[None].astype(np.float32)])
         ids = by_slice(make, image, spacing, axis) if per_slice else make(image, spacing)
     return _renumbered(ids, case.mask), asked * pieces
+
+
+def _slic_by_device(
+    device: DeviceProcess | None, image: Array, *strength: Any, **options: Any
+) -> Array:
+    """Superpixels by the tensor code: on the device, or on torch's CPU device with equal labels."""
+    if device is not None:
+        with contextlib.suppress(DeviceUnusable):
+            return device.slic(image, *strength, **options)
+    return slic(image, *strength, **options, device=TORCH_CPU)
 
 
 def _renumbered(ids: Array, mask: Array | None) -> Array:

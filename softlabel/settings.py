@@ -19,6 +19,7 @@ from softlabel.types import ClassTable
 SUPERPIXELS = ("slic", "grid", "file")
 SLIC_DIMS = ("volume", "slice")
 MASK_MODES = ("after", "slic")
+SLIC_CODES = ("cpu", "device")
 DISTANCE_UNITS = ("pixel", "mm")
 COMPRESSIONS = ("zstd", "gzip")
 FLOATS = ("superpixel_size", "compactness", "sigma", "scale")
@@ -48,6 +49,9 @@ class Settings:
     mask_mode : {"after", "slic"}
         Masked pixels are taken out of the superpixels afterwards, or by scikit-image's masked
         SLIC (slow).
+    slic_code : {"cpu", "device"}
+        ``device`` makes superpixels by the tensor code of :mod:`softlabel.slic_torch`, on the
+        device of the run: the same labels on every device, but not quite those of ``cpu``.
     method : str
         Name in :data:`softlabel.softening.METHODS`.
     boundary, scale, normalize
@@ -68,6 +72,7 @@ class Settings:
     slice_axis: int | None = None
     channel_percentiles: tuple[float, float] = (0.0, 100.0)
     mask_mode: str = "after"
+    slic_code: str = "cpu"
     method: str = "superpixel"
     boundary: str = "inner"
     distance_unit: str = "pixel"
@@ -81,6 +86,7 @@ class Settings:
             ("superpixels", SUPERPIXELS),
             ("slic_dims", SLIC_DIMS),
             ("mask_mode", MASK_MODES),
+            ("slic_code", SLIC_CODES),
             ("distance_unit", DISTANCE_UNITS),
             ("compression", COMPRESSIONS),
         ):
@@ -95,6 +101,10 @@ class Settings:
         self.checked_method_options()
         if not 0 <= self.sigma < float("inf"):
             raise UsageError(f"sigma must not be negative; got {self.sigma}.")
+        if self.slic_code == "device" and self.mask_mode == "slic":
+            raise UsageError(
+                'slic_code="device" knows no masked SLIC; use mask_mode="after" or slic_code="cpu".'
+            )
         low, high = self.channel_percentiles
         if not 0 <= low < high <= 100:
             raise UsageError(
@@ -149,7 +159,8 @@ class Settings:
     def _idle(self) -> set[str]:
         """Settings that have no say beside the others."""
         idle = {"n_segments"} if self.superpixel_size is not None else {"superpixel_size"}
-        of_slic = {"compactness", "sigma", "max_num_iter", "channel_percentiles", "mask_mode"}
+        of_slic = {"compactness", "sigma", "max_num_iter", "channel_percentiles", "mask_mode",
+                   "slic_code"}  # fmt: skip
         if self.superpixels != "slic":
             idle |= of_slic
         if self.superpixels == "file":

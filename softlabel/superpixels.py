@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from skimage import segmentation
 
-from softlabel.device import AUTO, TORCH_CPU, DoesNotFit, torch_device
+from softlabel.device import AUTO, TORCH_CPU, DeviceUnusable, torch_device
 from softlabel.slic_kernel import slic_labels
 from softlabel.types import Array, spacing_in_order
 
@@ -123,13 +123,13 @@ def _by_tensor_code(
     max_num_iter: int,
     device: Any,
 ) -> npt.NDArray[np.int32]:
-    """SLIC on a torch device; when that is too small on torch's CPU device, with the same labels."""
+    """SLIC on a torch device, or with the same labels on torch's CPU device if it is too small."""
     from softlabel.slic_torch import slic_on_device
 
     arguments = (channels, n_segments, compactness, sigma, spacing, max_num_iter)
     try:
         return slic_on_device(*arguments, device)
-    except DoesNotFit:
+    except DeviceUnusable:
         cpu: Any = torch_device(TORCH_CPU)
         return slic_on_device(*arguments, cpu, memory=sys.maxsize)
 

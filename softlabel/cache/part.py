@@ -80,6 +80,8 @@ class CaseResult:
         Further label maps: the case's, and its single raters.
     statistics : Statistics
     inputs : tuple of InputFile
+    note : str
+        For the report only: why it was computed on the CPU though a device was to do it.
     """
 
     case: Case
@@ -89,6 +91,7 @@ class CaseResult:
     label_maps: Mapping[str, Array]
     statistics: Statistics
     inputs: tuple[InputFile, ...]
+    note: str = ""
 
 
 def build_part(result: CaseResult, header: Header) -> bytes:

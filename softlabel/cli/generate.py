@@ -36,6 +36,7 @@ from softlabel.settings import (
     COMPRESSIONS,
     DISTANCE_UNITS,
     MASK_MODES,
+    SLIC_CODES,
     SLIC_DIMS,
     Settings,
 )
@@ -146,6 +147,15 @@ SHOWN_COMPILE_SECONDS = 2.0
     help="Take masked pixels out after SLIC, or by masked SLIC (slow).",
 )
 @option(
+    "Superpixels",
+    "--slic-code",
+    type=click.Choice(SLIC_CODES),
+    default="cpu",
+    show_default=True,
+    help="device: SLIC on the --device too; the same superpixels on every device, but not quite "
+    "those of cpu.",
+)
+@option(
     "Softening",
     "--method",
     type=click.Choice(list(METHODS)),
@@ -209,6 +219,15 @@ SHOWN_COMPILE_SECONDS = 2.0
 @option(
     "Run", "--jobs", "-j", type=click.IntRange(min=1), help="Worker processes. Default: one a core."
 )
+@option(
+    "Run",
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda|cuda:N",
+    help="Where soft maps are computed, with the same bytes everywhere: cuda is all cards, auto "
+    "what a measurement at the start finds faster.",
+)
 @option("Run", "--overwrite", is_flag=True, help="Make the cache anew, whatever settings it has.")
 @option(
     "Run",
@@ -233,6 +252,7 @@ def generate(
     limit: int | None,
     superpixels: str,
     jobs: int | None,
+    device: str,
     overwrite: bool,
     check_content: bool,
     dry_run: bool,
@@ -276,7 +296,10 @@ def generate(
             else:
                 advance(f"{report.id}: {duration(report.seconds)}" if verbose else "")
 
-        report = carry_out(decided, jobs=jobs, progress=on_case)
+        report = carry_out(
+            decided, jobs=jobs, device=device, progress=on_case,
+            say=lambda text: None if quiet else click.echo(text, err=True),
+        )  # fmt: skip
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2, ensure_ascii=False))
     elif not quiet:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from softlabel.device import AUTO, CPU, DoesNotFit, torch_device
+from softlabel.device import AUTO, CPU, DeviceUnusable, torch_device
 from softlabel.softening.gaussian import GaussianOptions, soften_by_gaussian
 from softlabel.softening.normalize import NORMALIZATIONS, normalized
 from softlabel.softening.raters import mean_over_raters
@@ -22,7 +23,14 @@ from softlabel.softmaps import SoftMaps, class_index_map
 from softlabel.superpixels import scale_channels, slic
 from softlabel.types import Array, ClassTable, spacing_in_order
 
-__all__ = ["METHODS", "NORMALIZATIONS", "Method", "soften"]
+__all__ = ["METHODS", "NORMALIZATIONS", "Backend", "Method", "soften", "soften_with"]
+
+Backend = Callable[
+    [list[Array], ClassTable, list[Array], tuple[float, ...], float, SuperpixelOptions],
+    list[SoftMaps],
+]
+"""The superpixel method for several images of one shape: (class indices, table, superpixels,
+spacing, scale, options) -> soft maps."""
 
 
 @dataclass(frozen=True)
@@ -165,19 +173,54 @@ def soften(
     >>> softlabel.soften(labels, np.array([0, 0, 0, 0, 1, 1, 1, 1])).dense()[1].round(3)
     array([1.   , 1.   , 1.   , 1.   , 0.5  , 0.25 , 0.167, 0.125], dtype=float32)
     """
+    given: dict[str, Any] = {
+        "image": image, "method": method, "classes": classes, "spacing": spacing,
+        "boundary": boundary, "scale": scale, "normalize": normalize, "ignore": ignore,
+        "rater_axis": rater_axis,
+    }  # fmt: skip
+    if device == AUTO and method in METHODS and not METHODS[method].on_device:
+        device = CPU
+    backend = _local_backend(device)
+    try:
+        return soften_with(backend, labels, superpixels, **given, **method_options)
+    except DeviceUnusable as error:
+        warnings.warn(
+            f"Softened on the CPU instead of {device}: {error}.", RuntimeWarning, stacklevel=2
+        )
+        return soften_with(None, labels, superpixels, **given, **method_options)
+
+
+def soften_with(
+    backend: Backend | None,
+    labels: Array,
+    superpixels: Array | None,
+    *,
+    image: Array | None = None,
+    method: str,
+    classes: ClassTable | Mapping[int, str] | Iterable[int] | None,
+    spacing: tuple[float, ...] | None,
+    boundary: str,
+    scale: float | None,
+    normalize: str,
+    ignore: int | None,
+    rater_axis: int | None,
+    **method_options: Any,
+) -> SoftMaps:
+    """As :func:`soften`, the superpixel method by a backend; by the code without torch when None.
+
+    Raises
+    ------
+    DeviceUnusable
+        When the backend's device cannot do it.
+    """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
     if normalize not in NORMALIZATIONS:
         raise ValueError(
             f"normalize must be one of {', '.join(NORMALIZATIONS)}; got {normalize!r}."
         )
-    if device == AUTO and not METHODS[method].on_device:
-        device = CPU
-    target = torch_device(device)
-    if target is not None and not METHODS[method].on_device:
-        raise ValueError(
-            f"The method {method} is computed on the CPU only; got device={device!r}, leave it out."
-        )
+    if backend is not None and not METHODS[method].on_device:
+        raise ValueError(f"The method {method} is computed on the CPU only; leave the device out.")
     maps = _rater_maps(labels, rater_axis)
     ndim = maps[0].ndim
     step = spacing_in_order(spacing, ndim)
@@ -188,36 +231,23 @@ def soften(
     if not 0 < width < np.inf:
         raise ValueError(f"scale must be a positive number; got {scale}.")
     indices = [class_index_map(m, table, ignore) for m in maps]
-    softened = None
-    if target is not None:
-        softened = _run_on_device(indices, table, _given(ids), step, width, options, target)
-    if softened is None:
+    if backend is not None:
+        softened = backend(indices, table, [_given(ids)] * len(maps), step, width, options)
+    else:
         run = METHODS[method].run
         softened = [run(index, table, ids, step, width, options) for index in indices]
     result = softened[0] if rater_axis is None else mean_over_raters(softened)
     return normalized(result) if normalize == "sum" else result
 
 
-def _run_on_device(
-    indices: list[Array],
-    table: ClassTable,
-    superpixels: Array,
-    spacing: tuple[float, ...],
-    scale: float,
-    options: SuperpixelOptions,
-    device: Any,
-) -> list[SoftMaps] | None:
-    """Soft maps by the tensor code; None when the device's memory is too small."""
+def _local_backend(device: str) -> Backend | None:
+    """The tensor code on a device of this process; None for the code without torch."""
+    target = torch_device(device)
+    if target is None:
+        return None
     from softlabel.softening.superpixel_torch import soften_images
 
-    ids = [superpixels] * len(indices)
-    try:
-        return soften_images(indices, table, ids, spacing, scale, options, device)
-    except DoesNotFit as error:
-        warnings.warn(
-            f"Softened on the CPU instead of {device}: {error}.", RuntimeWarning, stacklevel=3
-        )
-        return None
+    return partial(soften_images, device=target)
 
 
 def _rater_maps(labels: Array, rater_axis: int | None) -> list[Array]:

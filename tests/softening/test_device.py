@@ -226,7 +226,9 @@ def test_a_row_that_does_not_fit_is_said():
 def test_small_memory_falls_back_to_the_cpu(monkeypatch):
     labels, ids = blobs()
     monkeypatch.setattr(superpixel_torch, "memory_budget", lambda device: 1000)
-    with pytest.warns(RuntimeWarning, match="Softened on the CPU instead of cpu: an image of 2080"):
+    with pytest.warns(
+        RuntimeWarning, match="Softened on the CPU instead of torch-cpu: an image of 2080"
+    ):
         found = softlabel.soften(labels, ids, ignore=99, device="torch-cpu")
     assert_same(found, softlabel.soften(labels, ids, ignore=99))
 

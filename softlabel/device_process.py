@@ -1,0 +1,260 @@
+"""One process a device, which softens for all workers of a run.
+
+Reading, superpixels and writing are the work of many CPU processes; a card serves them all. Its
+process holds the only CUDA context, so that the card's memory has one owner, and the workers are
+its clients: while some read and others compress, the card works for a third. Two requests are in
+the process at a time, on streams of their own, so that one is copied while the other is computed.
+
+A worker sends label map and superpixels and gets the band's values back. When the process cannot
+do it (its memory is too small, it died), the worker is told by :class:`DeviceUnusable` and does it
+on the CPU.
+
+The process is ``python -m softlabel.device_process DEVICE``: it reads a secret from its standard
+input, prints the address at which it listens, and ends when its standard input does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client, Connection, Listener
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from softlabel.device import DeviceUnusable, memory_budget, torch_device
+from softlabel.errors import SoftlabelError, UsageError
+from softlabel.softening.superpixel import SuperpixelOptions
+from softlabel.softmaps import SoftMaps
+from softlabel.superpixels import slic
+from softlabel.types import Array, ClassTable
+
+AT_ONCE = 2
+"""Requests that a device works on at a time, each within its share of the memory."""
+
+ANNOUNCEMENT = "softlabel listens at "
+DONE, REFUSED, UNUSABLE = "done", "refused", "unusable"
+
+
+@dataclass(frozen=True)
+class DeviceProcess:
+    """Where a device's process listens; can be sent to workers.
+
+    Attributes
+    ----------
+    device : str
+    address : str
+    authkey : bytes
+        The secret without which it answers nobody.
+    """
+
+    device: str
+    address: str
+    authkey: bytes = field(repr=False)
+
+    def soften(
+        self,
+        indices: list[Array],
+        table: ClassTable,
+        superpixels: list[Array],
+        spacing: tuple[float, ...],
+        scale: float,
+        options: SuperpixelOptions,
+    ) -> list[SoftMaps]:
+        """As :func:`softlabel.softening.superpixel_torch.soften_images`, there.
+
+        Raises
+        ------
+        DeviceUnusable
+            When it cannot.
+        """
+        found = self._ask("soften", (indices, table, superpixels, spacing, scale, options))
+        return [replace(maps, index=index) for maps, index in zip(found, indices, strict=True)]
+
+    def slic(self, *arguments: Any, **options: Any) -> Array:
+        """As :func:`softlabel.slic` with this device, there."""
+        return np.asarray(self._ask("slic", (arguments, options)))
+
+    def _ask(self, request: str, arguments: tuple[Any, ...]) -> Any:
+        try:
+            connection = _connected(self)
+            connection.send((request, arguments))
+            outcome, answer = connection.recv()
+        except (EOFError, OSError, AuthenticationError) as error:
+            _connected.cache_clear()
+            raise DeviceUnusable(f"the process of {self.device} is gone") from error
+        if outcome == REFUSED:
+            raise ValueError(answer)
+        if outcome == UNUSABLE:
+            raise DeviceUnusable(answer)
+        return answer
+
+
+@lru_cache(maxsize=16)
+def _connected(process: DeviceProcess) -> Any:
+    """This process's connection to a device's; made once."""
+    return Client(process.address, authkey=process.authkey)
+
+
+@contextlib.contextmanager
+def device_processes(devices: Sequence[str]) -> Iterator[tuple[DeviceProcess, ...]]:
+    """Start a process for each device, and stop them at the end.
+
+    Raises
+    ------
+    UsageError
+        When one does not start.
+    """
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        keys = [secrets.token_hex(32) for _ in devices]
+        started.extend(_start(device, key) for device, key in zip(devices, keys, strict=True))
+        yield tuple(
+            DeviceProcess(device, _address_of(device, process), key.encode())
+            for device, process, key in zip(devices, started, keys, strict=True)
+        )
+    finally:
+        _connected.cache_clear()
+        for process in started:
+            _stop(process)
+
+
+def _start(device: str, key: str) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "softlabel.device_process", device],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C in a terminal is for the parent to act on
+    )
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # it died; reading its address tells
+        process.stdin.write(f"{key}\n".encode())
+        process.stdin.flush()
+    return process
+
+
+def _address_of(device: str, process: subprocess.Popen[bytes]) -> str:
+    assert process.stdout is not None
+    for line in process.stdout:
+        text = line.decode(errors="replace").rstrip("\n")
+        if text.startswith(ANNOUNCEMENT):
+            return text.removeprefix(ANNOUNCEMENT)
+    raise UsageError(
+        f"The process of the device {device} did not start (status {process.wait()}); see its "
+        "messages above, or use the device cpu."
+    )
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()
+    try:
+        process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+# --- in the process -------------------------------------------------------------------------------
+
+
+def serve(device: str) -> None:
+    """Answer requests until the standard input ends; the process's whole life."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    listener = Listener(authkey=sys.stdin.readline().strip().encode())
+    threading.Thread(target=_end_with_input, args=(listener,), daemon=True).start()
+    work = _requests(device)
+    print(f"{ANNOUNCEMENT}{listener.address}", flush=True)
+    places = threading.BoundedSemaphore(AT_ONCE)
+    while True:
+        with contextlib.suppress(AuthenticationError, OSError, EOFError):
+            connection = listener.accept()
+            threading.Thread(
+                target=_answer_all, args=(connection, device, work, places), daemon=True
+            ).start()
+
+
+def _end_with_input(listener: Listener) -> None:
+    folder = Path(str(listener.address)).parent
+    sys.stdin.read()
+    listener.close()
+    with contextlib.suppress(OSError):  # the folder that multiprocessing made for the socket
+        folder.rmdir()
+    os._exit(0)
+
+
+def _requests(device: str) -> dict[str, Callable[..., Any]]:
+    """What can be asked for; imports torch and tries the device once, so that later is quick."""
+    from softlabel.softening.superpixel_torch import soften_images
+
+    target = torch_device(device)
+    if target is None:
+        raise UsageError(f"The device {device} needs no process of its own.")
+    share = memory_budget(target) // AT_ONCE
+
+    run = partial(soften_images, device=target, memory=share)
+
+    def soften(*arguments: Any) -> list[SoftMaps]:
+        nothing = np.zeros(0, np.uint8)  # the label map need not travel back
+        found = run(*arguments)
+        return [replace(maps, index=nothing) for maps in found]
+
+    table = ClassTable.from_values(range(2))
+    trial = [np.array([[0, 1, 1], [0, 0, 1]], np.uint8)]
+    ids = [np.zeros((2, 3), np.int32)]
+    soften(trial, table, ids, (1.0, 1.0), 1.0, SuperpixelOptions())
+    return {
+        "soften": soften,
+        "slic": lambda arguments, options: slic(*arguments, **options, device=device),
+    }
+
+
+def _answer_all(
+    connection: Connection[Any, Any],
+    device: str,
+    work: dict[str, Callable[..., Any]],
+    places: threading.BoundedSemaphore,
+) -> None:
+    """Answer one client until it leaves."""
+    with contextlib.suppress(EOFError, OSError), connection, _own_stream(device):
+        while True:
+            request, arguments = connection.recv()
+            try:
+                with places:
+                    answer = DONE, work[request](*arguments)
+            except ValueError as error:
+                answer = REFUSED, str(error)
+            except DeviceUnusable as error:
+                answer = UNUSABLE, str(error)
+            except Exception as error:  # the CPU does it instead, and says why
+                answer = UNUSABLE, f"{type(error).__name__} on {device}: {error}"
+            connection.send(answer)
+
+
+def _own_stream(device: str) -> contextlib.AbstractContextManager[Any]:
+    import torch
+
+    target = torch_device(device)
+    if target is None or target.type != "cuda":
+        return contextlib.nullcontext()
+    torch.cuda.set_device(target)
+    return torch.cuda.stream(torch.cuda.Stream(target))
+
+
+if __name__ == "__main__":
+    try:
+        serve(sys.argv[1])
+    except SoftlabelError as problem:
+        sys.exit(f"Error: {problem}")
