@@ -129,6 +129,7 @@ def test_every_option_arrives_in_the_settings(tmp_path, data):
     expected = {
         "superpixels": "slic", "superpixel_size": 50, "compactness": 0.2, "sigma": 0.5,
         "slic_dims": "slice", "slice_axis": 1, "channel_percentiles": [1, 99], "mask_mode": "slic",
+        "slic_code": "cpu",
         "boundary": "edge", "scale": 1.5, "normalize": "sum", "compression": "gzip",
         "distance_unit": "mm", "method": "superpixel", "format": "pairs", "max_num_iter": 10,
         "method_options": {"min_minority": 0.1, "in_plane": True, "slice_axis": None},
