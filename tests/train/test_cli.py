@@ -123,5 +123,19 @@ def test_train_oct_goes_from_nothing_to_the_table(tmp_path):
                                say=lambda text: None)  # fmt: skip
     assert [a.arm.name for a in result.arms] == ["hard", "superpixel"]
     assert {against for against, _ in result.arms[0].values} == {"labels", "truth"}
+    assert not result.failures
     bad = call("train-oct", "--data", tmp_path / "none", "-o", tmp_path / "x")
     assert bad.exit_code == 2 and "no folder" in bad.output
+
+
+def test_train_oct_on_files_is_scored_against_the_other_grader(oct_data, tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("softlabel_train.demo.ARMS", ("hard", "superpixel"))
+        result = train_oct(
+            tmp_path, data=oct_data, size=Size("smoke", 0, 0, (0, 0, 0), 0), show=False,
+            overrides=["train.steps=1", "evaluate.bootstrap=0", "generate.n_segments=80"],
+            say=lambda text: None,
+        )  # fmt: skip
+    assert not result.failures
+    assert {against for against, _ in result.arms[0].values} == {"labels", "grader2"}
+    assert not (tmp_path / "phantoms").exists()

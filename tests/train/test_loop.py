@@ -19,6 +19,7 @@ import torch
 from softlabel_train import loop
 from softlabel_train.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from softlabel_train.config import load_recipe
+from softlabel_train.evaluate import evaluate_run
 from softlabel_train.loop import LoopState, TrainingError, explain_memory, fit
 from softlabel_train.prepare import find_cache, generated_path, open_data
 
@@ -121,6 +122,7 @@ def test_a_finished_run_can_be_made_longer(oct_cache, tmp_path):
 SCRIPT = """
 import sys
 from softlabel_train.config import load_recipe
+from softlabel_train.evaluate import evaluate_run
 from softlabel_train.loop import fit
 result = fit(load_recipe(sys.argv[1]), sys.argv[2])
 print("interrupted" if result.interrupted else "finished", result.steps)
@@ -324,3 +326,20 @@ def test_a_cache_that_could_not_be_finished_is_not_trained_on(oct_data, tmp_path
     recipe = load_recipe("smoke", [f"data.source={oct_data}", f"data.cache_folder={tmp_path}"])
     with pytest.raises(UsageError, match=r"10 cases remain\. A worker died\."):
         find_cache(recipe)
+
+
+def test_real_scans_train_and_are_scored(tmp_path):
+    root = os.environ.get("SOFTLABEL_REAL_DATA") or Path(__file__).parents[3] / "shared" / "data"
+    source = Path(root) / "oct_zeiss_onh"
+    if not source.is_dir():
+        pytest.skip("no real scans here (SOFTLABEL_REAL_DATA names their folder)")
+    recipe = load_recipe(
+        "smoke", [f"data.source={source}", f"data.cache_folder={tmp_path / 'caches'}",
+                  "data.format_options={images: img, labels: mask}", "train.steps=2",
+                  "evaluate.classes=[0, 30, 60, 90, 120, 150, 180, 210]"]
+    )  # fmt: skip
+    assert fit(recipe, tmp_path / "run", show=False).steps == 2
+    found = evaluate_run(tmp_path / "run")
+    # background is the last class of these scans; every other one is scored
+    assert {s.label for s in found.scores} >= {"label 0", "label 210"}
+    assert "label 240" not in {s.label for s in found.scores}

@@ -75,6 +75,10 @@ class DataConfig(Section):
     source: str | None = Field(
         default=None, description="the data set that caches are generated from"
     )
+    format: str = Field(default="auto", description="of `source`: a reader's name, or auto")
+    format_options: dict[str, Any] = Field(
+        default_factory=dict, description="options of the reader, as `softlabel generate` has them"
+    )
     cache_folder: str = Field(
         default="caches", description="generated caches go here when `cache` is not given"
     )

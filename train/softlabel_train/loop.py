@@ -53,7 +53,8 @@ from softlabel_train.record import LOSS_TERMS, RunRecord, picture_of, software_v
 LAST, BEST = "last.pt", "best.pt"
 
 MAY_CHANGE = (
-    "name", "about", "data.cache", "data.source", "data.cache_folder", "data.workers",
+    "name", "about", "data.cache", "data.source", "data.cache_folder", "data.format",
+    "data.format_options", "data.workers",
     "data.keep_mb",
     "train.steps", "train.accelerator", "train.devices", "train.nodes", "train.threads",
     "train.log_steps", "train.checkpoint_steps", "train.pictures",

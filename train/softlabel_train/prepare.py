@@ -81,8 +81,9 @@ def find_cache(
     path = Path(data.cache) if data.cache else generated_path(recipe)
     path.parent.mkdir(parents=True, exist_ok=True)
     report = generate(
-        data.source, path, generation_settings(recipe.generate), jobs=jobs, progress=progress
-    )
+        data.source, path, generation_settings(recipe.generate), format=data.format,
+        format_options=data.format_options, jobs=jobs, progress=progress,
+    )  # fmt: skip
     if report.interrupted:
         raise KeyboardInterrupt
     if report.failures:
@@ -110,7 +111,13 @@ def generated_path(recipe: Recipe) -> Path:
     """
     source = Path(str(recipe.data.source))
     settings = generation_settings(recipe.generate)
-    text = settings.as_json({"source": source.resolve().as_posix()})
+    text = settings.as_json(
+        {
+            "source": source.resolve().as_posix(),
+            "format": recipe.data.format,
+            "format_options": recipe.data.format_options,
+        }
+    )
     digest = hashlib.sha256(text.encode()).hexdigest()[:10]
     name = f"{source.resolve().name}-{settings.method}-{digest}.h5"
     return Path(recipe.data.cache_folder) / name
