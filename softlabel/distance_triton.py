@@ -14,6 +14,9 @@ over whole maps.
 
 from __future__ import annotations
 
+import contextlib
+from typing import Any
+
 import numpy as np
 import torch
 import triton
@@ -92,10 +95,11 @@ def row_offsets(target: Tensor, reach: int) -> Tensor:
     rows = target.numel() // length
     if rows:
         width = triton.next_power_of_2(length)
-        _row_kernel[(rows,)](
-            target.contiguous().view(torch.uint8), out, length, reach, WIDTH=width,
-            num_warps=min(8, max(1, width // 256)),
-        )  # fmt: skip
+        with _current(target.device):
+            _row_kernel[(rows,)](
+                target.contiguous().view(torch.uint8), out, length, reach, WIDTH=width,
+                num_warps=min(8, max(1, width // 256)),
+            )  # fmt: skip
     return out
 
 
@@ -118,14 +122,20 @@ def search(offsets: Tensor, pairs: Pairs, costs: Costs, shape: Shape3) -> Tensor
     dz, dy, base = _padded(*rows_around(costs), costs)
     device = offsets.device
     far = torch.full((1,), costs.far, dtype=costs.dtype, device=device)
-    _pair_kernel[(triton.cdiv(n_pairs, PAIRS_A_PROGRAM),)](
-        offsets, costs.table(2, device), pairs.place, *pairs.coordinates, pairs.limit,
-        torch.from_numpy(dz).to(device), torch.from_numpy(dy).to(device),
-        torch.from_numpy(base).to(device), far, out,
-        n_pairs, len(dz) - OFFSETS_A_STEP, *shape, costs.reach(2) + 1,
-        BLOCK=PAIRS_A_PROGRAM, STEP=OFFSETS_A_STEP,
-    )  # fmt: skip
+    with _current(device):
+        _pair_kernel[(triton.cdiv(n_pairs, PAIRS_A_PROGRAM),)](
+            offsets, costs.table(2, device), pairs.place, *pairs.coordinates, pairs.limit,
+            torch.from_numpy(dz).to(device), torch.from_numpy(dy).to(device),
+            torch.from_numpy(base).to(device), far, out,
+            n_pairs, len(dz) - OFFSETS_A_STEP, *shape, costs.reach(2) + 1,
+            BLOCK=PAIRS_A_PROGRAM, STEP=OFFSETS_A_STEP,
+        )  # fmt: skip
     return out
+
+
+def _current(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Triton launches on the current device, whatever its tensors lie on."""
+    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
 
 
 def _padded(dz: Array, dy: Array, base: Array, costs: Costs) -> tuple[Array, Array, Array]:

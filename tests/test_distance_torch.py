@@ -198,6 +198,25 @@ for shape, active, spacing, to_face in [
         assert torch.equal(fast[wanted], plain[wanted])
 none = dt.Pairs(pairs.place[:0], (pairs.coordinates[0][:0], pairs.coordinates[1][:0]), limit[:0])
 assert len(dt.squared_distances(target, none, costs, kernels=True)) == 0
+
+from softlabel.softening.superpixel import SuperpixelOptions
+from softlabel.softening.superpixel_torch import soften_images
+from softlabel.types import ClassTable
+
+for shape in ((22, 30), (6, 9, 11)):
+    where = np.indices(shape)
+    labels = ((where[0] + np.sin(where[-1] / 3)) * 3 // shape[0]).clip(0, 2).astype(np.uint8)
+    labels[rng.random(shape) < 0.05] = 255
+    ids = np.ravel_multi_index(tuple(where // 5), [n // 5 + 1 for n in shape]).astype(np.int32)
+    for boundary in ("inner", "edge"):
+        plain, fast = (
+            soften_images(
+                [labels], ClassTable.from_values(range(3)), [ids], (1.0,) * len(shape), 1.0,
+                SuperpixelOptions(boundary), torch.device("cpu"), kernels=kernels,
+            )[0]
+            for kernels in (False, True)
+        )
+        assert len(plain.values) and plain.values.tobytes() == fast.values.tobytes()
 """
 
 

@@ -23,6 +23,9 @@ from softlabel.softening.superpixel import SuperpixelOptions, metric_of
 from softlabel.softmaps import Regions, SoftMaps, ignored_index
 from softlabel.types import Array, ClassTable, spacing_in_order
 
+LARGEST_BATCH = 2**31 - 1
+"""Pixels of a batch: torch finds the non-zero elements of no larger tensor on CUDA."""
+
 BAND_BYTES = 64
 """Bytes of working memory a pixel while the mixed superpixels are found."""
 
@@ -98,7 +101,7 @@ def images_at_once(pixels: int, budget: int) -> int:
     DoesNotFit
         When not even one fits.
     """
-    count = budget // 2 // (BAND_BYTES * pixels)
+    count = min(budget // 2 // (BAND_BYTES * pixels), LARGEST_BATCH // pixels)
     if count < 1:
         raise DoesNotFit(
             f"an image of {pixels} pixels needs {2 * BAND_BYTES * pixels / 2**20:.0f} MiB of the "
@@ -122,7 +125,7 @@ def soft_maps_of(band: Band, indices: Sequence[Array], table: ClassTable) -> lis
     pixels = _to_host(local.to(torch.int32 if size < 2**31 else torch.int64))
     values = _to_host(band.values)
     if band.values.is_cuda:
-        torch.cuda.synchronize(band.values.device)
+        torch.cuda.current_stream(band.values.device).synchronize()
     regions = np.searchsorted(band.image, np.arange(len(indices) + 1))
     blocks = np.searchsorted(band.block_region, regions)
     maps = []
