@@ -9,8 +9,8 @@ A worker sends label map and superpixels and gets the band's values back. When t
 do it (its memory is too small, it died), the worker is told by :class:`DeviceUnusable` and does it
 on the CPU.
 
-The process is ``python -m softlabel.device_process DEVICE``: it reads a secret from its standard
-input, prints the address at which it listens, and ends when its standard input does.
+The process is ``python -m softlabel.device_process DEVICE SOCKET``: it reads a secret from its
+standard input, prints the address at which it listens, and ends when its standard input does.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -116,22 +117,24 @@ def device_processes(devices: Sequence[str]) -> Iterator[tuple[DeviceProcess, ..
         When one does not start.
     """
     started: list[subprocess.Popen[bytes]] = []
-    try:
-        keys = [secrets.token_hex(32) for _ in devices]
-        started.extend(_start(device, key) for device, key in zip(devices, keys, strict=True))
-        yield tuple(
-            DeviceProcess(device, _address_of(device, process), key.encode())
-            for device, process, key in zip(devices, started, keys, strict=True)
-        )
-    finally:
-        _connected.cache_clear()
-        for process in started:
-            _stop(process)
+    with tempfile.TemporaryDirectory(prefix="softlabel-", ignore_cleanup_errors=True) as folder:
+        try:
+            keys = [secrets.token_hex(32) for _ in devices]
+            for number, (device, key) in enumerate(zip(devices, keys, strict=True)):
+                started.append(_start(device, key, Path(folder) / str(number)))
+            yield tuple(
+                DeviceProcess(device, _address_of(device, process), key.encode())
+                for device, process, key in zip(devices, started, keys, strict=True)
+            )
+        finally:
+            _connected.cache_clear()
+            for process in started:
+                _stop(process)
 
 
-def _start(device: str, key: str) -> subprocess.Popen[bytes]:
+def _start(device: str, key: str, socket: Path) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "softlabel.device_process", device],
+        [sys.executable, "-m", "softlabel.device_process", device, str(socket)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C in a terminal is for the parent to act on
@@ -170,10 +173,18 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 # --- in the process -------------------------------------------------------------------------------
 
 
-def serve(device: str) -> None:
-    """Answer requests until the standard input ends; the process's whole life."""
+def serve(device: str, socket: str) -> None:
+    """Answer requests until the standard input ends; the process's whole life.
+
+    Parameters
+    ----------
+    device : str
+    socket : str
+        Path of the socket to listen at; Windows has pipes instead, with names of their own.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    listener = Listener(authkey=sys.stdin.readline().strip().encode())
+    authkey = sys.stdin.readline().strip().encode()
+    listener = Listener(socket if os.name == "posix" else None, authkey=authkey)
     threading.Thread(target=_end_with_input, args=(listener,), daemon=True).start()
     work = _requests(device)
     print(f"{ANNOUNCEMENT}{listener.address}", flush=True)
@@ -190,7 +201,7 @@ def _end_with_input(listener: Listener) -> None:
     folder = Path(str(listener.address)).parent
     sys.stdin.read()
     listener.close()
-    with contextlib.suppress(OSError):  # the folder that multiprocessing made for the socket
+    with contextlib.suppress(OSError):  # the parent does it, unless it was killed
         folder.rmdir()
     os._exit(0)
 
@@ -255,6 +266,6 @@ def _own_stream(device: str) -> contextlib.AbstractContextManager[Any]:
 
 if __name__ == "__main__":
     try:
-        serve(sys.argv[1])
+        serve(sys.argv[1], sys.argv[2])
     except SoftlabelError as problem:
         sys.exit(f"Error: {problem}")

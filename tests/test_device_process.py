@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -98,8 +99,8 @@ def test_a_process_that_is_killed():
     started = []
     start = device_process._start
 
-    def remember(device, key):
-        started.append(start(device, key))
+    def remember(*arguments):
+        started.append(start(*arguments))
         return started[-1]
 
     _, labels, ids = example()
@@ -111,14 +112,16 @@ def test_a_process_that_is_killed():
             started[0].wait()
             with pytest.raises(DeviceUnusable, match="the process of torch-cpu is gone"):
                 soften_with(one.soften, labels, ids, **DEFAULTS)
+    assert not Path(one.address).parent.exists()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="processes are told apart by /proc or signals")
 def test_a_process_ends_with_its_parent():
     script = (
-        "import time\n"
+        "import tempfile, time\n"
+        "from pathlib import Path\n"
         "from softlabel import device_process as d\n"
-        "p = d._start('torch-cpu', 'key')\n"
+        "p = d._start('torch-cpu', 'key', Path(tempfile.mkdtemp()) / '0')\n"
         "print(p.pid, flush=True)\n"
         "time.sleep(60)\n"
     )
