@@ -111,6 +111,33 @@ def test_boundaries_that_are_far_away(shape, boundary, ignored):
     assert_same(found, expected)
 
 
+@pytest.mark.parametrize("boundary", ["inner", "outer"])
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize("flip", [False, True])
+def test_the_nearest_boundary_pixel_lies_at_the_limit_outside_of_the_superpixel(
+    boundary, axes, flip
+):
+    """And what makes it a boundary pixel lies one further: no margin may be smaller."""
+    line = np.array([0, 0, 1, 0, 9, 9, 0, 9, 9, 1, 1])
+    ids = np.array([1, 1, 2, 3, 4, 4, 0, 0, 0, 0, 5])
+    if boundary == "outer":
+        line = np.where(line < 9, 1 - line, 9)
+    if flip:
+        line, ids = line[::-1], ids[::-1]
+    for axis in range(axes):
+        shape = [1] * axes
+        shape[axis] = -1
+        found, expected = (
+            softlabel.soften(
+                line.reshape(shape), ids.reshape(shape), ignore=9, boundary=boundary, device=d
+            )
+            for d in ("torch-cpu", "cpu")
+        )
+        assert_same(found, expected)
+        at_limit = found.values[found.values != found.values.round()]
+        assert 0.875 in at_limit or 0.125 in at_limit  # a distance of 3
+
+
 def test_raters_are_softened_alike():
     labels, ids = blobs()
     raters = np.stack([labels, np.roll(labels, 2, 0), np.roll(labels, -1, 1)])
