@@ -20,9 +20,11 @@ SPACINGS = {1: (0.7,), 2: (0.5, 2.0), 3: (0.958, 0.958, 3.0)}
 
 @st.composite
 def two_maps(draw, n_classes=4):
-    shape = draw(hnp.array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=9))
+    """Label maps of single pixels, or of blocks that have an inside."""
+    shape = draw(hnp.array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=5))
     coarse = hnp.arrays(np.uint8, shape, elements=st.integers(0, n_classes - 1))
-    return draw(coarse), draw(coarse)
+    block = np.ones((draw(st.integers(1, 3)),) * len(shape), np.uint8)
+    return np.kron(draw(coarse), block), np.kron(draw(coarse), block)
 
 
 @given(two_maps(), st.booleans())

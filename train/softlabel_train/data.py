@@ -486,4 +486,7 @@ def make_loader(
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
+        # Its own, since starting an iterator draws from the generator that dropout uses too, and
+        # a run that goes on starts one more.
+        generator=torch.Generator(),
     )
