@@ -42,6 +42,13 @@ def test_every_command_explains_itself(command):
     assert result.exit_code == 0 and "Usage" in result.output
 
 
+def test_a_path_is_a_path_whatever_it_looks_like(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("2020", "a: b", "[x]", "null"):
+        result = call("fit", "smoke", "--cache", name)
+        assert result.exit_code == 2 and f"The cache {name} does not exist" in result.output
+
+
 def test_the_same_command_again_finds_the_run_finished(run, oct_cache):
     result = call("fit", "smoke", *QUICK, "--cache", oct_cache, "-o", run, "-q")
     assert result.exit_code == 0 and "2 steps" in result.output

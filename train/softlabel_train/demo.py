@@ -104,8 +104,8 @@ def train_oct(
         {"arm": list(ARMS)},
         folder / "runs",
         overrides=[
-            f"data.source={source}",
-            f"data.cache_folder={folder / 'caches'}",
+            f"data.source={json.dumps(str(source))}",
+            f"data.cache_folder={json.dumps(str(folder / 'caches'))}",
             f"generate.n_segments={segments}",
             f"evaluate.against={json.dumps(against)}",
             *overrides,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -42,8 +43,8 @@ def fit(
     where it was stopped.
     """
     given = [*overrides]
-    given += [f"data.cache={cache}"] if cache else []
-    given += [f"data.source={source}"] if source else []
+    given += [f"data.cache={json.dumps(str(cache))}"] if cache else []
+    given += [f"data.source={json.dumps(str(source))}"] if source else []
     resolved = load_recipe(recipe, given)
     name = "-".join(part for part in (resolved.name, resolved.arm) if part)
     folder = out or Path("runs") / name
