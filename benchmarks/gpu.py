@@ -48,25 +48,28 @@ class _MissingPackages(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        if name.partition(".")[0] not in STOOD_IN_FOR:
+        if name.partition(".")[0] not in MISSING:
             return None
         return importlib.machinery.ModuleSpec(name, self, is_package=True)
 
     def create_module(self, spec: Any) -> ModuleType:
         module = ModuleType(spec.name)
-        module.__getattr__ = lambda name: _Anything()  # type: ignore[method-assign]
+        module.__getattr__ = self._attribute  # type: ignore[method-assign]
         return module
+
+    @staticmethod
+    def _attribute(name: str) -> Any:
+        if name.startswith("__"):  # who looks for __file__ shall find that there is none
+            raise AttributeError(name)
+        return _Anything()
 
     def exec_module(self, module: ModuleType) -> None:
         """Nothing to execute."""
 
 
-def _installed(*packages: str) -> bool:
-    return all(importlib.util.find_spec(name) is not None for name in packages)
-
-
-HAS_CPU_PATH = _installed("numba", "skimage", "scipy")
-sys.meta_path.append(_MissingPackages())  # asked last, so only for what is not there
+MISSING = tuple(name for name in STOOD_IN_FOR if importlib.util.find_spec(name) is None)
+HAS_CPU_PATH = not {"numba", "skimage", "scipy"} & set(MISSING)
+sys.meta_path.append(_MissingPackages())
 
 import torch  # noqa: E402
 

@@ -55,7 +55,7 @@ def cuda_devices() -> tuple[str, ...]:
 
 def _card_likely() -> bool:
     """Whether there are traces of a driver: importing torch to find none would take seconds."""
-    traces = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+    traces = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/kfd", "/dev/dxg")
     return any(Path(trace).exists() for trace in traces) or bool(shutil.which("nvidia-smi"))
 
 

@@ -290,3 +290,5 @@ def test_the_command(tmp_path, lent):
     result = CliRunner().invoke(main, [*command, "--device", "cuda:99", "--overwrite"])
     assert result.exit_code == 2
     assert "The device cuda:99 was asked for" in result.stderr
+    result = CliRunner().invoke(main, [*command, "--device", "cuda:99", "--dry-run"])
+    assert result.exit_code == 2

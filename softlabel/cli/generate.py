@@ -20,6 +20,7 @@ from softlabel.cli.options import (
     reader_options,
     verbosity_options,
 )
+from softlabel.device_choice import named_devices
 from softlabel.errors import UsageError
 from softlabel.generation import (
     CaseReport,
@@ -282,6 +283,7 @@ def generate(
         check_content=check_content,
         superpixel_files=files,
     )
+    named_devices(decided, device)  # a plan for a device that is not there is none
     jobs = jobs or cpu_count()
     if dry_run:
         _print_plan(decided, jobs, verbose, as_json)

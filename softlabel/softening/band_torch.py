@@ -101,7 +101,7 @@ def find_band(
     n_regions = int(region_of.max()) + 1
     lower, upper, image = _boxes(pixels, region, n_regions, index.shape)
     classes = index.view(-1)[pixels].to(torch.int64)
-    known = classes != ignored
+    known = torch.nonzero(classes != ignored).squeeze(1)
     pixels, region, classes = pixels[known], region[known], classes[known]
     region, order = torch.sort(region, stable=True)
     pixels, classes = pixels[order], classes[order]
