@@ -44,6 +44,9 @@ ROUNDING = 1e-6
 ROWS = 16
 """Rows that are searched together: a multiple of the words of a vector register."""
 
+MOST_OFFSETS = 400_000
+"""Largest shell; pixels beyond it, which only huge superpixels have, are searched axis by axis."""
+
 PLANE_BYTES = 1 << 26
 """Memory for the dilated bit planes of a search; larger boxes are searched in slabs."""
 
@@ -133,7 +136,7 @@ class Shell:
         Squared distance of each level, ascending.
     start : ndarray of int64, shape (L + 1,)
         Level ``l`` has the offsets ``start[l]:start[l + 1]``.
-    offsets : ndarray of int64, shape (N, 3)
+    offsets : ndarray of int16, shape (N, 3)
         (Δz, Δy, |Δx|).
     reach : tuple of int
         Largest |offset| along each axis.
@@ -176,9 +179,7 @@ def shell(metric: Metric, number: int) -> Shell:
     if below is not None:
         inside &= total > shell_radius(metric, number - 1) ** 2 * (1 + ROUNDING)
     distance = total[inside]
-    triples = np.argwhere(inside)
-    order = np.argsort(distance, kind="stable")
-    distance, triples = distance[order], triples[order]
+    triples = np.stack(np.nonzero(inside), axis=1, dtype=np.int16, casting="unsafe")
     signed, level_of = _with_signs(triples, distance)
     squared, counts = np.unique(level_of, return_counts=True)
     reach = tuple(int(n) for n in triples.max(axis=0, initial=0))
@@ -196,6 +197,13 @@ def shell_radius(metric: Metric, number: int) -> float:
     return FIRST_RADIUS * metric.finest * float(GROWTH[sum(metric.active)]) ** number
 
 
+def shell_size(metric: Metric, number: int) -> float:
+    """About how many offsets a shell has: half of the ball, since Δx has no sign."""
+    steps = [s for s, on in zip(metric.spacing, metric.active, strict=True) if on]
+    ball = {1: 2.0, 2: math.pi, 3: 4 / 3 * math.pi}[len(steps)]
+    return ball / 2 * shell_radius(metric, number) ** len(steps) / math.prod(steps)
+
+
 def _with_signs(triples: Array, distance: Array) -> tuple[Array, Array]:
     """Both signs of Δz and Δy; Δx has none, since the planes are dilated both ways."""
     pieces, distances = [], []
@@ -206,11 +214,11 @@ def _with_signs(triples: Array, distance: Array) -> tuple[Array, Array]:
                 keep &= triples[:, 0] > 0
             if sign_y < 0:
                 keep &= triples[:, 1] > 0
-            pieces.append(triples[keep] * np.array([sign_z, sign_y, 1]))
+            pieces.append(triples[keep] * np.array([sign_z, sign_y, 1], np.int16))
             distances.append(distance[keep])
     signed, level_of = np.concatenate(pieces), np.concatenate(distances)
     order = np.argsort(level_of, kind="stable")
-    return signed[order].astype(np.int64), level_of[order]
+    return signed[order], level_of[order]
 
 
 class Scratch:
@@ -266,7 +274,9 @@ for _bit in range(64):
     _BIT_OF[((0x03F79D71B4CB0A89 << _bit) & 0xFFFFFFFFFFFFFFFF) >> 58] = _bit
 
 
-def search_levels(search: Search, boundary: Boundary, metric: Metric) -> npt.NDArray[np.int32]:
+def search_levels(
+    search: Search, boundary: Boundary, metric: Metric
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
     """Level of every wanted pixel of a search, for its side of the boundary.
 
     Parameters
@@ -277,10 +287,12 @@ def search_levels(search: Search, boundary: Boundary, metric: Metric) -> npt.NDA
 
     Returns
     -------
-    ndarray of int32, the shape of the box
-        Number of the level (:class:`Shell`), :data:`UNSETTLED` where there is no target within
-        the limit; undefined at pixels that are not wanted. Valid until the next search with the
-        same scratch memory.
+    levels : ndarray of int32, the shape of the box
+        Number of the level, :data:`UNSETTLED` where there is no target within the limit;
+        undefined at pixels that are not wanted. Valid until the next search with the same
+        scratch memory.
+    squared : ndarray of float64, shape (L,)
+        Squared distance of each level.
     """
     shape = tuple(u - lo for lo, u in zip(search.lower, search.upper, strict=True))
     levels = search.scratch.take("levels", shape, np.int32)
@@ -288,20 +300,26 @@ def search_levels(search: Search, boundary: Boundary, metric: Metric) -> npt.NDA
     box = np.array([search.lower, search.upper], np.int64)
     planes = _pack_planes(search, metric)
     limit = float(search.limits.max())
+    squared: list[Array] = []
     for number in itertools.count():
         if number:
             _drop_reached(
                 planes.wanted, planes.origin, search.superpixels, search.limits,
                 shell_radius(metric, number - 1),
             )  # fmt: skip
-        offsets = shell(metric, number).within(limit)
+        if shell_size(metric, number) > MOST_OFFSETS:
+            squared.append(_search_far(search, planes, boundary, metric, squared, levels))
+            break
+        offsets = shell(metric, number)
+        squared.append(offsets.squared)
         left = np.array([[np.iinfo(np.int64).max] * 3, [0] * 3], np.int64)
-        for slab in _slabs(box, offsets, planes.wanted.shape[0]):
-            _search_slab(search, planes, boundary, metric, offsets, slab, levels, left)
+        near = offsets.within(limit)
+        for slab in _slabs(box, near, planes.wanted.shape[0]):
+            _search_slab(search, planes, boundary, metric, near, slab, levels, left)
         if left[1, 0] == 0 or shell_radius(metric, number) >= limit:
-            return levels
+            break
         box = left
-    raise AssertionError("the shells have no end")
+    return levels, np.concatenate(squared)
 
 
 @dataclass(frozen=True)
@@ -397,6 +415,71 @@ def _search_slab(
             offsets.start, offsets.first_level, halo, planes.origin, np.array(search.lower),
             levels, left,
         )  # fmt: skip
+
+
+def _search_far(
+    search: Search,
+    planes: BitPlanes,
+    boundary: Boundary,
+    metric: Metric,
+    squared: list[Array],
+    levels: Array,
+) -> npt.NDArray[np.float64]:
+    """Settle all waiting pixels by one pass along each axis; returns the levels that it adds.
+
+    Memory and time follow the voxels of the box, and not the cube of the distance.
+    """
+    first_level = sum(len(s) for s in squared)
+    squares = [metric.squares(axis, float(search.limits.max())) for axis in range(3)]
+    columns = min(64 * len(planes.known), search.index.shape[2] - int(planes.origin[2]))
+    found: list[tuple[Array, Array]] = []
+    for kind, side in (
+        (boundary.inside, planes.members),
+        (boundary.outside, ~planes.members),
+    ):
+        waiting = _unpacked(planes.wanted & side, columns)
+        if not waiting.any():
+            continue
+        active = np.array(metric.active)
+        targets = _targets(planes.members, planes.known, planes.exists, kind, active)
+        field = np.where(_unpacked(targets, columns), 0.0, np.inf)
+        for axis in (2, 1, 0):
+            lines = np.moveaxis(field, axis, 2)
+            _nearest_along(lines.copy(), squares[axis], lines)
+        found.append((np.argwhere(waiting), field[waiting]))
+    where = np.concatenate([w for w, _ in found] or [np.zeros((0, 3), np.int64)])
+    values = np.concatenate([v for _, v in found] or [np.zeros(0)])
+    reached = np.isfinite(values)
+    added, number = np.unique(values[reached], return_inverse=True)
+    at = where[reached] + planes.origin - np.array(search.lower)
+    levels[tuple(at.T)] = first_level + number
+    return added
+
+
+def _unpacked(plane: Array, columns: int) -> npt.NDArray[np.bool_]:
+    """A bit plane as truth values, shape (Z, Y, X)."""
+    words = np.ascontiguousarray(np.moveaxis(plane, 0, 2)).astype("<u8")
+    bits = np.unpackbits(words.view(np.uint8), axis=2, bitorder="little")
+    return bits[:, :, :columns].astype(np.bool_)
+
+
+@kernel
+def _nearest_along(source, squares, out):  # type: ignore[no-untyped-def]
+    """Least sum of a value and the squared distance to it, along the last axis."""
+    depth, rows, columns = source.shape
+    for z in range(depth):
+        for y in range(rows):
+            line = source[z, y]
+            for x in range(columns):
+                best = line[x]
+                for k in range(1, min(len(squares), columns)):
+                    if squares[k] >= best:
+                        break
+                    if x >= k:
+                        best = min(best, line[x - k] + squares[k])
+                    if x + k < columns:
+                        best = min(best, line[x + k] + squares[k])
+                out[z, y, x] = best
 
 
 def _window(plane: Array, first: Array, shape: Array) -> Array:

@@ -151,7 +151,19 @@ def test_searching_slab_by_slab_changes_nothing(boundary, shape, monkeypatch):
     np.testing.assert_array_equal(distances(labels, boundary), whole)
 
 
-@pytest.mark.xfail(strict=True, reason="offsets are prepared far beyond the size of the image")
+@pytest.mark.parametrize("most", [0, 200])
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize("shape", [(37, 150), (20, 18, 70)])
+def test_searching_axis_by_axis_changes_nothing(boundary, shape, most, monkeypatch):
+    """Far pixels: from the start, and after the first shell."""
+    rng = np.random.default_rng(1)
+    labels = (smooth_field(rng, shape, 4) > 1).astype(int)
+    labels[smooth_field(rng, shape, 2) < -0.8] = IGNORED
+    near = distances(labels, boundary)
+    monkeypatch.setattr(distance, "MOST_OFFSETS", most)
+    np.testing.assert_array_equal(distances(labels, boundary), near)
+
+
 def test_distances_of_far_pixels_take_little_memory():
     """One superpixel over 7 200 voxels, 83 voxels across: memory follows the voxels and not the
     cube of the distance."""

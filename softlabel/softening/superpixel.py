@@ -23,7 +23,6 @@ from softlabel.distance import (
     Scratch,
     Search,
     search_levels,
-    shell,
 )
 from softlabel.kernels import kernel
 from softlabel.softening.mixed import Mixed, mixed_superpixels
@@ -171,10 +170,7 @@ def _soften_class(
         tuple(int(n) for n in upper.max(axis=0)),  # type: ignore[arg-type]
         work.scratch,
     )  # fmt: skip
-    levels = search_levels(search, boundary, work.metric)
-    squared = np.concatenate(
-        [shell(work.metric, n).squared for n in range(_shells_used(work.metric, levels))]
-    )
+    levels, squared = search_levels(search, boundary, work.metric)
     distance = np.sqrt(squared)
     inside = 0.5 * (distance / (work.scale + distance) + 1.0)
     outside = 0.5 * (-distance / (work.scale + distance) + 1.0)
@@ -183,15 +179,6 @@ def _soften_class(
         block_region, block_start, limits**2, squared, inside.astype(np.float32),
         outside.astype(np.float32), values,
     )  # fmt: skip
-
-
-def _shells_used(metric: Metric, levels: Array) -> int:
-    """Number of shells that hold all levels that occur."""
-    highest = int(levels.max(initial=0))
-    number = 0
-    while highest >= shell(metric, number).first_level + len(shell(metric, number).squared):
-        number += 1
-    return number + 1
 
 
 @kernel
