@@ -5,8 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import softlabel
 from softlabel import kernels
 
 MODULE = """
@@ -63,5 +65,24 @@ def test_a_folder_that_others_can_write_is_not_used(folder):
 
 
 def test_warm_up_leaves_nothing_to_compile():
+    """A kernel that generation runs must have its signature before workers start."""
     kernels.warm_up()
-    assert kernels.warm_up() < 1.0
+    compiled = signatures()
+    assert compiled["softlabel.distance._settle"] > 0
+    labels = np.random.default_rng(0).integers(0, 3, (6, 20, 70))
+    image = labels.astype(np.float32)
+    for part in (np.s_[0], np.s_[:]):
+        ids = softlabel.slic(image[part], 20)
+        softlabel.soften(labels[part], ids, ignore=2, normalize="sum").dense()
+    assert signatures() == compiled
+
+
+def signatures():
+    """Number of compiled signatures of every kernel."""
+    found = {}
+    for name, module in list(sys.modules.items()):
+        if name.startswith("softlabel."):
+            for attribute, value in vars(module).items():
+                if hasattr(value, "nopython_signatures") and value.__module__ == name:
+                    found[f"{name}.{attribute}"] = len(value.nopython_signatures)
+    return found
