@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 DEMO   := demo
 CHECK  := softlabel train tests benchmarks
 
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test lint bench train-oct clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,9 @@ lint: $(VENV)/.full ## ruff (style and format) and mypy
 
 bench: $(VENV)/.full ## speed and memory, as ratios to peers, into benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.run
+
+train-oct: $(VENV)/.full ## train and evaluate on OCT: phantoms, or DATA=folder of the Duke files
+	$(BIN)/softlabel-train train-oct $(if $(DATA),--data "$(DATA)") -o train-oct
 
 clean: ## remove the virtual environment, the demo and every cache of the tools
 	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

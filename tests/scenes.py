@@ -14,7 +14,7 @@ LABEL_KINDS = ("smooth",) * 4 + ("noise", "thin", "points") * 2 + ("single",)
 SUPERPIXEL_KINDS = ("one", "grid", "slic", "slic", "field", "field", "noise", "pixels")
 IGNORE_KINDS = ("none", "none", "sparse", "sparse", "area", "area", "most")
 LENGTHS = {1: (2, 1, 8, 17, 29, 40), 2: (2, 1, 5, 9, 14, 20), 3: (2, 1, 3, 5, 7, 9)}
-LONG = {1: (65, 200), 2: (64, 131), 3: ()}  # of the last axis: rows are kept 64 pixels a word
+LONG = {1: (65, 200), 2: (64, 131), 3: (66,)}  # of the last axis: rows are kept 64 pixels a word
 VALUES = (0, 1, 2, 3, 4, 7, 16, 128, 200, 255, 300, 41000)
 
 

@@ -164,6 +164,22 @@ def test_searching_axis_by_axis_changes_nothing(boundary, shape, most, monkeypat
     np.testing.assert_array_equal(distances(labels, boundary), near)
 
 
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize("most", [1, 10**9])
+def test_kernels_are_right_as_plain_python(boundary, most, interpreted, monkeypatch):
+    """More than one word, near and far: no index may leave its array."""
+    monkeypatch.setattr(distance, "MOST_OFFSETS", most)
+    rng = np.random.default_rng(1)
+    labels = (smooth_field(rng, (3, 4, 70), 2) < 0.1).astype(int)
+    labels[rng.random(labels.shape) < 0.2] = IGNORED
+    wanted = reference.signed_distance(
+        labels == 1, labels != IGNORED, boundary, np.ones(labels.ndim)
+    )
+    assert "softlabel.distance._nearest_along" in interpreted
+    found = distances(labels, boundary)
+    np.testing.assert_allclose(found[labels != IGNORED], wanted[labels != IGNORED], rtol=1e-4)
+
+
 def test_distances_of_far_pixels_take_little_memory():
     """One superpixel over 7 200 voxels, 83 voxels across: memory follows the voxels and not the
     cube of the distance."""

@@ -83,7 +83,7 @@ def test_finds_boundaries_that_are_far_away(shape, boundary, ignored):
         longest = int(np.argmax(shape))
         labels[(slice(None),) * longest + (slice(20, 40),)] = 9
     whole = np.zeros(shape, int)
-    for spacing in (None, {1: (0.25,), 2: (0.25, 1.0), 3: (0.8, 1.0, 0.9)}[len(shape)]):
+    for spacing in (None, (0.25, 1.0, 0.7)[: len(shape)]):
         chosen = {"boundary": boundary, "spacing": spacing, "ignore": 9}
         found = softlabel.soften(labels, whole, classes=(0, 1, 2), **chosen).dense()
         wanted = reference.soften(labels, whole, (0, 1, 2), **chosen)
