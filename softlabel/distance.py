@@ -197,11 +197,11 @@ def shell_radius(metric: Metric, number: int) -> float:
     return FIRST_RADIUS * metric.finest * float(GROWTH[sum(metric.active)]) ** number
 
 
-def shell_size(metric: Metric, number: int) -> float:
-    """About how many offsets a shell has: half of the ball, since Δx has no sign."""
+def half_ball(metric: Metric, radius: float) -> float:
+    """About how many offsets lie within a radius, when Δx has no sign."""
     steps = [s for s, on in zip(metric.spacing, metric.active, strict=True) if on]
     ball = {1: 2.0, 2: math.pi, 3: 4 / 3 * math.pi}[len(steps)]
-    return ball / 2 * shell_radius(metric, number) ** len(steps) / math.prod(steps)
+    return ball / 2 * radius ** len(steps) / math.prod(steps)
 
 
 def _with_signs(triples: Array, distance: Array) -> tuple[Array, Array]:
@@ -307,7 +307,7 @@ def search_levels(
                 planes.wanted, planes.origin, search.superpixels, search.limits,
                 shell_radius(metric, number - 1),
             )  # fmt: skip
-        if shell_size(metric, number) > MOST_OFFSETS:
+        if half_ball(metric, min(limit, shell_radius(metric, number))) > MOST_OFFSETS:
             squared.append(_search_far(search, planes, boundary, metric, squared, levels))
             break
         offsets = shell(metric, number)
