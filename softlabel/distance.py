@@ -44,7 +44,7 @@ ROUNDING = 1e-6
 ROWS = 16
 """Rows that are searched together: a multiple of the words of a vector register."""
 
-MOST_OFFSETS = 400_000
+MOST_OFFSETS = 1_000_000
 """Largest shell; pixels beyond it, which only huge superpixels have, are searched axis by axis."""
 
 PLANE_BYTES = 1 << 26
