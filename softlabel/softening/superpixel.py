@@ -42,7 +42,8 @@ class SuperpixelOptions:
         Share of a superpixel's known pixels that must lie outside its largest class, below which
         it does not count as mixed. 0 is the paper.
     in_plane : bool
-        Measure distances and look for faces within slices only.
+        Measure distances and look for faces within slices only. A 2D image is its own slice,
+        unless ``slice_axis`` cuts it into rows or columns.
     slice_axis : int or None
         Axis across the slices; None takes the axis of the coarsest spacing, the last of equals.
     """
@@ -137,7 +138,8 @@ def metric_of(ndim: int, spacing: tuple[float, ...], options: SuperpixelOptions)
     """How the options measure distances on an image of ``ndim`` axes."""
     pad = 3 - ndim
     active = [False] * pad + [True] * ndim
-    if options.in_plane:
+    whole_image_is_the_plane = ndim == 2 and options.slice_axis is None
+    if options.in_plane and not whole_image_is_the_plane:
         if ndim < 2:
             raise ValueError("in_plane needs 2 or 3 spatial axes; got 1, leave it out.")
         axis = coarsest_axis(spacing) if options.slice_axis is None else options.slice_axis

@@ -342,6 +342,16 @@ def test_in_plane_slices_lie_across_the_coarsest_axis():
         np.testing.assert_allclose(found, wanted, atol=1e-6)
 
 
+@pytest.mark.parametrize("spacing", [None, (3.0, 1.0)])
+def test_in_plane_changes_nothing_in_an_image_of_one_plane(spacing):
+    labels = np.zeros((9, 12), int)
+    labels[3:, 6:] = 1
+    one = np.zeros(labels.shape, int)
+    plain = softlabel.soften(labels, one, spacing=spacing).dense()
+    found = softlabel.soften(labels, one, spacing=spacing, in_plane=True).dense()
+    np.testing.assert_array_equal(found, plain)
+
+
 def test_in_plane_ignores_boundaries_between_slices():
     labels = np.zeros((2, 4), int)
     labels[1] = 1
