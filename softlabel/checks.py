@@ -81,7 +81,7 @@ def verify(path: Path, progress: Callable[[str], None] | None = None) -> list[Fi
         When the index itself cannot be opened.
     """
     findings: list[Finding] = []
-    linked = set()
+    linked, folders = set(), set()
     with open_for_reading(path) as file:
         check_header(file, path, (schema.INDEX, schema.PACKED))
         with damage_as_error(path, mend_index(path)):
@@ -91,7 +91,9 @@ def verify(path: Path, progress: Callable[[str], None] | None = None) -> list[Fi
         for case_id, link in links.items():
             if isinstance(link, h5py.ExternalLink):
                 findings += _part_findings(path, link, case_id, header)
-                linked.add(link.filename.rpartition("/")[2])
+                folder_name, _, part_name = link.filename.rpartition("/")
+                folders.add(folder_name)
+                linked.add(part_name)
             else:
                 with _reported(findings, case_id, str(path)):
                     problems = _case_problems(file["cases"][case_id], header)
@@ -99,6 +101,11 @@ def verify(path: Path, progress: Callable[[str], None] | None = None) -> list[Fi
             if progress is not None:
                 progress(case_id)
     folder = PartsFolder(parts_folder(path))
+    foreign = sorted(folders - {folder.path.name})
+    if foreign:
+        return [*findings, Finding("", str(path), f"links to parts in {foreign[0]}, expected "
+                f"{folder.path.name}: the index was renamed or copied alone; give both one name, "
+                f"then run `softlabel index {path}`")]  # fmt: skip
     parts = folder.read()
     if linked and not findings:
         findings += _statistics_findings(path, [parts[name] for name in sorted(linked)])

@@ -191,3 +191,15 @@ def test_findings_are_plain_data(cache, part):
     part.unlink()
     (finding,) = verify(cache)
     assert set(finding.as_dict()) == {"case", "where", "problem"}
+
+
+@pytest.mark.parametrize("both", [True, False], ids=["copied with a folder", "copied alone"])
+def test_an_index_under_another_name_is_found_and_not_taken_for_sound(cache, both):
+    """Its links still lead to the parts of the first name: nothing beside it would be read."""
+    copy = cache.with_name("copy.h5")
+    shutil.copy(cache, copy)
+    if both:
+        shutil.copytree(cache.with_suffix(".parts"), copy.with_suffix(".parts"))
+    [finding] = verify(copy)
+    assert f"links to parts in {cache.stem}.parts, expected copy.parts" in finding.problem
+    assert f"softlabel index {copy}" in finding.problem
