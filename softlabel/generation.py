@@ -52,6 +52,12 @@ FATAL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPE
 
 ESTIMATE_ATTEMPTS = 5
 
+LEAST_PIXELS = 4
+"""Superpixels smaller than this on average soften next to nothing."""
+
+MOST_SOFTENED = 0.95
+"""A larger share of softened pixels says that superpixels are too large."""
+
 
 @dataclass(frozen=True)
 class CaseReport:
@@ -296,16 +302,16 @@ def carry_out(
         if not unfinished:
             _drop_foreign_parts(decided)
         rebuild_index(decided.out, IndexContent(decided.header, seen), decided.parts)
-        summary = _summary(
-            decided, reports, unfinished, interrupted, stopped, started, compile_seconds
-        )
-        _write_failures(decided.out, summary.failures, reports)
+        _write_failures(decided.out, _failures(decided, reports), reports)
     except OSError as error:
         stopped = stopped or _cannot_write(decided.out, error)
-        summary = _summary(
-            decided, reports, unfinished, interrupted, stopped, started, compile_seconds
-        )
-    return summary
+    return _summary(decided, reports, unfinished, interrupted, stopped, started, compile_seconds)
+
+
+def _failures(decided: Plan, reports: list[CaseReport]) -> dict[str, str]:
+    """Id and reason of the cases that were listed as unreadable, or failed."""
+    failures = {s.ref.id: s.reason for s in decided.steps if s.action == FAILED}
+    return failures | {r.id: r.error for r in reports if r.error}
 
 
 def part_of(out: Path, case_id: str) -> Path:
@@ -559,8 +565,7 @@ def _summary(
     compile_seconds: float,
 ) -> Report:
     done = [r for r in reports if not r.error]
-    failures = {s.ref.id: s.reason for s in decided.steps if s.action == FAILED}
-    failures |= {r.id: r.error for r in reports if r.error}
+    failures = _failures(decided, reports)
     pixels = sum(r.pixels for r in done)
 
     def mean(total: float, count: float) -> float:
@@ -592,6 +597,19 @@ def _warnings(decided: Plan, done: list[CaseReport], failures: Mapping[str, str]
             f"{len(few)} of {len(done)} cases have fewer than half of the superpixels asked for "
             f"(for example {few[0].id}: {few[0].n_superpixels} of {few[0].n_superpixels_asked}); "
             "a larger image area, fewer n_segments or another compactness would mend that."
+        )
+    tiny = [r for r in done if r.n_superpixels > r.pixels / LEAST_PIXELS]
+    if tiny:
+        yield (
+            f"{len(tiny)} of {len(done)} cases have superpixels of fewer than {LEAST_PIXELS} "
+            f"pixels (for example {tiny[0].id}: {tiny[0].n_superpixels} in {tiny[0].pixels} known "
+            "pixels), too small to lie across a boundary; ask for fewer or larger ones."
+        )
+    blurred = [r for r in done if r.n_superpixels and r.softened_pixels > MOST_SOFTENED * r.pixels]
+    if blurred:
+        yield (
+            f"In {len(blurred)} of {len(done)} cases nearly every pixel is softened (for example "
+            f"{blurred[0].id}), so that the image has no say; ask for more or smaller superpixels."
         )
     noted = [r for r in done if r.note]
     if noted:

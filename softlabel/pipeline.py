@@ -411,7 +411,7 @@ def _distance_spacing(case: Case, settings: Settings) -> tuple[float, ...] | Non
     if case.spacing_mm is None:
         raise ValueError(
             "the case has no pixel spacing, so distances cannot be in mm; use "
-            "--distance-unit pixel, or a format that stores the spacing."
+            "--distance-unit pixel, or say the spacing with --spacing-mm where the format takes it."
         )
     return case.spacing_mm
 
@@ -476,12 +476,16 @@ def _fault_of_id(case_id: str) -> str:
 
 
 def _existing(out: Path) -> IndexContent | None:
-    """Index that is there already, rebuilt in memory from the parts when it is lost."""
+    """Index that is there already, rebuilt in memory from the parts when it is lost.
+
+    One without parts binds nobody: a first try in which every case failed leaves it behind.
+    """
     has_parts = any(parts_folder(out).glob("*.h5"))
     try:
         if out.exists() or out.is_symlink():
             try:
-                return read_index(out)
+                index = read_index(out)
+                return index if has_parts else None
             except CacheError:
                 if not has_parts:
                     raise
@@ -501,13 +505,21 @@ def _refuse_other_settings(out: Path, existing: Header, settings_json: str) -> N
 
 def settings_differences(old: str, new: str) -> list[str]:
     """Settings that differ between two JSON records, as ``name: old → new``."""
-    before, after = json.loads(old), json.loads(new)
+    before, after = (_flat(json.loads(text)) for text in (old, new))
     names = sorted(set(before) | set(after))
     return [
         f"{n}: {before.get(n, 'unset')} → {after.get(n, 'unset')}"
         for n in names
         if before.get(n) != after.get(n)
     ]
+
+
+def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Options inside of options under their own names; those that are not set left out."""
+    flat: dict[str, Any] = {}
+    for name, value in record.items():
+        flat |= value if isinstance(value, dict) else {name: value}
+    return {name: value for name, value in flat.items() if value is not None}
 
 
 def _brief(header: Header) -> str:

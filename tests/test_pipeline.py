@@ -159,9 +159,18 @@ def test_other_settings_are_refused_when_the_index_is_lost(cache):
         decide(cache, Settings(n_segments=30))
 
 
+def test_a_cache_without_a_finished_case_binds_nobody(tmp_path):
+    """A first try in which everything fails must not stand in the way of the corrected one."""
+    data = factories.write_scenes(tmp_path / "data")
+    report = softlabel.generate(data, tmp_path / "c.h5", replace(QUICK, distance_unit="mm"))
+    assert len(report.failures) == 3 and report.cases == 0
+    assert all("--spacing-mm" in reason for reason in report.failures.values())
+    assert decide(tmp_path / "c.h5", QUICK).count(COMPUTE) == 3
+
+
 def test_the_reader_and_its_options_are_settings(cache):
     dataset = list_dataset(cache.parent / "data", "pairs", {"spacing_mm": "1,2"})
-    with pytest.raises(UsageError, match=r"format_options: .*spacing_mm"):
+    with pytest.raises(UsageError, match=r"spacing_mm: unset → 1,2\)"):
         plan(dataset, QUICK, cache)
 
 

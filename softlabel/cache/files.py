@@ -293,7 +293,7 @@ def stored_digest(dataset: h5py.Dataset) -> tuple[int, str]:
     return count, digest.hexdigest()
 
 
-def publish(path: Path, data: bytes) -> None:
+def publish(path: Path, data: bytes | memoryview) -> None:
     """Write a file so that it is complete under its final name or not there at all.
 
     Raises

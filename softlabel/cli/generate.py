@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from softlabel.cli import EXIT_FAILED, EXIT_INTERRUPTED
 from softlabel.cli.console import duration, percent, plural, progress, size
@@ -46,6 +47,8 @@ from softlabel.superpixel_files import SuperpixelFiles
 from softlabel.types import Dataset
 
 SHOWN_FAILURES = 20
+SHOWN_CLASSES = 20
+SLIC_OPTIONS = ("compactness", "sigma", "channel_percentiles", "mask_mode", "slic_code")
 SHOWN_COMPILE_SECONDS = 2.0
 
 
@@ -272,6 +275,7 @@ def generate(
     files = None
     if superpixels not in ("slic", "grid"):
         files, superpixels = SuperpixelFiles(Path(superpixels)), "file"
+    _refuse_idle_options(superpixels, options)
     settings = _settings(superpixels, options)
     decided = plan(
         dataset,
@@ -283,6 +287,8 @@ def generate(
         check_content=check_content,
         superpixel_files=files,
     )
+    if dataset.classes is None and not quiet:
+        click.echo(_class_sentence(decided), err=True)
     named_devices(decided, device)  # a plan for a device that is not there is none
     jobs = jobs or cpu_count()
     if dry_run:
@@ -309,6 +315,40 @@ def generate(
     _print_failures(report, output)
     _print_end(report, overwrite)
     sys.exit(_status(report))
+
+
+def _refuse_idle_options(superpixels: str, options: dict[str, Any]) -> None:
+    """Refuse options on the command line that the others leave without a say."""
+    context = click.get_current_context()
+    method = options["method"]
+    cuts = options["slic_dims"] == "slice" or options["in_plane"]
+    idle: dict[str, str] = {}
+    if options["superpixel_size"] is not None:
+        idle["n_segments"] = "beside --superpixel-size"
+    if not cuts:
+        idle["slice_axis"] = "without --slic-dims slice or --in-plane"
+    if superpixels != "slic":
+        idle |= dict.fromkeys(SLIC_OPTIONS, f"with --superpixels {superpixels}")
+    if not METHODS[method].needs_superpixels:
+        names = ("boundary", "superpixels", "n_segments", "superpixel_size", *SLIC_OPTIONS)
+        idle |= dict.fromkeys((*names, "slic_dims", "slice_axis"), f"for --method {method}")
+    for name, why in idle.items():
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise UsageError(
+                f"--{name.replace('_', '-')} has no meaning {why}; leave one of them out."
+            )
+
+
+def _class_sentence(decided: Plan) -> str:
+    """What the scan for classes found: an antialiased label map shows in their number."""
+    values = decided.header.classes.values
+    shown = ", ".join(map(str, values[:SHOWN_CLASSES])) + (
+        ", …" if len(values) > SHOWN_CLASSES else ""
+    )
+    return (
+        f"{len(values)} classes, the values that the label maps hold: {shown} (--classes names "
+        "others)."
+    )
 
 
 def _settings(superpixels: str, options: dict[str, Any]) -> Settings:

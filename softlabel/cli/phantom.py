@@ -41,7 +41,7 @@ def shared_options(rms_px: float, graders: int) -> Callable[[Any], Any]:
     """Options of every phantom, with the defaults that differ between them."""
     options = [
         click.argument("folder", metavar="DIR", type=click.Path(path_type=Path)),
-        click.option("--subjects", default=2, show_default=True, help="How many subjects."),
+        click.option("--subjects", default=4, show_default=True, help="How many subjects."),
         click.option(
             "--seed", default=0, show_default=True, help="The same seed gives the same bytes."
         ),

@@ -355,3 +355,40 @@ def test_kill_9(slow, tmp_path):
     report = generate_in_python(data, out, SLOW)
     assert report.complete and report.skipped >= 2
     assert factories.files_of(out) == calm and verify(out) == []
+
+
+# Options and data that do not do what they seem to
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--n-segments", "9", "--superpixel-size", "50"), "beside --superpixel-size"),
+        (("--superpixels", "grid", "--compactness", "1"), "with --superpixels grid"),
+        (("--method", "gaussian", "--boundary", "edge"), "for --method gaussian"),
+        (("--method", "gaussian", "--superpixels", "grid"), "for --method gaussian"),
+        (("--slice-axis", "1"), "without --slic-dims slice or --in-plane"),
+    ],
+)
+def test_an_option_without_a_say_is_refused(data, tmp_path, options, words):
+    result = run(data, "-o", tmp_path / "c.h5", *options)
+    assert result.exit_code == 2
+    assert f"has no meaning {words}; leave one of them out." in result.stderr
+    assert not (tmp_path / "c.h5").exists()
+
+
+def test_classes_that_were_collected_are_named(data, tmp_path):
+    result = run(data, "-o", tmp_path / "c.h5", "--n-segments", "24", "-j", "1")
+    values = open_cache(tmp_path / "c.h5").classes.values
+    assert f"{len(values)} classes, the values that the label maps hold: " in result.stderr
+    assert ", ".join(map(str, values)) in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("n_segments", "words"),
+    [(1000, "fewer than 4 pixels"), (1, "nearly every pixel is softened"), (24, "")],
+)
+def test_superpixels_that_leave_the_image_no_say_are_warned_of(data, tmp_path, n_segments, words):
+    result = run(data, "-o", tmp_path / "c.h5", "--n-segments", n_segments, "-j", "1")
+    assert result.exit_code == 0
+    assert (words in result.stderr) if words else ("Warning" not in result.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 import pytest
 import torch
@@ -62,7 +63,7 @@ def test_nothing_half_written_is_visible(tmp_path, monkeypatch):
     def full(_fd):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(CheckpointError, match=r"last\.pt cannot be written \(No space left"):
         save_checkpoint(path, make(ignore=None))
     assert path.read_bytes() == good and len(list(tmp_path.iterdir())) == 1
