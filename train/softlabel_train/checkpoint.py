@@ -8,11 +8,8 @@ was trained on: recipe, classes, channels, normalisation.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import os
-import secrets
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from softlabel.cache import publish as publish_file
 from softlabel.errors import SoftlabelError
 from softlabel.types import ClassTable
 from softlabel_train.config import Recipe, make_recipe
@@ -112,25 +110,9 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def publish(path: Path, data: bytes | memoryview) -> None:
-    """Write a file that is complete under its final name or not there."""
+    """Write a file that is complete under its final name or not there; make its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-    with contextlib.suppress(OSError):  # not every system can open a folder
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    publish_file(path, data)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
