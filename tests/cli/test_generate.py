@@ -294,6 +294,8 @@ def start(data, out: Path, jobs: int):
     process = subprocess.Popen(
         [*factories.COMMAND, "generate", data, "-o", out, "--n-segments", "400", "-j", str(jobs)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        # a shell that runs the tests in the background has them ignore Ctrl-C, and their children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     deadline = time.monotonic() + 90
     while len(list(out.with_suffix(".parts").glob("*.h5"))) < 2:
