@@ -373,11 +373,15 @@ def _slic_by_device(
 
 def _renumbered(ids: Array, mask: Array | None) -> Array:
     """Ids 0..M−1 in their old order, −1 outside the mask."""
-    if mask is not None:
-        ids = np.where(mask, ids, -1)
-    values, position = np.unique(ids, return_inverse=True)
-    first = np.searchsorted(values, 0)
-    return np.maximum(position.reshape(ids.shape) - first, -1).astype(np.int32)
+    ids = np.maximum(ids if mask is None else np.where(mask, ids, -1), -1)
+    highest = int(ids.max())
+    if highest > 4 * ids.size:  # ids of a file may be anything
+        values, position = np.unique(ids, return_inverse=True)
+        return (position.reshape(ids.shape) - (values[0] < 0)).astype(np.int32)
+    present = np.zeros(highest + 2, np.bool_)
+    present[ids + 1] = True
+    number = np.cumsum(present[1:], dtype=np.int32) - 1
+    return np.concatenate([[-1], number]).astype(np.int32)[ids + 1]
 
 
 def measure(
