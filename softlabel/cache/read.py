@@ -292,6 +292,12 @@ class StoredArray:
         return self.shape[0]
 
     @property
+    def chunks(self) -> tuple[int, ...] | None:
+        """Shape of the pieces that are stored; reading part of one decodes all of it."""
+        with self.case._handles.dataset(self.case, self.name) as dataset:
+            return None if dataset.chunks is None else tuple(dataset.chunks)
+
+    @property
     def fillvalue(self) -> float:
         """Value of the chunks that are not stored."""
         with self.case._handles.dataset(self.case, self.name) as dataset:
@@ -351,6 +357,7 @@ class Handles:
         self._lock = threading.RLock()
         self._files: dict[Path, h5py.File] = {}
         self._checked: dict[tuple[Path, str], CaseContents] = {}
+        self._datasets: dict[tuple[Path, str], h5py.Dataset] = {}
 
     @property
     def lock(self) -> threading.RLock:
@@ -366,11 +373,17 @@ class Handles:
             if not file:  # never opened, or closed behind our back
                 while len(self._files) >= OPEN_FILES:
                     oldest = next(iter(self._files))
+                    self._forget(oldest)
                     self._files.pop(oldest).close()
-                    self._checked = {k: v for k, v in self._checked.items() if k[0] != oldest}
+                self._forget(path)
                 file = open_file(path)
             self._files[path] = file
             return file
+
+    def _forget(self, path: Path) -> None:
+        """Drop what is known of a file that is closed."""
+        self._checked = {k: v for k, v in self._checked.items() if k[0] != path}
+        self._datasets = {k: v for k, v in self._datasets.items() if k[0] != path}
 
     def contents(self, case: CachedCase) -> CaseContents:
         """Attributes and datasets of a case, after a first look whether it is sound.
@@ -393,16 +406,18 @@ class Handles:
         """A dataset of a sound case, while the lock is held."""
         with self.lock:
             self.contents(case)
-            with damage_as_error(case.path, MEND_PART):
-                dataset = self.open(case.path)[f"{case.node}/{name}"]
-            yield dataset
+            key = (case.path, f"{case.node}/{name}")
+            if key not in self._datasets:  # opening one takes as long as reading a small patch
+                with damage_as_error(case.path, MEND_PART):
+                    self._datasets[key] = self.open(case.path)[key[1]]
+            yield self._datasets[key]
 
     def close(self) -> None:
         """Close all files of this process."""
         with self.lock:
             for file in self._files.values():
                 file.close()
-            self._files, self._checked = {}, {}
+            self._files, self._checked, self._datasets = {}, {}, {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {}

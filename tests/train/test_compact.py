@@ -10,6 +10,8 @@ from softlabel_train import compact
 from softlabel_train.compact import CompactCase, read_compact, window
 
 from softlabel.cache import open_cache
+from softlabel.softmaps import class_index_map
+from softlabel.types import ClassTable
 
 
 @pytest.mark.parametrize("slab_bytes", [1 << 30, 1 << 12])
@@ -95,3 +97,30 @@ def test_windows_over_the_border():
     np.testing.assert_array_equal(
         window(image, (0, 0), (2, 4), -9, (True, False)), [[[3, 4, 5, -9], [0, 1, 2, -9]]]
     )
+
+
+@pytest.mark.parametrize("slab_bytes", [1, 1 << 12, 1 << 30])
+@pytest.mark.parametrize("rows", [(0, 40), (5, 33), (16, 32), (7, 7)])
+def test_slabs_tile_the_rows_and_cut_no_chunk(oct_cache, rows, slab_bytes, monkeypatch):
+    monkeypatch.setattr(compact, "SLAB_BYTES", slab_bytes)
+    with open_cache(oct_cache) as cache:
+        stored = next(iter(cache.values())).soft
+        chunk = stored.chunks[1]
+        slabs = list(compact._slabs(stored, rows, (rows[1] - rows[0], stored.shape[2])))
+    assert [row for low, high in slabs for row in range(low, high)] == list(range(*rows))
+    assert all(low % chunk == 0 for low, _ in slabs[1:])
+
+
+@pytest.mark.parametrize("values", [(0, 1, 2), (0, 1, 9), (3, 4, 300)])
+@pytest.mark.parametrize("ignore", [None, 255, 7])
+def test_class_indices_are_those_of_the_slow_way(values, ignore):
+    classes = ClassTable(values, tuple(f"class {v}" for v in values))
+    known = [v for v in values if v < 256] + ([] if ignore is None else [ignore])
+    labels = np.random.default_rng(0).choice(known, (7, 9)).astype(np.uint8)
+    expected = class_index_map(labels, classes, ignore)
+    found = compact._class_indices(labels, classes, ignore)
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == expected.dtype
+    labels[3, 4] = 200
+    with pytest.raises(ValueError, match="200"):
+        compact._class_indices(labels, classes, ignore)

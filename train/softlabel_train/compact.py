@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,8 @@ from softlabel.kernels import kernel
 from softlabel.softmaps import class_index_map, ignored_index
 from softlabel.types import Array, ClassTable
 
-SLAB_BYTES = 64 << 20
-"""Dense soft maps are read in slabs of about this size."""
+SLAB_BYTES = 4 << 20
+"""Dense soft maps are read in slabs of about this size, which stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -137,13 +137,10 @@ def read_compact(
     stored = case.soft
     off = stored.fillvalue
     rows = [s.indices(n)[:2] for s, n in zip(where, case.labels.shape, strict=True)]
-    step = _slab_rows(len(classes), index.shape)
     on = None
     pieces: list[tuple[Array, Array, Array]] = []
-    for first in range(0, index.shape[0], step):
-        low = rows[0][0] + first
-        high = min(low + step, rows[0][1])
-        part = index[first : first + step]
+    for low, high in _slabs(stored, rows[0], index.shape):
+        part = index[low - rows[0][0] : high - rows[0][0]]
         soft = _read_into_scratch(
             stored, (slice(None), slice(low, high), *where[1:]), (len(classes), *part.shape)
         )
@@ -158,14 +155,21 @@ def read_compact(
 
 
 def _class_indices(labels: Array, classes: ClassTable, ignore: int | None) -> Array:
-    """:func:`softlabel.softmaps.class_index_map`, by one table for the usual 8-bit labels."""
+    """:func:`softlabel.softmaps.class_index_map`, faster for the usual 8-bit labels."""
     if labels.dtype == np.uint8 and len(classes) < 254:
+        ignored = ignored_index(np.uint8)
+        if classes.values == tuple(range(len(classes))) and ignore in (None, ignored):
+            unknown = labels >= len(classes)
+            if ignore is not None:
+                unknown &= labels != ignored
+            if not unknown.any():
+                return labels  # they are class indices already
         table = np.full(256, 254, np.uint8)
         for k, value in enumerate(classes.values):
             if value < 256:
                 table[value] = k
         if ignore is not None and 0 <= ignore < 256:
-            table[ignore] = ignored_index(np.uint8)
+            table[ignore] = ignored
         index = table[labels]
         if not (index == 254).any():
             return index
@@ -189,9 +193,18 @@ def _read_into_scratch(
     return soft
 
 
-def _slab_rows(n_classes: int, shape: tuple[int, ...]) -> int:
-    """Rows of the first axis whose dense maps fill a slab."""
-    return max(1, SLAB_BYTES // max(1, 4 * n_classes * math.prod(shape[1:])))
+def _slabs(
+    stored: StoredArray, rows: tuple[int, int], shape: tuple[int, ...]
+) -> Iterator[tuple[int, int]]:
+    """Rows (low, high) of the first spatial axis to read at once; no chunk is decoded twice."""
+    chunk = (stored.chunks or stored.shape)[1]
+    row_bytes = 4 * stored.shape[0] * math.prod(shape[1:])
+    step = chunk * max(1, SLAB_BYTES // max(1, chunk * row_bytes))
+    low, end = rows
+    while low < end:
+        high = min(low - low % chunk + step, end)
+        yield low, high
+        low = high
 
 
 def _own_value(soft: Array, index: Array, off: float) -> float:
@@ -217,7 +230,8 @@ def _scan_slab(soft: Array, index: Array, on: float, off: float) -> tuple[Array,
     if soft.size:
         n = _scan(
             np.ascontiguousarray(soft).reshape(n_classes, rows, last), index.reshape(rows, last),
-            ignored_index(index.dtype), np.float32(on), np.float32(off), row_start, column, values,
+            np.arange(n_classes, dtype=index.dtype), ignored_index(index.dtype), np.float32(on),
+            np.float32(off), row_start, column, values,
         )  # fmt: skip
     return row_start, column[:n].copy(), values[:n].copy()
 
@@ -243,41 +257,31 @@ _BLOCK = 64
 
 
 @kernel
-def _scan(soft, index, ignored, on, off, row_start, column, values):  # type: ignore[no-untyped-def]
+def _scan(  # type: ignore[no-untyped-def]
+    soft, index, numbers, ignored, on, off, row_start, column, values
+):
     """Collect the values that differ from the hard label; most blocks are settled by one glance.
 
-    The glance is a loop over a slice without branches, which compiles to vector instructions.
+    The glance is a loop without branches, which compiles to vector instructions as long as the
+    class number compared is of the type of ``index``.
     """
     n_classes, rows, last = soft.shape
-    blocks = (last + _BLOCK - 1) // _BLOCK
-    # the one class of a block, or -1 when it has several
-    only = np.empty((rows, blocks), np.int32)
-    for r in range(rows):
-        for b in range(blocks):
-            part = index[r, b * _BLOCK : min((b + 1) * _BLOCK, last)]
-            mixed = 0
-            for x in range(len(part)):
-                mixed |= part[x] ^ part[0]
-            only[r, b] = -1 if mixed else part[0]
     n = 0
     for k in range(n_classes):
         row_start[k, 0] = n
+        own = numbers[k]
         for r in range(rows):
-            for b in range(blocks):
-                line = soft[k, r, b * _BLOCK : min((b + 1) * _BLOCK, last)]
-                if only[r, b] >= 0:
-                    hard = on if only[r, b] == k else off
-                    if only[r, b] == ignored:
-                        continue
-                    differs = np.int32(0)
-                    for x in range(len(line)):
-                        differs += np.int32(line[x] != hard)
-                    if differs == 0:
-                        continue
-                part = index[r, b * _BLOCK : min((b + 1) * _BLOCK, last)]
+            for first in range(0, last, _BLOCK):
+                line = soft[k, r, first : min(first + _BLOCK, last)]
+                part = index[r, first : min(first + _BLOCK, last)]
+                differs = np.int32(0)
                 for x in range(len(line)):
-                    if part[x] != ignored and line[x] != (on if part[x] == k else off):
-                        column[n] = b * _BLOCK + x
+                    differs |= np.int32(line[x] != (on if part[x] == own else off))
+                if differs == 0:
+                    continue
+                for x in range(len(line)):
+                    if part[x] != ignored and line[x] != (on if part[x] == own else off):
+                        column[n] = first + x
                         values[n] = line[x]
                         n += 1
             row_start[k, r + 1] = n
