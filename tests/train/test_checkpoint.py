@@ -11,6 +11,7 @@ from softlabel_train import checkpoint as module
 from softlabel_train.checkpoint import (
     Checkpoint,
     CheckpointError,
+    find_checkpoint,
     load_checkpoint,
     load_model_state,
     save_checkpoint,
@@ -19,6 +20,7 @@ from softlabel_train.config import load_recipe
 from softlabel_train.data import Intensity
 from softlabel_train.models import build_model
 
+from softlabel.errors import UsageError
 from softlabel.types import ClassTable
 
 SMALL = {"architecture": "monai_unet", "in_channels": 1, "n_classes": 2,
@@ -105,6 +107,22 @@ def test_foreign_and_newer_files(tmp_path):
         load_checkpoint(tmp_path / "new.pt")
     with pytest.raises(CheckpointError, match="does not exist"):
         load_checkpoint(tmp_path / "none.pt")
+
+
+def test_the_checkpoint_of_a_run_is_found_or_missed_in_a_sentence(tmp_path):
+    with pytest.raises(UsageError, match=r"run .*gone does not exist"):
+        find_checkpoint(tmp_path / "gone")
+    with pytest.raises(UsageError, match=r"has no best\.pt or last\.pt; it is no run"):
+        find_checkpoint(tmp_path)
+    (tmp_path / "last.pt").touch()
+    assert (
+        find_checkpoint(tmp_path) == find_checkpoint(tmp_path / "last.pt") == tmp_path / "last.pt"
+    )
+    with pytest.raises(UsageError, match=r"has no best\.pt; it has last\.pt"):
+        find_checkpoint(tmp_path, "best.pt")
+    (tmp_path / "best.pt").touch()
+    assert find_checkpoint(tmp_path) == tmp_path / "best.pt"
+    assert find_checkpoint(tmp_path, "last.pt") == tmp_path / "last.pt"
 
 
 def test_no_code_is_run(tmp_path):

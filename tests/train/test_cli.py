@@ -99,15 +99,24 @@ def test_sweep_prints_its_table(oct_cache, tmp_path):
     (["fit", "smoke"], 2, "names no data"),
     (["fit", "smoke", "loss.betta=1"], 2, r"did you mean loss.beta"),
     (["fit", "smoke", "--cache", "nowhere.h5"], 2, "does not exist"),
-    (["evaluate", "nowhere"], 1, "does not exist"),
-    (["predict", "nowhere", "x.png", "-o", "out"], 1, "does not exist"),
+    (["fit", "smoke", "generate.metod=gaussian"], 2, "did you mean method?\n"),
+    (["evaluate", "nowhere"], 2, "does not exist"),
+    (["evaluate", "."], 2, "has no best.pt or last.pt"),
+    (["predict", "nowhere", "x.png", "-o", "out"], 2, "does not exist"),
 ])  # fmt: skip
 def test_errors_are_one_sentence_and_a_status(arguments, status, what, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = call(*arguments)
     assert result.exit_code == status and what in result.output, result.output
     assert "Traceback" not in result.output
-    assert result.output.startswith("error: ")
+    assert result.output.startswith("Error: ")
+
+
+def test_a_network_that_cannot_be_made_leaves_no_folder(oct_cache, tmp_path):
+    for wrong in ("model.architecture=unett", "evaluate.classes=[77]"):
+        result = call("fit", "smoke", wrong, "--cache", oct_cache, "-o", tmp_path / "run", "-q")
+        assert result.exit_code == 2, result.output
+        assert not (tmp_path / "run").exists()
 
 
 def test_errors_of_worker_processes_lose_their_traceback():

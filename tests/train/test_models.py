@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from softlabel_train import models
-from softlabel_train.models import AnySize, ModelError, build_model, read_weights
+from softlabel_train.config import ModelConfig
+from softlabel_train.models import AnySize, ModelError, build_model, check_network, read_weights
 
 from softlabel.errors import UsageError
 
@@ -139,7 +140,9 @@ def test_damaged_missing_and_foreign_files_are_named(tmp_path):
     ({"architecture": "vnet"}, "no architecture 'vnet'; there are unet"),
     ({"encoder": "vgg99"}, "no encoder 'vgg99'"),
     ({"dims": 3}, "2D images .* 3 spatial axes; choose .*monai_unet"),
-    ({"options": {"depth": 3}}, r"model.options \{'depth': 3\}"),
+    ({"options": {"depth": 3}}, "'depth', which Unet does not know; it knows encoder_depth"),
+    ({"options": {"activation": "softmax"}}, "'activation', which Unet does not know"),
+    ({"options": {"decoder_channels": [8, 8]}}, r"model.options \{'decoder_channels': \[8, 8\]\}"),
     ({"architecture": "monai_unet", "encoder_weights": "imagenet"}, "no ImageNet weights"),
 ])  # fmt: skip
 def test_names_what_cannot_be_made(change, what):
@@ -156,3 +159,20 @@ def test_an_impossible_download_says_what_to_do(monkeypatch):
     monkeypatch.setattr(smp, "create_model", offline)
     with pytest.raises(ModelError, match=r"\(no network\)\. Set model\.encoder_weights to none"):
         build_model(**SMALL, encoder_weights="imagenet")
+
+
+@pytest.mark.parametrize("wrong, what", [
+    ({"architecture": "unett"}, "no architecture 'unett'"),
+    ({"encoder": "xceptoin"}, "no encoder 'xceptoin'"),
+    ({"options": {"decoder_chanels": [8]}}, "decoder_chanels"),
+])  # fmt: skip
+def test_names_are_checked_before_anything_is_computed(wrong, what):
+    with pytest.raises(UsageError, match=what):
+        check_network(ModelConfig(**wrong))
+
+
+def test_sound_networks_pass_the_check():
+    check_network(ModelConfig())
+    check_network(ModelConfig(architecture="monai_unet"))
+    # made of real weights only
+    check_network(ModelConfig(architecture="segformer", encoder="mit_b0"))

@@ -20,13 +20,15 @@ import torch
 from torch import nn
 
 from softlabel.cache import publish as publish_file
-from softlabel.errors import SoftlabelError
+from softlabel.errors import SoftlabelError, UsageError
 from softlabel.types import ClassTable
 from softlabel_train.config import Recipe, make_recipe
 from softlabel_train.data import Intensity
 
 FORMAT = "softlabel-checkpoint"
 FORMAT_VERSION = 1
+LAST, BEST = "last.pt", "best.pt"
+"""Names of a run's checkpoints: where it stands, and where its validation score was highest."""
 
 
 class CheckpointError(SoftlabelError):
@@ -113,6 +115,35 @@ def publish(path: Path, data: bytes | memoryview) -> None:
     """Write a file that is complete under its final name or not there; make its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     publish_file(path, data)
+
+
+def find_checkpoint(run: Path, name: str | None = None) -> Path:
+    """The checkpoint of a run: the one asked for, else the best, else the last.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of a run, or a checkpoint itself.
+    name : {"best.pt", "last.pt"}, optional
+
+    Raises
+    ------
+    UsageError
+        When there is none.
+    """
+    if run.is_file():
+        return run
+    found = [n for n in (BEST, LAST) if (run / n).is_file()]
+    wanted = [name] if name else [BEST, LAST]
+    for candidate in wanted:
+        if candidate in found:
+            return run / candidate
+    if not run.is_dir():
+        raise UsageError(
+            f"The run {run} does not exist; give the folder that `softlabel-train fit` wrote."
+        )
+    has = f"it has {' and '.join(found)}" if found else "it is no run, or was stopped too early"
+    raise UsageError(f"The folder {run} has no {' or '.join(wanted)}; {has}.")
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

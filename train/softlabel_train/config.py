@@ -459,7 +459,7 @@ def _read_yaml(name_or_path: str | Path) -> dict[str, Any]:
         known = list(recipe_names())
         if name not in known:
             raise UsageError(
-                f"There is no recipe {name!r}{_hint(name, known)}. The recipes are "
+                f"There is no recipe {name!r}{_hint(name, known) or '.'} The recipes are "
                 f"{', '.join(known)}; the path of one of your own ends in .yaml."
             )
         file = resources.files("softlabel_train") / "recipes" / f"{name}.yaml"
@@ -506,11 +506,12 @@ def _sentence(error: ValidationError) -> str:
     key = ".".join(location)
     others = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        return f"{key} is no key of a recipe{_hint(key, _keys())}{others}."
+        return f"{key} is no key of a recipe{others}{_hint(key, _keys()) or '.'}"
     message = first["msg"].removeprefix("Value error, ").rstrip(".")
     message = message[:1].lower() + message[1:]
     found = "" if isinstance(first["input"], Mapping | BaseModel) else f"; got {first['input']!r}"
-    return f"{key}: {message}{found}{others}."
+    end = "" if message.endswith("?") and not found and not others else "."
+    return f"{key}: {message}{found}{others}{end}"
 
 
 def _keys() -> list[str]:

@@ -14,9 +14,9 @@ import torch
 from softlabel.cache import Cache, CachedCase, open_cache
 from softlabel.errors import UsageError
 from softlabel.types import Array
-from softlabel_train.checkpoint import Checkpoint, load_checkpoint, publish
+from softlabel_train.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, publish
 from softlabel_train.config import EvaluateConfig
-from softlabel_train.loop import BEST, LAST, case_image, scored_classes, scored_set
+from softlabel_train.loop import case_image, scored_classes, scored_set
 from softlabel_train.metrics import calibration, evaluate
 from softlabel_train.predict import load_network, predict_probabilities
 from softlabel_train.scores import (
@@ -91,7 +91,7 @@ def evaluate_run(
     SoftlabelError
         When there is no checkpoint, or the cache does not fit it.
     """
-    path = run / (checkpoint or (BEST if (run / BEST).is_file() else LAST))
+    path = find_checkpoint(run, checkpoint)
     found = load_checkpoint(path)
     opened = open_cache(cache or cache_of_run(run, found))
     check_fit(opened, found, str(path))

@@ -34,6 +34,8 @@ from softlabel.cache import CachedCase
 from softlabel.errors import SoftlabelError, UsageError
 from softlabel.softmaps import class_index_map, ignored_index
 from softlabel_train.checkpoint import (
+    BEST,
+    LAST,
     Checkpoint,
     CheckpointError,
     load_checkpoint,
@@ -45,12 +47,10 @@ from softlabel_train.config import OptimizerConfig, Recipe
 from softlabel_train.data import Batch, CacheDataset, Intensity, StepSampler, make_loader
 from softlabel_train.losses import SoftLabelLoss
 from softlabel_train.metrics import CLASS_SETS, ClassSet, evaluate
-from softlabel_train.models import AnySize, build_model
+from softlabel_train.models import AnySize, build_model, check_network
 from softlabel_train.predict import normalised, predict_probabilities
 from softlabel_train.prepare import TrainingData, find_cache, open_data
 from softlabel_train.record import LOSS_TERMS, RunRecord, picture_of, software_versions
-
-LAST, BEST = "last.pt", "best.pt"
 
 MAY_CHANGE = (
     "name", "about", "data.cache", "data.source", "data.cache_folder", "data.format",
@@ -155,9 +155,11 @@ def fit(
     """
     folder = Path(folder)
     check_devices(recipe)
+    check_network(recipe.model)
     _check_folder(folder, recipe, overwrite)
     cache = find_cache(recipe, jobs=jobs)
     data = open_data(recipe, cache)
+    validated_classes(recipe, data)
     _describe(folder, recipe, data)
     fabric = make_fabric(recipe)
     with contextlib.ExitStack() as stack:

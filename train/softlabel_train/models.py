@@ -6,6 +6,8 @@ crops its output back. Weights come from nowhere, from ImageNet (a download), or
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from softlabel.errors import SoftlabelError, UsageError
+from softlabel_train.config import ModelConfig
 
 
 class ModelError(SoftlabelError):
@@ -125,6 +128,23 @@ def build_model(
     return AnySize(net, multiple=net.encoder.output_stride, dims=2)
 
 
+def check_network(config: ModelConfig) -> None:
+    """Refuse names and options that the libraries do not have, before anything is computed.
+
+    The network is made without memory for its weights, which takes a fraction of a second.
+
+    Raises
+    ------
+    UsageError
+    """
+    # A few networks need real weights to be made; those are judged when they are.
+    with torch.device("meta"), contextlib.suppress(RuntimeError):
+        build_model(
+            config.architecture, config.encoder, in_channels=1, n_classes=2,
+            options=config.options,
+        )  # fmt: skip
+
+
 def _monai_unet(dims: int, in_channels: int, n_classes: int, **options: Any) -> nn.Module:
     from monai.networks.nets import UNet
 
@@ -214,6 +234,9 @@ def _smp_network(
             f"There is no encoder {encoder!r}; there are {known}, and tu-NAME for those of timm."
         )
 
+    if not encoder.startswith(("tu-", "timm-")):  # those of timm have options of their own
+        _refuse_unknown_options(smp.MODEL_ARCHITECTURES_MAPPING[architecture.lower()], options)
+
     def make(channels: int, downloaded: str | None = None) -> Any:
         def create(_dims: int, c: int, k: int, **rest: Any) -> nn.Module:
             return smp.create_model(
@@ -233,6 +256,20 @@ def _smp_network(
         _load_whole(net, whole, weights)
         return net
     return _with_encoder_weights(make, in_channels, _without_prefix(whole, "encoder."), weights)
+
+
+def _refuse_unknown_options(network: type[nn.Module], options: Mapping[str, Any]) -> None:
+    """The library ignores what it does not know; a misspelt option must not pass."""
+    taken = {"encoder_name", "encoder_weights", "in_channels", "classes"}
+    taken |= {"activation", "aux_params"}  # the loss wants logits, and nothing besides
+    parameters = inspect.signature(network).parameters.values()
+    known = [p.name for p in parameters if p.kind != p.VAR_KEYWORD and p.name not in taken]
+    for name in options:
+        if name not in known:
+            raise UsageError(
+                f"model.options has {name!r}, which {network.__name__} does not know; it knows "
+                f"{', '.join(known)}."
+            )
 
 
 def _with_encoder_weights(

@@ -107,7 +107,7 @@ def show_tables(tables: Iterable[Table]) -> None:
 
 def fail(message: str, status: int) -> NoReturn:
     """Say what is wrong on stderr and leave."""
-    click.echo(f"error: {message}", err=True)
+    click.echo(f"Error: {message}", err=True)
     sys.exit(status)
 
 

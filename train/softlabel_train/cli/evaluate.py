@@ -6,11 +6,10 @@ from pathlib import Path
 
 import click
 
-from softlabel_train.checkpoint import load_checkpoint
+from softlabel_train.checkpoint import BEST, LAST, find_checkpoint, load_checkpoint
 from softlabel_train.cli import show_tables
 from softlabel_train.config import make_recipe, parse_override
 from softlabel_train.evaluate import evaluate_run
-from softlabel_train.loop import BEST, LAST
 from softlabel_train.scores import tables
 
 
@@ -49,7 +48,7 @@ def evaluate(
     KEY=VALUE changes a key of the recipe's section evaluate, for example convention=evalseg.
     Scores are also written as CSV and JSON into RUN/evaluation.
     """
-    found = load_checkpoint(run / (checkpoint or (BEST if (run / BEST).is_file() else LAST)))
+    found = load_checkpoint(find_checkpoint(run, checkpoint))
     values = found.recipe.model_dump(mode="json")
     for text in overrides:
         key, value = parse_override(text)

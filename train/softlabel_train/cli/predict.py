@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from softlabel_train.checkpoint import find_checkpoint
 from softlabel_train.cli import EXIT_FAILED, fail
-from softlabel_train.loop import BEST, LAST
 from softlabel_train.predict import predict_images
 
 
@@ -31,11 +31,8 @@ def predict(
     RUN is the folder of a run or a checkpoint. Label maps have the format and the geometry of
     their images. Channels in several files are named NAME_0000.ext, NAME_0001.ext, ….
     """
-    path = run
-    if run.is_dir():
-        path = run / (BEST if (run / BEST).is_file() else LAST)
     report = predict_images(
-        path, images, out, probabilities=probabilities, device=device,
+        find_checkpoint(run), images, out, probabilities=probabilities, device=device,
         progress=None if quiet else lambda name: click.echo(f"{name} done", err=True),
     )  # fmt: skip
     click.echo(f"{len(report.written)} files written to {out}")
