@@ -1,4 +1,4 @@
-"""The README is true: its Python runs, and its command reference is what ``--help`` says.
+"""The READMEs are true: their Python runs, and their command reference is what ``--help`` says.
 
 After a change of the command line, ``python tests/test_readme.py`` writes the reference anew.
 """
@@ -12,46 +12,47 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-import softlabel.cli
-
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+README, TRAIN_README = ROOT / "README.md", ROOT / "train" / "README.md"
 START, END = "<!-- commands -->\n", "<!-- /commands -->\n"
+PACKAGES = {README: "softlabel.cli", TRAIN_README: "softlabel_train.cli"}
 
 
-def help_of(command, *path):
-    result = CliRunner().invoke(
-        command, [*path, "--help"], prog_name=softlabel.cli.main.name, terminal_width=100
-    )
+def help_of(main, *path):
+    result = CliRunner().invoke(main, [*path, "--help"], prog_name=main.name, terminal_width=100)
     assert result.exit_code == 0, result.output
     return re.sub(r"[ \t]+$", "", result.output, flags=re.MULTILINE).strip()
 
 
-def commands():
+def commands(package):
     """(title, help text) of every command and subcommand."""
-    for name in softlabel.cli.COMMANDS:
-        command = getattr(import_module(f"softlabel.cli.{name}"), name)
+    cli = import_module(package)
+    for name in cli.COMMANDS:
+        attribute = name.replace("-", "_")
+        command = getattr(import_module(f"{package}.{attribute}"), attribute)
         subcommands = list(getattr(command, "commands", {}))
         for path in ([name], *([name, sub] for sub in subcommands)):
-            yield f"softlabel {' '.join(path)}", help_of(softlabel.cli.main, *path)
+            yield f"{cli.main.name} {' '.join(path)}", help_of(cli.main, *path)
 
 
-def reference():
-    blocks = [f"### {title}\n```text\n{text}\n```\n" for title, text in commands()]
+def reference(file):
+    blocks = [f"### {title}\n```text\n{text}\n```\n" for title, text in commands(PACKAGES[file])]
     return START + "\n".join(blocks) + END
 
 
-def written():
-    text = README.read_text()
+def written(file):
+    text = file.read_text()
     return text[text.index(START) : text.index(END) + len(END)]
 
 
-def test_command_reference_is_what_help_says():
-    assert written() == reference(), "run: python tests/test_readme.py"
+@pytest.mark.parametrize("file", PACKAGES, ids=["softlabel", "train"])
+def test_command_reference_is_what_help_says(file):
+    assert written(file) == reference(file), "run: python tests/test_readme.py"
 
 
 def python_blocks():
-    return re.findall(r"^```python\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    pattern = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    return [block for file in PACKAGES for block in pattern.findall(file.read_text())]
 
 
 @pytest.mark.parametrize("code", python_blocks())
@@ -68,9 +69,22 @@ def test_there_is_python_to_run():
 
 
 def test_linked_files_exist():
-    links = re.findall(r"\]\(([^)#:]+)\)", README.read_text())
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    for file in PACKAGES:
+        links = re.findall(r"\]\(([^)#:]+)\)", file.read_text())
+        assert [link for link in links if not (file.parent / link).exists()] == []
+
+
+def test_every_recipe_key_and_arm_that_the_trainers_readme_names_exists():
+    from softlabel_train.config import Recipe, recipe_arms, recipe_names
+
+    text = TRAIN_README.read_text()
+    keys = set(Recipe().flat())
+    sections = "|".join({key.partition(".")[0] for key in keys if "." in key})
+    named = set(re.findall(rf"`((?:{sections})(?:\.[a-z_]+)+)", text))
+    assert named and named <= keys
+    assert {"oct_dme"} <= set(recipe_names())
+    for arm in recipe_arms("oct_dme"):
+        assert f"`{arm}`" in text
 
 
 def test_modules_of_the_architecture_exist():
@@ -84,4 +98,5 @@ def test_modules_of_the_architecture_exist():
 
 
 if __name__ == "__main__":
-    README.write_text(README.read_text().replace(written(), reference()))
+    for readme in PACKAGES:
+        readme.write_text(readme.read_text().replace(written(readme), reference(readme)))

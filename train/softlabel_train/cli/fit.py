@@ -39,8 +39,9 @@ def fit(
 ) -> None:
     """Train a network as RECIPE says: a name of `softlabel-train recipes` or a YAML file.
 
-    KEY=VALUE changes one key, for example loss.beta=0.5. Running the same command again goes on
-    where it was stopped.
+    KEY=VALUE changes one key: loss.beta=0.5, or arm=ce-hard for another of the recipe's arms.
+    `softlabel-train recipes --keys` lists the keys. Running the same command again goes on where
+    it was stopped.
     """
     given = [*overrides]
     given += [f"data.cache={json.dumps(str(cache))}"] if cache else []
