@@ -178,6 +178,8 @@ def _key(picture: Picture) -> list[tuple[Any, str]]:
     """Lines and areas that the panels of this picture show."""
     sections = picture.sections
     key: list[tuple[Any, str]] = []
+    if any(s.superpixels is not None for s in sections):
+        key.append((Line2D([], [], color="black", linewidth=0.6), "superpixels (bold: soft)"))
     if any(s.truth is not None for s in sections):
         key.append((_dashed(), "true boundary"))
     if any((s.labels < 0).any() for s in sections):

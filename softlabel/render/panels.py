@@ -23,6 +23,9 @@ from softlabel.render.palette import (
 from softlabel.render.picture import Picture, Section
 from softlabel.types import Array
 
+BRIGHT = 0.5
+"""Mean of red, green and blue from which on a thin line is drawn black instead of white."""
+
 
 def draw_image(ax: Axes, section: Section, picture: Picture, window: tuple[float, float]) -> None:
     """The image, and how the patient lies in it."""
@@ -54,9 +57,9 @@ def draw_labels(ax: Axes, section: Section, picture: Picture, window: tuple[floa
     if section.superpixels is not None:
         soft_ids = np.unique(section.superpixels[section.band])
         softened = np.isin(section.superpixels, soft_ids[soft_ids >= 0])
-        for where, alpha in ((None, 0.3), (softened, 0.6)):
+        for where, alpha, width in ((None, 0.3, 0.35), (softened, 0.75, 0.5)):
             ends = boundaries(section.superpixels, where).ends
-            _add_lines(ax, ends, picture, colors=[(1, 1, 1, alpha)], linewidths=0.35)
+            _add_lines(ax, ends, picture, colors=_against(tinted, ends, alpha), linewidths=width)
     _draw_contours(ax, section, picture, width=1.1 if len(picture.sections) == 1 else 0.8)
     _draw_truth(ax, section, picture)
     _mark_unknown(ax, section, picture)
@@ -76,6 +79,14 @@ def draw_soft(ax: Axes, section: Section, picture: Picture, window: tuple[float,
     if len(picture.sections) == 1 or picture.class_index is not None:  # else the dashes hide it
         _draw_truth(ax, section, picture, picture.class_index)
     _mark_unknown(ax, section, picture)
+
+
+def _against(rgb: Array, ends: Array, alpha: float) -> Array:
+    """A colour for each segment that is seen on what lies below it: white, or black on bright."""
+    middle = ends.mean(axis=1).astype(np.intp)
+    row, column = (np.minimum(middle[:, axis], rgb.shape[axis] - 1) for axis in (0, 1))
+    bright = rgb[row, column].mean(axis=-1) > BRIGHT
+    return np.where(bright[:, None], (0, 0, 0, alpha), (1, 1, 1, alpha))
 
 
 def _draw_contours(ax: Axes, section: Section, picture: Picture, width: float) -> None:

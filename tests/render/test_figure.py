@@ -286,6 +286,21 @@ def test_without_superpixels_there_are_none():
     figure = draw(picture(section(superpixels=None)))
     assert "labels" in texts(figure)
     assert len(lines_of(figure.axes[1])) == 1
+    assert not any("superpixels" in text for text in texts(figure))
+
+
+def test_superpixels_are_white_on_dark_and_black_on_bright():
+    image = np.zeros((12, 16))
+    image[:, 8:] = 1
+    ids = np.arange(16).repeat(12).reshape(16, 12).T // 4
+    figure = draw(picture(section(image=image, labels=np.zeros((12, 16), int), superpixels=ids)))
+    lines = lines_of(figure.axes[1])[0]
+    colours = {
+        line.vertices[0, 0]: colour[0]
+        for line, colour in zip(lines.get_paths(), lines.get_colors(), strict=True)
+    }
+    assert colours[3.5] == 1 and colours[11.5] == 0
+    assert "superpixels (bold: soft)" in texts(figure)
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (2.0, 1.0), (0.75, 1.0)])
