@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from softlabel_train.data import CacheDataset, Intensity, StepSampler, make_loader
+from softlabel_train.data import KEEP_MB, CacheDataset, Intensity, StepSampler, make_loader
 from torch.utils.data import DataLoader, Dataset
 
 BATCH = 8
@@ -65,13 +65,6 @@ class DenseDataset(Dataset):  # type: ignore[type-arg]
             torch.from_numpy(image)[None].sub_(60).div_(40), torch.from_numpy(labels),
             torch.from_numpy(soft),
         )  # fmt: skip
-
-
-class Filled(CacheDataset):
-    """Takes the cases that it keeps along into the workers."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        return dict(self.__dict__)
 
 
 def make_data(folder: Path, n_subjects: int, n_annotated: int) -> Path:
@@ -132,10 +125,9 @@ def ours(
     def make() -> Iterable[Any]:
         dataset = CacheDataset(cache, ids, crop=crop, intensity=Intensity((60.0,), (40.0,)),
                                keep_mb=keep_mb)  # fmt: skip
-        if keep_mb:  # filled before the workers start, so that nothing is read while timing
+        if keep_mb:  # all decoded before the workers start, so that nothing is read while timing
             for i in range(len(ids)):
                 dataset[i]
-            dataset.__class__ = Filled
         memory = None
         for batch in make_loader(dataset, StepSampler(len(ids), BATCH, 10_000), workers=workers):
             image, labels, memory = batch.expand(memory)
@@ -164,7 +156,7 @@ def main(repeats: int = 12, n_subjects: int = 2, n_annotated: int = 8) -> list[d
                     "gzip-4 HDF5, dense": dense(folder, "gzip", n, shape, crop, workers),
                     "float16 memory map, dense": dense(folder, "map", n, shape, crop, workers),
                     "cache, read every time": ours(cache, ids, crop, workers, 0),
-                    "cache, kept in memory (default)": ours(cache, ids, crop, workers, 1024),
+                    "cache, decoded once (default)": ours(cache, ids, crop, workers, KEEP_MB),
                 }
                 speeds = {
                     name: batches_per_second(make, 2 + 2 * workers, count)

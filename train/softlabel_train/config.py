@@ -105,10 +105,10 @@ class DataConfig(Section):
         default=2, ge=0, description="loader processes; 0 loads in the training process"
     )
     keep_mb: int = Field(
-        default=1024,
+        default=4096,
         ge=0,
-        description="memory in which each loading process keeps the cases that it has read; 0 "
-        "reads them anew every time",
+        description="space in the temporary folder (TMPDIR) for cases that were read once, shared "
+        "by the loader processes; 0 decodes them anew every time",
     )
 
 

@@ -30,9 +30,10 @@ from softlabel.types import Array
 from softlabel_train.augment import Change, apply_intensity, apply_warp, draw_change
 from softlabel_train.compact import CompactCase, read_compact, window
 from softlabel_train.config import AugmentConfig
+from softlabel_train.kept import KeptCases
 
-KEEP_MB = 1024
-"""Compact cases that a loader process keeps in memory, so that it reads each of them once."""
+KEEP_MB = 4096
+"""Compact cases that are kept for all loader processes, so that each case is decoded once."""
 KEEP_DENSE_MB = 1024
 """Cases whose dense soft maps are larger are never read whole, only patch by patch."""
 
@@ -115,7 +116,8 @@ class CacheDataset(Dataset[Sample]):
     intensity : Intensity, optional
         Normalisation of every case; by default each case has its own.
     keep_mb : int
-        Compact cases kept in memory in each process that loads (:data:`KEEP_MB`).
+        Size of the compact cases that are kept in the system's temporary folder for all
+        processes that load (:mod:`softlabel_train.kept`); 0 decodes every case anew every time.
 
     Raises
     ------
@@ -147,9 +149,7 @@ class CacheDataset(Dataset[Sample]):
         self.augment = augment or AugmentConfig()
         self.seed = int(seed)
         self.intensity = intensity
-        self.keep_mb = keep_mb
-        self._kept: dict[str, CompactCase] = {}
-        self._kept_bytes = 0
+        self._kept = KeptCases(keep_mb)
         if self.ids and self.crop is not None:
             dims = len(self.cache[self.ids[0]].shape)
             if len(self.crop) != dims:
@@ -165,9 +165,6 @@ class CacheDataset(Dataset[Sample]):
 
     def __len__(self) -> int:
         return len(self.ids)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_kept": {}, "_kept_bytes": 0}
 
     def __getitem__(self, key: int | tuple[int, ...]) -> Sample:
         epoch, index, *again = key if isinstance(key, tuple) else (0, key)
@@ -221,15 +218,12 @@ class CacheDataset(Dataset[Sample]):
     ) -> tuple[CompactCase, list[int]]:
         """The case or the part of it around a patch, and where that part begins."""
         origin = [0] * len(shape)
-        if case.id in self._kept:
-            return self._kept[case.id], origin
+        if (kept := self._kept.get(case.id)) is not None:
+            return kept, origin
         classes, ignore = self.cache.classes, self.cache.ignore
         small = 4 * math.prod(case.soft.shape) <= KEEP_DENSE_MB << 20
-        if small and self._kept_bytes < self.keep_mb << 20:
-            whole = read_compact(case, classes, ignore)
-            self._kept[case.id] = whole
-            self._kept_bytes += whole.nbytes
-            return whole, origin
+        if small and self._kept.has_room():
+            return self._kept.keep(case.id, read_compact(case, classes, ignore)), origin
         low = [max(0, s) for s in start]
         high = [min(n, s + m) for n, s, m in zip(case.shape, start, shape, strict=True)]
         where = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
