@@ -36,6 +36,8 @@ def make(**changes):
     values = {
         "recipe": load_recipe("smoke"), "classes": ClassTable((0, 7), ("back", "lesion")),
         "ignore": 255, "channels": 1, "dims": 2, "intensity": Intensity((1.0,), (2.0,)),
+        "fingerprint": "abc",
+        "split": {"train": ("a",), "validation": ("b",), "evaluation": ("c",)},
         "model": net.state_dict(), "optimizer": optimizer.state_dict(),
         "loop": {"step": 3, "best": 0.5}, "rng": torch.get_rng_state(),
     } | changes  # fmt: skip
@@ -47,7 +49,8 @@ def test_everything_comes_back(tmp_path):
     before = make()
     save_checkpoint(path, before)
     after = load_checkpoint(path)
-    for name in ("recipe", "classes", "ignore", "channels", "dims", "intensity", "loop"):
+    for name in ("recipe", "classes", "ignore", "channels", "dims", "intensity", "loop",
+                 "fingerprint", "split"):  # fmt: skip
         assert getattr(after, name) == getattr(before, name), name
     assert all(torch.equal(after.model[k], before.model[k]) for k in before.model)
     assert after.optimizer["param_groups"] == before.optimizer["param_groups"]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from softlabel_train import predict as predict_module
 from softlabel_train.checkpoint import load_checkpoint
 from softlabel_train.config import load_recipe
-from softlabel_train.evaluate import evaluate_run
+from softlabel_train.evaluate import cases_of_part, evaluate_run
 from softlabel_train.labelfiles import write_label_map
 from softlabel_train.loop import case_image, fit
 from softlabel_train.metrics import evaluate
@@ -86,6 +88,33 @@ def test_scores_are_written_as_csv_and_json(run):
     assert dice.cases == 6 and dice.low <= dice.mean <= dice.high
 
 
+def test_parts_are_those_of_the_run_whatever_the_cache_has(run, oct_cache, tmp_path):
+    checkpoint = load_checkpoint(run / "best.pt")
+    with open_cache(oct_cache) as cache:
+        groups = {case_id: cache[case_id].group for case_id in cache}
+        assert {groups[c] for c in cases_of_part(cache, checkpoint, "evaluation")} == set(
+            checkpoint.split["evaluation"]
+        )
+        with pytest.raises(UsageError, match="no patient that the run has not seen"):
+            cases_of_part(cache, checkpoint, "new")
+        trained_before = {"train": ("p1",), "validation": ("p2",), "evaluation": ("p3", "p4")}
+        elsewhere = replace(checkpoint, split=trained_before)
+        with pytest.raises(UsageError, match=r"none of the run's evaluation patients \(p3, p4\).*"
+                           "--part new scores them"):  # fmt: skip
+            cases_of_part(cache, elsewhere, "evaluation")
+        assert cases_of_part(cache, elsewhere, "new") == list(groups)
+    # one of two evaluated patients is not in this cache: the other is, and no trained one joins it
+    split = dict(checkpoint.split) | {"evaluation": (*checkpoint.split["evaluation"][:1], "gone")}
+    with open_cache(oct_cache) as cache:
+        found = cases_of_part(cache, replace(checkpoint, split=split), "evaluation")
+    assert {groups[c] for c in found} == set(split["evaluation"][:1])
+
+
+def test_a_checkpoint_is_as_good_as_its_folder(run):
+    config = load_checkpoint(run / "best.pt").recipe.evaluate.model_copy(update={"bootstrap": 0})
+    assert evaluate_run(run / "best.pt", config=config).folder == run / "evaluation"
+
+
 def test_other_parts_checkpoints_and_settings(run):
     config = load_checkpoint(run / "last.pt").recipe.evaluate.model_copy(
         update={"unit": "pixel", "against": ("labels",), "bootstrap": 0}
@@ -93,7 +122,7 @@ def test_other_parts_checkpoints_and_settings(run):
     found = evaluate_run(run, checkpoint="last.pt", part="validation", config=config)
     assert found.unit == "pixels" and found.folder.name == "evaluation_validation"
     assert all(math.isnan(s.low) for s in found.summary)
-    with pytest.raises(UsageError, match="train, validation or evaluation"):
+    with pytest.raises(UsageError, match="evaluation, validation, train, new; got 'test'"):
         evaluate_run(run, part="test")
     missing = config.model_copy(update={"against": ("grader9",)})
     with pytest.raises(UsageError, match=r"'grader9'.*it has labels, truth, automatic, grader2"):
@@ -211,6 +240,34 @@ def test_inputs_that_are_not_there(run, tmp_path):
             predict_images(run / "best.pt", [path], tmp_path / "out")
 
 
+def test_images_are_never_replaced_by_their_label_maps(run, tmp_path):
+    image = tmp_path / "scan.png"
+    Image.fromarray(np.zeros((40, 40), np.uint8)).save(image)
+    before = image.read_bytes()
+    for given in ([tmp_path], [image]):
+        with pytest.raises(UsageError, match="which their label maps would replace"):
+            predict_images(run / "best.pt", given, tmp_path / "x" / "..")
+    assert image.read_bytes() == before
+
+
+def test_memory_that_runs_out_fails_the_image_and_not_the_run(run, tmp_path, monkeypatch):
+    for name in "ab":
+        Image.fromarray(np.zeros((40, 40), np.uint8)).save(tmp_path / f"{name}.png")
+    real, calls = predict_module.predict_probabilities, []
+
+    def once(*arguments, **options):
+        calls.append(options)
+        if len(calls) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(predict_module, "predict_probabilities", once)
+    report = predict_images(run / "best.pt", [tmp_path], tmp_path / "out")
+    assert [p.name for p in report.written] == ["b.png"]
+    assert "memory ran out" in report.failures["a"] and "evaluate.window" in report.failures["a"]
+    assert calls[0]["overlap"] == load_checkpoint(run / "best.pt").recipe.evaluate.overlap
+
+
 def test_names_are_never_paths_and_never_collide(run, tmp_path):
     for sub in ("one", "two"):
         (tmp_path / sub).mkdir()
@@ -228,6 +285,12 @@ def test_wide_label_values_find_a_format(tmp_path):
     sixteen = np.array([[0, 700]], np.uint16)
     path = write_label_map(tmp_path, "b", sixteen, tmp_path / "b.png", None)
     np.testing.assert_array_equal(np.asarray(Image.open(path)), sixteen)
+
+
+@pytest.mark.parametrize("name", ["meta", "vulkan", "nonesuch", "cuda:99"])
+def test_devices_that_cannot_compute(name):
+    with pytest.raises(UsageError, match=name):
+        choose_device(name)
 
 
 def test_devices_that_are_not_there(monkeypatch):

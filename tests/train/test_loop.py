@@ -20,7 +20,8 @@ from softlabel_train import loop
 from softlabel_train.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from softlabel_train.config import load_recipe
 from softlabel_train.evaluate import evaluate_run
-from softlabel_train.loop import LoopState, TrainingError, explain_memory, fit
+from softlabel_train.loop import LoopState, TrainingError, fit, memory_advice
+from softlabel_train.memory import OutOfMemory, explain_memory
 from softlabel_train.prepare import find_cache, generated_path, open_data
 
 from softlabel.cache import open_cache
@@ -129,10 +130,16 @@ print("interrupted" if result.interrupted else "finished", result.steps)
 """
 
 
-@pytest.mark.parametrize("ask", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_saves_and_the_same_again_goes_on(oct_cache, tmp_path, ask):
+@pytest.mark.parametrize("ask, to_all, devices", [
+    (signal.SIGINT, True, 1),
+    (signal.SIGTERM, False, 1),
+    (signal.SIGTERM, True, 1),  # as a cluster's scheduler does it
+    (signal.SIGTERM, False, 2),
+])  # fmt: skip
+def test_ctrl_c_saves_and_the_same_again_goes_on(oct_cache, tmp_path, ask, to_all, devices):
     recipe = recipe_for(oct_cache, "train.steps=400", "train.checkpoint_steps=1000",
-                        "train.validate_epochs=1000", "data.workers=1")  # fmt: skip
+                        "train.validate_epochs=1000", "data.workers=1",
+                        f"train.devices={devices}")  # fmt: skip
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe.model_dump(mode="json")))
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "recipe.yaml"), str(tmp_path / "run")]
     process = subprocess.Popen(
@@ -143,7 +150,7 @@ def test_ctrl_c_saves_and_the_same_again_goes_on(oct_cache, tmp_path, ask):
     while time.time() < deadline and not (metrics.is_file() and len(metrics.read_text()) > 400):
         time.sleep(0.1)
         assert process.poll() is None, process.stderr.read()
-    os.killpg(process.pid, ask) if ask == signal.SIGINT else process.send_signal(ask)
+    os.killpg(process.pid, ask) if to_all else process.send_signal(ask)
     out, err = process.communicate(timeout=120)
     assert out.startswith("interrupted"), err
     assert "Traceback" not in err, err
@@ -182,6 +189,43 @@ def test_two_processes_equal_one(oct_cache, tmp_path):
                 assert float(a[column]) == pytest.approx(float(b[column]), rel=1e-4), column
 
 
+def test_processes_that_torchrun_started_share_a_run(oct_cache, tmp_path):
+    options = ["train.steps=3", "optimizer.name=sgd", "optimizer.lr=0.05"]
+    fit(recipe_for(oct_cache, *options), tmp_path / "one", show=False)
+    (tmp_path / "two").mkdir()
+    recipe = recipe_for(oct_cache, *options, "train.devices=2").model_dump(mode="json")
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
+    (tmp_path / "run.py").write_text(SCRIPT)
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+        "run.py", "recipe.yaml", "two",
+    ]  # fmt: skip
+    for _ in range(2):  # the second finds everything done
+        done = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
+        )
+        assert done.stdout.splitlines() == ["finished 3"] * 2, done.stderr
+    one, two = (load_checkpoint(tmp_path / n / "last.pt").model for n in ("one", "two"))
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-5)
+
+
+def test_a_process_without_a_validation_case_does_not_wait_for_ever(pairs_cache, tmp_path):
+    # one case trains and one validates; the network has buffers, which processes exchange
+    recipe = recipe_for(
+        pairs_cache, "train.devices=2", "train.steps=2", "data.batch_size=2", "data.crop=[32, 32]",
+        "model.architecture=unet", "model.encoder=resnet18",
+        "model.options={decoder_channels: [8, 8, 8, 8, 8]}",
+    )  # fmt: skip
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe.model_dump(mode="json")))
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path / "recipe.yaml"), str(tmp_path / "run")],
+        capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert done.stdout == "finished 2\n", done.stderr
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["best_score"] is not None
+
+
 def test_mixed_precision_on_the_cpu(oct_cache, tmp_path):
     result = fit(recipe_for(oct_cache, "train.precision=bf16-mixed", "train.steps=2"),
                  tmp_path / "run", show=False)  # fmt: skip
@@ -199,9 +243,54 @@ def test_volumes_train_in_patches_and_validate_in_windows(mri_cache, tmp_path):
 
 def test_a_loss_that_is_not_a_number_names_the_cases(oct_cache, tmp_path):
     recipe = recipe_for(oct_cache, "optimizer.lr=1e30", "optimizer.name=sgd", "train.steps=20")
-    with pytest.raises(TrainingError, match=r"not a number at step \d+ \(loss .*Subject_0") as info:
+    with pytest.raises(
+        TrainingError, match=r"not a finite number at step \d+ \(loss .*Subject_0"
+    ) as info:
         fit(recipe, tmp_path / "run", show=False)
     assert "optimizer.clip_norm" in str(info.value)
+
+
+@pytest.mark.parametrize("clip", ["null", "1.0"])
+def test_gradients_that_overflow_stop_the_run_before_the_weights_do(
+    oct_cache, tmp_path, monkeypatch, clip
+):
+    real, steps = loop.gradient_norm, []
+
+    def overflow(fabric, model, optimizer, largest):
+        steps.append(1)
+        if len(steps) == 3:
+            next(model.parameters()).grad.fill_(float("inf"))
+        return real(fabric, model, optimizer, largest)
+
+    monkeypatch.setattr(loop, "gradient_norm", overflow)
+    recipe = recipe_for(oct_cache, f"optimizer.clip_norm={clip}", "train.checkpoint_steps=1")
+    with pytest.raises(
+        TrainingError, match=r"gradient \(norm inf\) is not a finite number at step 2"
+    ):
+        fit(recipe, tmp_path / "run", show=False)
+    last = load_checkpoint(tmp_path / "run" / "last.pt")
+    assert last.loop["step"] == 2
+    assert all(torch.isfinite(v).all() for v in last.model.values())
+
+
+def test_the_norm_is_that_of_the_whole_gradient(oct_cache, tmp_path, monkeypatch):
+    seen = []
+    real = loop.gradient_norm
+
+    def spy(fabric, model, optimizer, largest):
+        whole = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+        norm = real(fabric, model, optimizer, largest)
+        clipped = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+        seen.append((float(whole.norm()), float(norm), float(clipped.norm())))
+        return norm
+
+    monkeypatch.setattr(loop, "gradient_norm", spy)
+    for clip in ("null", "0.01"):
+        fit(recipe_for(oct_cache, f"optimizer.clip_norm={clip}", "train.steps=1"),
+            tmp_path / clip, show=False)  # fmt: skip
+    (whole, norm, after), (whole_2, norm_2, after_2) = seen
+    assert norm == pytest.approx(whole, rel=1e-5) and after == pytest.approx(whole)
+    assert norm_2 == pytest.approx(whole_2, rel=1e-5) and after_2 == pytest.approx(0.01, rel=1e-3)
 
 
 def test_memory_that_runs_out_says_what_to_lower(oct_cache):
@@ -212,9 +301,9 @@ def test_memory_that_runs_out_says_what_to_lower(oct_cache):
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
     ):
         lower = r"Lower data\.batch_size \(now 4\) or data\.crop"
-        with pytest.raises(TrainingError, match=lower), explain_memory(recipe):
+        with pytest.raises(OutOfMemory, match=lower), explain_memory(memory_advice(recipe)):
             raise error
-    with pytest.raises(RuntimeError, match="another thing"), explain_memory(recipe):
+    with pytest.raises(RuntimeError, match="another thing"), explain_memory("advice"):
         raise RuntimeError("another thing")
 
 

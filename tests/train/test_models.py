@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -18,7 +20,7 @@ def test_the_default_is_a_unet_with_xception():
     model = build_model(in_channels=1, n_classes=10)
     assert type(model.net).__name__ == "Unet"
     assert type(model.net.encoder).__name__ == "XceptionEncoder"
-    assert model.multiple == 32
+    assert model.multiple == (32, 32)
     with torch.no_grad():
         assert model.eval()(torch.zeros(1, 1, 33, 50)).shape == (1, 10, 33, 50)
 
@@ -54,7 +56,7 @@ def test_padding_repeats_the_border_and_is_cropped_back():
             return x
 
     image = torch.arange(2 * 5 * 6.0).view(1, 2, 5, 6)
-    model = AnySize(Identity(), multiple=4, dims=2)
+    model = AnySize(Identity(), (4, 4))
     assert torch.equal(model(image), image)
     assert seen[0].shape == (1, 2, 8, 8)
     assert torch.equal(seen[0][0, :, 0, 1:7], image[0, :, 0]) and torch.equal(
@@ -176,3 +178,23 @@ def test_sound_networks_pass_the_check():
     check_network(ModelConfig(architecture="monai_unet"))
     # made of real weights only
     check_network(ModelConfig(architecture="segformer", encoder="mit_b0"))
+    # for volumes only
+    check_network(ModelConfig(architecture="monai_unet", options={"kernel_size": [3, 3, 3]}))
+
+
+@pytest.mark.parametrize("strides, size", [((2,) * 5, (80, 70)), ((4, 2), (33, 21))])
+def test_monai_networks_pad_by_their_strides(strides, size):
+    options = {"channels": [2] * (len(strides) + 1), "strides": strides}
+    model = build_model("monai_unet", in_channels=1, n_classes=2, options=options)
+    assert model.multiple == (math.prod(strides),) * 2
+    assert model(torch.zeros(1, 1, *size)).shape == (1, 2, *size)
+
+
+def test_thin_volumes_are_not_padded_along_axes_that_are_not_halved():
+    options = {"channels": (2, 2, 2), "strides": ((2, 2, 1), (2, 2, 2))}
+    model = build_model("monai_unet", in_channels=1, n_classes=2, dims=3, options=options)
+    assert model.multiple == (4, 4, 2)
+    seen = []
+    model.net.register_forward_pre_hook(lambda net, given: seen.append(given[0].shape[2:]))
+    assert model(torch.zeros(1, 1, 10, 8, 4)).shape == (1, 2, 10, 8, 4)
+    assert seen == [(12, 8, 4)]

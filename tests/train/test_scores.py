@@ -104,3 +104,18 @@ def test_the_table_shows_means_intervals_and_what_was_left_out():
         Console(file=text, width=120).print(table)
     assert "distances in mm" in text.getvalue()
     assert "6.00 (1 left out)" in text.getvalue() and "0.800" in text.getvalue()
+
+
+def test_the_mean_over_classes_says_what_its_classes_left_out():
+    nan = float("nan")
+    scores = [
+        Score("labels", case, case, label, metric, value)
+        for case, label, dice, hd95 in (
+            ("a", "1", 0.9, 1.0), ("a", "2", 0.0, nan), ("b", "1", 0.9, 3.0), ("b", "2", nan, nan),
+        )
+        for metric, value in (("dice", dice), ("hd95", hd95))
+    ]  # fmt: skip
+    found = {(s.label, s.metric): s for s in summarise(with_class_means(scores), resamples=0)}
+    assert found["2", "hd95"].left_out == 1, "b has the class nowhere"
+    assert found[MEAN, "hd95"].left_out == 1 and found[MEAN, "hd95"].mean == 2
+    assert found[MEAN, "dice"].left_out == 0

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 from softlabel_train import sweep as module
 from softlabel_train.loop import TrainingError
-from softlabel_train.scores import MEAN, Score
+from softlabel_train.scores import MEAN, Score, with_class_means
 from softlabel_train.sweep import Arm, SweepResult, compare, make_arms, plot, sweep, sweep_tables
 
 from softlabel.errors import UsageError
@@ -44,6 +46,47 @@ def test_arms_are_compared_with_the_first_by_patient_and_seed():
     assert (difference.pairs, difference.wins) == (2, 1)
     assert difference.mean == pytest.approx((0.1 - 0.1) / 2)
     assert first.n_superpixels == 100 and math.isnan(second.n_superpixels)
+
+
+def test_without_the_first_arm_nothing_is_compared():
+    arms = make_arms({"arm": ["hard", "soft", "other"]})
+    runs = {
+        ("soft", 0): scores({("a1", "a"): 0.6}),
+        ("other", 0): scores({("a1", "a"): 0.7}),
+    }
+    assert [r.differences for r in compare(arms, runs, {})] == [{}, {}]
+
+
+def test_distances_are_compared_over_what_both_arms_found():
+    def run(distances):
+        found = [
+            Score("labels", case, "p", str(label), metric, value)
+            for (case, label), d in distances.items()
+            for metric, value in (("dice", 0.0 if math.isnan(d) else 0.9), ("hd95", d))
+        ]
+        return with_class_means(found)
+
+    missed = float("nan")
+    runs = {
+        ("hard", 0): run({("c1", 1): 2.0, ("c1", 2): 10.0, ("c2", 1): 4.0}),
+        ("soft", 0): run({("c1", 1): 3.0, ("c1", 2): missed, ("c2", 1): 4.0}),
+    }
+    hard, soft = compare(make_arms({"arm": ["hard", "soft"]}), runs, {})
+    key = ("labels", "hd95")
+    assert soft.values[key] == (3.5,) and hard.values[key] == (5.0,)
+    assert soft.differences[key].mean == pytest.approx(0.5), "worse where both have a distance"
+    assert (hard.left_out[key], soft.left_out[key]) == (0, 1)
+    console = Console(width=120, record=True, file=io.StringIO())
+    for table in sweep_tables(SweepResult((hard, soft), {}, False, "pixels", Path())):
+        console.print(table)
+    assert console.export_text().count("1 left out") == 1
+
+
+def test_swept_generation_needs_a_source_and_seeds_are_listed(tmp_path):
+    with pytest.raises(UsageError, match=r"generate\.n_segments is swept .*data\.source=FOLDER"):
+        sweep("smoke", {"generate.n_segments": [1, 2]}, tmp_path, overrides=["data.cache=c.h5"])
+    with pytest.raises(UsageError, match="listed as seed=0,1,2"):
+        sweep("smoke", {"loss.beta": [1, 2]}, tmp_path, overrides=["seed=5"])
 
 
 def test_arms_have_names_that_are_no_paths():

@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,10 @@ class Checkpoint:
         Spatial axes of the images.
     intensity : Intensity or None
         Normalisation of every image; None: each image has its own.
+    fingerprint : str
+        Of the cache's settings.
+    split : mapping of str to sequence of str
+        Patients of the parts train, validation and evaluation.
     model : mapping of str to Tensor
     optimizer, scaler : mapping
         State dicts; empty where there is none.
@@ -67,6 +71,8 @@ class Checkpoint:
     channels: int
     dims: int
     intensity: Intensity | None
+    fingerprint: str
+    split: Mapping[str, Sequence[str]]
     model: Mapping[str, Any]
     optimizer: Mapping[str, Any] = field(default_factory=dict)
     scaler: Mapping[str, Any] = field(default_factory=dict)
@@ -94,6 +100,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "dims": checkpoint.dims,
         "mean": None if intensity is None else list(intensity.mean),
         "deviation": None if intensity is None else list(intensity.deviation),
+        "fingerprint": checkpoint.fingerprint,
+        "split": {part: list(patients) for part, patients in checkpoint.split.items()},
         "model": dict(checkpoint.model),
         "optimizer": dict(checkpoint.optimizer),
         "scaler": dict(checkpoint.scaler),
@@ -171,6 +179,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
             channels=content["channels"],
             dims=content["dims"],
             intensity=None if mean is None else Intensity(tuple(mean), tuple(deviation)),
+            fingerprint=str(content["fingerprint"]),
+            split={str(part): tuple(p) for part, p in content["split"].items()},
             model=content["model"],
             optimizer=content["optimizer"],
             scaler=content["scaler"],

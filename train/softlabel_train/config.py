@@ -329,7 +329,7 @@ def load_recipe(
     arms = values.pop("arms", {})
     resolved = not arms and not chosen and arm is None
     if selected is not None and not resolved:  # the recipe of a run names its arm and has no others
-        if selected not in arms:
+        if not isinstance(selected, str) or selected not in arms:
             known = ", ".join(arms) or "none"
             raise UsageError(
                 f"The recipe {name_or_path} has no arm {selected!r}; its arms are: {known}."

@@ -463,8 +463,9 @@ class StepSampler(Sampler[list[tuple[int, ...]]]):
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:
-    """Ctrl-C reaches every process; the training process decides when its loaders stop."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """They may reach every process; the training process decides when its loaders stop."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def make_loader(

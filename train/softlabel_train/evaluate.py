@@ -17,8 +17,9 @@ from softlabel.types import Array
 from softlabel_train.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, publish
 from softlabel_train.config import EvaluateConfig
 from softlabel_train.loop import case_image, scored_classes, scored_set
+from softlabel_train.memory import explain_memory
 from softlabel_train.metrics import calibration, evaluate
-from softlabel_train.predict import load_network, predict_probabilities
+from softlabel_train.predict import MEMORY_ADVICE, load_network, predict_probabilities
 from softlabel_train.scores import (
     ALL,
     Score,
@@ -28,7 +29,9 @@ from softlabel_train.scores import (
     summarise,
     with_class_means,
 )
-from softlabel_train.splits import make_split
+
+PARTS = ("evaluation", "validation", "train", "new")
+"""Of the patients; ``new`` are those that the run has not seen."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,8 @@ def evaluate_run(
         ``best.pt`` (default where there is one) or ``last.pt``.
     cache : Path, optional
         Another cache than the run's, of the same classes and channels.
-    part : {"evaluation", "validation", "train"}
+    part : {"evaluation", "validation", "train", "new"}
+        Patients of the run's own split; ``new`` are those that it has not seen.
     config : EvaluateConfig, optional
         Default: the run's own.
     device : str
@@ -91,22 +95,22 @@ def evaluate_run(
     SoftlabelError
         When there is no checkpoint, or the cache does not fit it.
     """
+    if part not in PARTS:
+        raise UsageError(f"The part must be one of {', '.join(PARTS)}; got {part!r}.")
     path = find_checkpoint(run, checkpoint)
+    run = path.parent
     found = load_checkpoint(path)
     opened = open_cache(cache or cache_of_run(run, found))
     check_fit(opened, found, str(path))
     config = config or found.recipe.evaluate
-    groups = {case_id: opened[case_id].group for case_id in opened}
-    split = make_split(groups, found.recipe.data.split)
-    if part not in ("train", "validation", "evaluation"):
-        raise UsageError(f"The part must be train, validation or evaluation; got {part!r}.")
-    ids: tuple[str, ...] = getattr(split, part)
+    ids = cases_of_part(opened, found, part)
     spaced = all(opened[c].spacing_mm is not None for c in ids)
     unit = "mm" if config.unit == "mm" and spaced else "pixels"
     net = load_network(found, str(path), device)
     scores: list[Score] = []
     for case_id in ids:
-        scores += score_case(net, opened[case_id], opened, found, config, in_mm=unit == "mm")
+        with explain_memory(MEMORY_ADVICE):
+            scores += score_case(net, opened[case_id], opened, found, config, in_mm=unit == "mm")
         if progress is not None:
             progress(case_id)
     scores = with_class_means(scores)
@@ -120,6 +124,30 @@ def evaluate_run(
     publish(folder / "summary.csv", as_csv(summary))
     publish(folder / "scores.json", as_json(about, summary))
     return Evaluation(tuple(scores), tuple(summary), unit, folder)
+
+
+def cases_of_part(cache: Cache, checkpoint: Checkpoint, part: str) -> list[str]:
+    """Cases of the patients that were in a part of the run's split, whatever else the cache has.
+
+    Raises
+    ------
+    UsageError
+        When there is none.
+    """
+    groups = {case_id: cache[case_id].group for case_id in cache}
+    seen = {patient for patients in checkpoint.split.values() for patient in patients}
+    new = sorted(set(groups.values()) - seen)
+    wanted = new if part == "new" else checkpoint.split[part]
+    ids = [case_id for case_id, patient in groups.items() if patient in wanted]
+    if not ids and part == "new":
+        raise UsageError(f"The cache {cache.path} has no patient that the run has not seen.")
+    if not ids:
+        hint = f" It has {len(new)} new patients: --part new scores them." if new else ""
+        raise UsageError(
+            f"The cache {cache.path} has none of the run's {part} patients "
+            f"({', '.join(wanted[:8])}{', …' if len(wanted) > 8 else ''}).{hint}"
+        )
+    return ids
 
 
 def score_case(

@@ -11,8 +11,8 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import multiprocessing
 import os
-import shutil
 import signal
 import threading
 import time
@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -46,20 +45,14 @@ from softlabel_train.checkpoint import (
 from softlabel_train.config import OptimizerConfig, Recipe
 from softlabel_train.data import Batch, CacheDataset, Intensity, StepSampler, make_loader
 from softlabel_train.losses import SoftLabelLoss
+from softlabel_train.memory import explain_memory
 from softlabel_train.metrics import CLASS_SETS, ClassSet, evaluate
 from softlabel_train.models import AnySize, build_model, check_network
 from softlabel_train.predict import normalised, predict_probabilities
 from softlabel_train.prepare import TrainingData, find_cache, open_data
-from softlabel_train.record import LOSS_TERMS, RunRecord, picture_of, software_versions
-
-MAY_CHANGE = (
-    "name", "about", "data.cache", "data.source", "data.cache_folder", "data.format",
-    "data.format_options", "data.workers",
-    "data.keep_mb",
-    "train.steps", "train.accelerator", "train.devices", "train.nodes", "train.threads",
-    "train.log_steps", "train.checkpoint_steps", "train.pictures",
-)  # fmt: skip
-"""Keys in which a run may differ from its earlier part when it goes on; all of ``evaluate`` too."""
+from softlabel_train.record import LOSS_TERMS, RunRecord, picture_of
+from softlabel_train.runfolder import RESULT, begin, check_folder
+from softlabel_train.splits import group_parts
 
 
 class TrainingError(SoftlabelError):
@@ -156,24 +149,34 @@ def fit(
     folder = Path(folder)
     check_devices(recipe)
     check_network(recipe.model)
-    _check_folder(folder, recipe, overwrite)
-    cache = find_cache(recipe, jobs=jobs)
-    data = open_data(recipe, cache)
-    validated_classes(recipe, data)
-    _describe(folder, recipe, data)
     fabric = make_fabric(recipe)
+    if several_were_started(recipe):
+        fabric.launch()
+        with fabric.rank_zero_first():  # it generates and writes; the others find it done
+            cache = _prepare(recipe, folder, jobs, overwrite and fabric.is_global_zero)
+        return FitResult(**_train_in_process(fabric, recipe, folder, cache, show))
+    cache = _prepare(recipe, folder, jobs, overwrite)
     with contextlib.ExitStack() as stack:
         if recipe.train.devices > 1:
-            # Ctrl-C reaches the processes too, which save and stop; this one waits for them.
-            stack.enter_context(stop_on_signal())
+            stack.enter_context(pass_signals_on())
         result = fabric.launch(_train_in_process, recipe, folder, cache, show)
     assert isinstance(result, dict)
     return FitResult(**result)
 
 
+def _prepare(recipe: Recipe, folder: Path, jobs: int, overwrite: bool) -> Path:
+    """Check everything, generate the cache if it is missing, and make the folder ready."""
+    check_folder(folder, recipe, overwrite)
+    cache = find_cache(recipe, jobs=jobs)
+    data = open_data(recipe, cache)
+    validated_classes(recipe, data)
+    begin(folder, recipe, data, overwrite)
+    return cache
+
+
 def _train_in_process(fabric: Fabric, *arguments: Any) -> dict[str, Any]:
     """What is launched: plain values find their way back from other processes."""
-    with explain_memory(arguments[0]):
+    with explain_memory(memory_advice(arguments[0])):
         return asdict(train(fabric, *arguments))
 
 
@@ -198,16 +201,15 @@ def train(
             model.train()
             logits = model(image)
             total, parts = run.loss(logits, labels, soft)
-            # one copy from the device for all of them
-            numbers = torch.stack([total.detach(), *parts.values()]).tolist()
-            terms = dict(zip(("loss", *parts), numbers, strict=True))
-            if not math.isfinite(terms["loss"]):
-                raise _not_a_number(state.step, terms, batch, logits, fabric)
-
             optimizer.zero_grad()
             fabric.backward(total)
-            if recipe.optimizer.clip_norm is not None:
-                fabric.clip_gradients(model, optimizer, max_norm=recipe.optimizer.clip_norm)
+            norm = gradient_norm(fabric, model, optimizer, recipe.optimizer.clip_norm)
+            # one copy from the device for all of them, when all its work is under way
+            *numbers, norm = torch.stack([total.detach(), *parts.values(), norm]).tolist()
+            terms = dict(zip(("loss", *parts), numbers, strict=True))
+            # in half precision a scaler leaves out the steps whose gradients overflow
+            if not math.isfinite(terms["loss"]) or not (run.has_scaler or math.isfinite(norm)):
+                raise _not_a_number(state.step, terms, norm, batch, logits, fabric)
             optimizer.step()
 
             state.step += 1
@@ -222,7 +224,7 @@ def train(
 
             epoch_done = state.step % sampler.steps_per_epoch == 0
             if done or (epoch_done and (epoch + 1) % recipe.train.validate_epochs == 0):
-                score, scores = validate(fabric, model, recipe, run.data, record, state.step)
+                score, scores = validate(run, record)
                 if record is not None:
                     record.validation(state.step, epoch, lr, score, scores)
                 if state.is_better(score):
@@ -245,7 +247,7 @@ def train(
         str(folder), state.step, state.best_score, state.best_step, state.seconds, interrupted
     )
     if fabric.is_global_zero:
-        publish(folder / "result.json", json.dumps(asdict(result), indent=2).encode())
+        publish(folder / RESULT, json.dumps(asdict(result), indent=2).encode())
     fabric.barrier()
     return result
 
@@ -283,12 +285,18 @@ class Run:
     loader: DataLoader[Batch]
     state: LoopState
 
+    @property
+    def has_scaler(self) -> bool:
+        """Whether losses are scaled, as half precision needs it."""
+        return self.recipe.train.precision == "16-mixed"
+
     def save(self, name: str) -> None:
         """Write a checkpoint; one process does."""
         if self.fabric.is_global_zero:
             checkpoint = Checkpoint(
                 recipe=self.recipe, classes=self.data.classes, ignore=self.data.cache.ignore,
                 channels=self.data.channels, dims=self.data.dims, intensity=self.data.intensity,
+                fingerprint=self.data.cache.header.fingerprint, split=group_parts(self.data.split),
                 model=self.net.state_dict(), optimizer=self.optimizer.state_dict(),
                 scaler=self.fabric.strategy.precision.state_dict(), loop=asdict(self.state),
                 rng=torch.get_rng_state(),
@@ -426,28 +434,30 @@ def scored_set(chosen: str | tuple[int, ...] | None, values: Mapping[int, str]) 
     return ClassSet(tuple(values), excluded)
 
 
-def validate(
-    fabric: Fabric,
-    model: nn.Module,
-    recipe: Recipe,
-    data: TrainingData,
-    record: RunRecord | None,
-    step: int,
-) -> tuple[float, dict[str, float]]:
-    """Mean Dice over the validation cases, and of each class; each process does its share."""
+def validate(run: Run, record: RunRecord | None) -> tuple[float, dict[str, float]]:
+    """Mean Dice over the validation cases, and of each class; each process does its share.
+
+    The network is used without its wrapper, whose processes would wait for each other: they may
+    have unequal numbers of cases.
+    """
+    fabric, recipe, data = run.fabric, run.recipe, run.data
     classes = validated_classes(recipe, data)
     chosen = scored_set(recipe.evaluate.classes, classes)
     # rows: sum and count of the cases' means, then of each class
     sums = torch.zeros(2, 1 + len(classes), dtype=torch.float64)
     drawn = 0
-    model.eval()
+    run.net.eval()
+    if fabric.world_size > 1:
+        for buffer in run.net.buffers():  # the statistics that a checkpoint holds
+            torch.distributed.broadcast(buffer, 0)
     for case_id in data.split.validation[fabric.global_rank :: fabric.world_size]:
         case = data.cache[case_id]
         image = case_image(case, data.intensity)
-        probabilities = predict_probabilities(
-            model, image.to(fabric.device), window=recipe.evaluate.window,
-            overlap=recipe.evaluate.overlap,
-        )  # fmt: skip
+        with fabric.autocast():
+            probabilities = predict_probabilities(
+                run.net, image.to(fabric.device), window=recipe.evaluate.window,
+                overlap=recipe.evaluate.overlap,
+            )  # fmt: skip
         index = probabilities.argmax(0).cpu().numpy()
         values = np.asarray(data.classes.values)[index]
         labels = case.labels[...]
@@ -459,7 +469,7 @@ def validate(
             drawn += 1
             truth = class_index_map(labels, data.classes, data.cache.ignore)
             panels = picture_of(image[0, 0].numpy(), index, truth, ignored_index(truth.dtype))
-            record.picture(step, case_id, panels)
+            record.picture(run.state.step, case_id, panels)
     if fabric.world_size > 1:
         sums = fabric.all_reduce(sums.to(fabric.device), reduce_op="sum").cpu()  # type: ignore[union-attr]
     score, *each = (sums[0] / sums[1]).tolist()
@@ -513,13 +523,21 @@ def make_fabric(recipe: Recipe) -> Fabric:
     config = recipe.train
     strategy = "auto"
     if config.devices * config.nodes > 1:
-        # under torchrun or SLURM the processes are there; else this one starts them
-        started = "RANK" in os.environ or "SLURM_NTASKS" in os.environ or config.nodes > 1
-        strategy = "ddp" if started else "ddp_spawn"
+        strategy = "ddp" if several_were_started(recipe) else "ddp_spawn"
     return Fabric(
         accelerator=config.accelerator, devices=config.devices, num_nodes=config.nodes,
         precision=config.precision, strategy=strategy,
     )  # fmt: skip
+
+
+def several_were_started(recipe: Recipe) -> bool:
+    """Whether this is one of several processes that torchrun or SLURM started.
+
+    Otherwise several devices are served by processes that this one starts.
+    """
+    config = recipe.train
+    found = "RANK" in os.environ or "SLURM_NTASKS" in os.environ or config.nodes > 1
+    return config.devices * config.nodes > 1 and found
 
 
 @contextlib.contextmanager
@@ -546,22 +564,37 @@ def stop_on_signal() -> Iterator[threading.Event]:
 
 
 @contextlib.contextmanager
-def explain_memory(recipe: Recipe) -> Iterator[None]:
-    """Turn the many ways to run out of memory into one sentence that says what to lower."""
+def pass_signals_on() -> Iterator[None]:
+    """For a process that waits for those that train, which save and stop.
+
+    Ctrl-C reaches all processes of a terminal; a request to terminate only this one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    usual = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def tell(number: int, frame: FrameType | None) -> None:
+        for process in multiprocessing.active_children():
+            process.terminate()
+
+    signal.signal(signal.SIGINT, lambda number, frame: None)
+    signal.signal(signal.SIGTERM, tell)
     try:
         yield
-    except (MemoryError, RuntimeError) as error:
-        text = str(error).lower()
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not (
-            "out of memory" in text or "can't allocate memory" in text
-        ):
-            raise
-        crop = "data.crop" if recipe.data.crop else "data.crop (whole images are trained on now)"
-        raise TrainingError(
-            f"The memory ran out. Lower data.batch_size (now {recipe.data.batch_size}) or {crop}, "
-            f"set train.precision=bf16-mixed (now {recipe.train.precision}), choose a smaller "
-            "model.encoder, or set evaluate.window if it happened while validating."
-        ) from error
+    finally:
+        for s, handler in usual.items():
+            signal.signal(s, handler)
+
+
+def memory_advice(recipe: Recipe) -> str:
+    """What to lower when the memory runs out."""
+    crop = "data.crop" if recipe.data.crop else "data.crop (whole images are trained on now)"
+    return (
+        f"Lower data.batch_size (now {recipe.data.batch_size}) or {crop}, set "
+        f"train.precision=bf16-mixed (now {recipe.train.precision}), choose a smaller "
+        "model.encoder, or set evaluate.window if it happened while validating."
+    )
 
 
 def _anywhere(fabric: Fabric, flag: bool) -> bool:
@@ -573,70 +606,38 @@ def _anywhere(fabric: Fabric, flag: bool) -> bool:
     return votes.item() > 0
 
 
+def gradient_norm(
+    fabric: Fabric, model: nn.Module, optimizer: Any, largest: float | None
+) -> Tensor:
+    """Norm of the gradient, which is clipped to ``largest``; it may be infinite."""
+    if largest is None:
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        return torch.nn.utils.get_total_norm(gradients)
+    norm = fabric.clip_gradients(model, optimizer, max_norm=largest, error_if_nonfinite=False)
+    assert isinstance(norm, Tensor)
+    return norm
+
+
 def _not_a_number(
-    step: int, terms: Mapping[str, float], batch: Batch, logits: Tensor, fabric: Fabric
+    step: int,
+    terms: Mapping[str, float],
+    norm: float,
+    batch: Batch,
+    logits: Tensor,
+    fabric: Fabric,
 ) -> TrainingError:
     values = ", ".join(f"{name} {value:g}" for name, value in terms.items())
     finite = torch.isfinite(logits.detach()).flatten(1).all(1).tolist()
     suspects = [c for c, ok in zip(batch.ids, finite, strict=True) if not ok]
     where = f" of process {fabric.global_rank}" if fabric.world_size > 1 else ""
     whose = f" The network's output is not finite for {', '.join(suspects)}." if suspects else ""
+    what = "loss" if not math.isfinite(terms["loss"]) else f"gradient (norm {norm:g})"
     return TrainingError(
-        f"The loss is not a number at step {step} ({values}). The batch{where} holds the cases "
-        f"{', '.join(batch.ids)}.{whose} Look at these cases (`softlabel inspect`), lower "
-        "optimizer.lr, set optimizer.clip_norm, or set train.precision=32-true; the last "
-        "checkpoint is from before."
+        f"The {what} is not a finite number at step {step} ({values}). The batch{where} "
+        f"holds the cases {', '.join(batch.ids)}.{whose} Look at these cases (`softlabel "
+        "inspect`), or start anew with --overwrite and a lower optimizer.lr, with "
+        "optimizer.clip_norm, or train.precision=32-true. The last checkpoint is from before."
     )
-
-
-# -- the run folder --------------------------------------------------------------------------------
-
-
-def _check_folder(folder: Path, recipe: Recipe, overwrite: bool) -> None:
-    last = folder / LAST
-    if overwrite:
-        for name in (LAST, BEST, "metrics.csv", "result.json"):
-            (folder / name).unlink(missing_ok=True)
-        for name in ("tensorboard", "pictures", "evaluation"):
-            shutil.rmtree(folder / name, ignore_errors=True)
-        return
-    if not last.is_file():
-        if (folder / "recipe.yaml").is_file() or not folder.exists() or not any(folder.iterdir()):
-            return
-        raise UsageError(
-            f"The folder {folder} holds something else than a run; give a new folder for the run."
-        )
-    before = load_checkpoint(last)
-    differ = [
-        key
-        for key, value in before.recipe.flat().items()
-        if key not in MAY_CHANGE and not key.startswith("evaluate.")
-        and recipe.flat().get(key) != value
-    ]  # fmt: skip
-    if differ:
-        key = differ[0]
-        raise UsageError(
-            f"The run {folder} was started with {key}={before.recipe.flat()[key]} and now has "
-            f"{key}={recipe.flat().get(key)}"
-            + (f" ({len(differ) - 1} more keys differ)" if len(differ) > 1 else "")
-            + "; give another folder, or --overwrite to start anew."
-        )
-
-
-def _describe(folder: Path, recipe: Recipe, data: TrainingData) -> None:
-    """Write what the run was made with."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    publish(folder / "recipe.yaml", text.encode())
-    about = {
-        "software": software_versions(),
-        "cache": str(data.cache.path),
-        "cache_fingerprint": data.cache.header.fingerprint,
-        "split": data.split.as_dict(),
-        "classes": dict(data.classes),
-        "class_pixels": data.class_pixels.tolist(),
-    }
-    publish(folder / "about.json", json.dumps(about, indent=2).encode())
 
 
 __all__ = [

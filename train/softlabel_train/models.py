@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import math
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ class ModelError(SoftlabelError):
 
 
 class AnySize(nn.Module):
-    """A network that pads its input to a multiple of ``multiple`` and crops its output back.
+    """A network that pads its input to multiples of ``multiple`` and crops its output back.
 
     Padding repeats the border pixels and is shared between both ends of each axis, so that a
     centred image stays centred.
@@ -34,14 +35,13 @@ class AnySize(nn.Module):
     ----------
     net : Module
         (B, C, *spatial) → (B, K, *spatial), for spatial sizes that ``multiple`` divides.
-    multiple : int
-    dims : int
-        Number of spatial axes.
+    multiple : sequence of int
+        One for each spatial axis.
     """
 
-    def __init__(self, net: nn.Module, multiple: int, dims: int) -> None:
+    def __init__(self, net: nn.Module, multiple: Sequence[int]) -> None:
         super().__init__()
-        self.net, self.multiple, self.dims = net, multiple, dims
+        self.net, self.multiple, self.dims = net, tuple(multiple), len(multiple)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (B, K, *spatial) of images (B, C, *spatial)."""
@@ -52,7 +52,10 @@ class AnySize(nn.Module):
             )
         spatial = image.shape[2:]
         # at least two pixels are left where the encoder is deepest: one has no variance
-        missing = [max(-n % self.multiple, 2 * self.multiple - n) for n in spatial]
+        missing = [
+            max(-n % m, 2 * m - n) if m > 1 else 0
+            for n, m in zip(spatial, self.multiple, strict=True)
+        ]
         if not any(missing):
             return self.net(image)
         before = [m // 2 for m in missing]
@@ -115,7 +118,7 @@ def build_model(
         )
         if weights is not None:
             _load_whole(net, read_weights(weights), weights)
-        return AnySize(net, multiple=16, dims=dims)
+        return AnySize(net, _divisors(net, dims))
 
     if dims != 2:
         raise UsageError(
@@ -125,24 +128,34 @@ def build_model(
     net = _smp_network(architecture, encoder, in_channels, n_classes, weights, options or {})
     # Some decoders resize to odd feature maps instead of refusing them; padding keeps every
     # pixel of the output above the same pixel of the input.
-    return AnySize(net, multiple=net.encoder.output_stride, dims=2)
+    return AnySize(net, (net.encoder.output_stride,) * 2)
 
 
 def check_network(config: ModelConfig) -> None:
     """Refuse names and options that the libraries do not have, before anything is computed.
 
-    The network is made without memory for its weights, which takes a fraction of a second.
+    The network is made without memory for its weights, which takes a fraction of a second. One
+    that can be made for images of two or of three axes passes.
 
     Raises
     ------
     UsageError
     """
-    # A few networks need real weights to be made; those are judged when they are.
-    with torch.device("meta"), contextlib.suppress(RuntimeError):
-        build_model(
-            config.architecture, config.encoder, in_channels=1, n_classes=2,
-            options=config.options,
-        )  # fmt: skip
+
+    def make(dims: int) -> None:
+        # a few networks need real weights to be made; those are judged when they are
+        with torch.device("meta"), contextlib.suppress(RuntimeError):
+            build_model(
+                config.architecture, config.encoder, in_channels=1, n_classes=2, dims=dims,
+                options=config.options,
+            )  # fmt: skip
+
+    try:
+        make(2)
+    except UsageError:
+        if config.architecture not in MONAI_NETWORKS:
+            raise
+        make(3)
 
 
 def _monai_unet(dims: int, in_channels: int, n_classes: int, **options: Any) -> nn.Module:
@@ -169,6 +182,15 @@ MONAI_NETWORKS: dict[str, Callable[..., nn.Module]] = {
 }
 """Networks for images of 2 or 3 spatial axes; with instance normalisation, so that a prediction
 does not depend on what else is in the batch."""
+
+
+def _divisors(net: nn.Module, dims: int) -> tuple[int, ...]:
+    """What the size along each axis is divided by on the way down."""
+    strides = getattr(net, "strides", None)
+    if strides is None:  # MONAI's BasicUNet has four levels of pooling
+        return (16,) * dims
+    each = [(s,) * dims if isinstance(s, int) else tuple(s) for s in strides]
+    return tuple(math.prod(axis) for axis in zip(*each, strict=True))
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:

@@ -26,7 +26,13 @@ from softlabel.types import Array, natural_key
 from softlabel_train.checkpoint import Checkpoint, load_checkpoint, load_model_state, publish
 from softlabel_train.data import Intensity
 from softlabel_train.labelfiles import write_label_map
+from softlabel_train.memory import explain_memory
 from softlabel_train.models import build_model
+
+MEMORY_ADVICE = (
+    "Train with, or set for this run, evaluate.window, the size of a sliding window; or use "
+    "--device cpu."
+)
 
 
 def normalised(image: Array, intensity: Intensity) -> Tensor:
@@ -92,9 +98,11 @@ def choose_device(name: str) -> torch.device:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError(f"The device {name} was asked for, and PyTorch sees no CUDA device here.")
     try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"There is no device {name!r}; use auto, cpu or cuda.") from error
+        device = torch.device(name)
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f"There is no device {name!r} here; use auto, cpu or cuda.") from error
+    return device
 
 
 def load_network(checkpoint: Checkpoint, source: str, device: str = "auto") -> nn.Module:
@@ -183,6 +191,11 @@ def predict_images(
     """
     checkpoint = load_checkpoint(checkpoint_path)
     sources = find_sources(inputs, checkpoint)
+    if out.resolve() in {file.parent.resolve() for source in sources for file in source.files}:
+        raise UsageError(
+            f"The folder {out} holds images to predict, which their label maps would replace; give "
+            "another folder."
+        )
     net = load_network(checkpoint, str(checkpoint_path), device)
     window = window or checkpoint.recipe.evaluate.window
     out.mkdir(parents=True, exist_ok=True)
@@ -192,7 +205,8 @@ def predict_images(
     for source in sources:
         try:
             stem = _free_name(source.id, names)
-            written += _predict_one(source, stem, checkpoint, net, window, out, probabilities)
+            with explain_memory(MEMORY_ADVICE):
+                written += _predict_one(source, stem, checkpoint, net, window, out, probabilities)
         except (SoftlabelError, OSError, ValueError) as error:
             failures[source.id] = str(error)
         if progress is not None:
@@ -268,7 +282,13 @@ def _predict_one(
     intensity = checkpoint.intensity or _own_intensity(image, mask)
     device = next(net.parameters()).device
     tensor = normalised(image, intensity).to(device)
-    found = predict_probabilities(net, tensor, window=window).cpu().numpy()
+    found = (
+        predict_probabilities(
+            net, tensor, window=window, overlap=checkpoint.recipe.evaluate.overlap
+        )
+        .cpu()
+        .numpy()
+    )
     values = np.asarray(checkpoint.classes.values)
     labels = values[found.argmax(0)]
     labels = labels.astype(label_dtype(labels))

@@ -81,7 +81,9 @@ class RunRecord:
             *(f"validation_dice/{name}" for name in class_names),
         ]  # fmt: skip
         self._start_csv(first_step)
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step or None)
+        self._board = SummaryWriter(
+            str(folder / "tensorboard"), purge_step=first_step + 1 if first_step else None
+        )
         self._console = Console(stderr=True)
         self._show, self._bar, self._task = show, None, TaskID(0)
         self._clock, self._clock_step, self._rate = time.perf_counter(), first_step, float("nan")
@@ -112,7 +114,11 @@ class RunRecord:
         kept: list[dict[str, str]] = []
         if path.is_file() and first_step:
             with path.open(newline="", encoding="utf-8") as file:
-                kept = [row for row in csv.DictReader(file) if int(row["step"]) <= first_step]
+                rows = csv.DictReader(file)
+                # a line that was cut off when the machine stopped is no step
+                kept = [
+                    r for r in rows if (r["step"] or "").isdigit() and int(r["step"]) <= first_step
+                ]
         text = io.StringIO()
         writer = csv.DictWriter(text, self.columns, extrasaction="ignore")
         writer.writeheader()

@@ -56,7 +56,8 @@ class Summary:
     cases : int
         Cases in the mean.
     left_out : int
-        Cases that have the class on one side only, where a distance is undefined.
+        Cases that have the class on one side only, where a distance is undefined; of the mean
+        over classes, pairs of case and class.
     """
 
     against: str
@@ -107,8 +108,13 @@ def summarise(scores: Iterable[Score], *, resamples: int = 2000, seed: int = 0) 
     found = []
     for (against, label, metric), members in groups.items():
         defined = [s for s in members if not np.isnan(s.value)]
+        # the mean over classes leaves out what its classes leave out
+        parts = members if label != MEAN else [
+            s for (a, k, m), group in groups.items() for s in group
+            if (a, m) == (against, metric) and k not in (MEAN, ALL)
+        ]  # fmt: skip
         left_out = sum(
-            bool(np.isnan(s.value)) and (s.against, s.case, s.label) not in absent for s in members
+            bool(np.isnan(s.value)) and (s.against, s.case, s.label) not in absent for s in parts
         )
         low, high = bootstrap_interval(
             [s.value for s in defined], [s.patient for s in defined], resamples, seed

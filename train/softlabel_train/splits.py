@@ -41,6 +41,15 @@ class Split:
         return asdict(self)
 
 
+def group_parts(split: Split) -> dict[str, tuple[str, ...]]:
+    """The patients of each part by its name."""
+    return {
+        "train": split.train_groups,
+        "validation": split.validation_groups,
+        "evaluation": split.evaluation_groups,
+    }
+
+
 def make_split(groups: Mapping[str, str], config: SplitConfig) -> Split:
     """Divide cases into training, validation and evaluation.
 

@@ -24,11 +24,12 @@ from rich.table import Table
 from softlabel.cache import open_cache
 from softlabel.errors import SoftlabelError, UsageError
 from softlabel_train.checkpoint import publish
-from softlabel_train.config import Recipe, load_recipe
+from softlabel_train.config import Recipe, load_recipe, parse_override
 from softlabel_train.evaluate import evaluate_run
 from softlabel_train.loop import fit
 from softlabel_train.metrics import DISTANCES
 from softlabel_train.scores import (
+    ALL,
     MEAN,
     NO_DIFFERENCE,
     Difference,
@@ -36,6 +37,8 @@ from softlabel_train.scores import (
     by_patient,
     paired_difference,
     scores_from_csv,
+    summarise,
+    with_class_means,
 )
 
 SHOWN = ("dice", "hd95", "assd")
@@ -76,7 +79,10 @@ class ArmResult:
     values : mapping of (against, metric) to tuple of float
         Mean over cases and classes, one number a seed.
     differences : mapping of (against, metric) to Difference
-        From the first arm; empty for the first.
+        From the first arm; empty for the first, and when the first has no finished run.
+    left_out : mapping of (against, metric) to int
+        Pairs of case and class, over all seeds, that only the label map or only the prediction
+        has: a distance is undefined there.
     n_superpixels : float
         Mean number of superpixels returned in an image of its cache; NaN without superpixels.
     """
@@ -85,6 +91,7 @@ class ArmResult:
     seeds: tuple[int, ...]
     values: Mapping[tuple[str, str], tuple[float, ...]]
     differences: Mapping[tuple[str, str], Difference]
+    left_out: Mapping[tuple[str, str], int]
     n_superpixels: float
 
 
@@ -164,6 +171,8 @@ def sweep(
     UsageError
         For a key or value that no recipe can have, before anything is trained.
     """
+    if any(parse_override(text)[0] == "seed" for text in overrides):
+        raise UsageError("The seeds of a sweep are listed as seed=0,1,2 and not set for all arms.")
     arms = make_arms(grid)
     if len({arm.folder for arm in arms}) < len(arms):
         raise UsageError("Two arms of the sweep are the same; list every value once.")
@@ -173,6 +182,12 @@ def sweep(
         for arm in arms
         for seed in seeds
     }
+    generated = [key for key in grid if key.startswith("generate.")]
+    if generated and any(r.data.source is None for r in recipes.values()):
+        raise UsageError(
+            f"{generated[0]} is swept and every value needs a cache of its own; give "
+            "--set data.source=FOLDER, so that they can be generated."
+        )
     failures: dict[str, str] = {}
     scores: dict[tuple[str, int], list[Score]] = {}
     superpixels: dict[str, float] = {}
@@ -228,42 +243,70 @@ def compare(
     scores: Mapping[tuple[str, int], Sequence[Score]],
     superpixels: Mapping[str, float],
 ) -> list[ArmResult]:
-    """Sum up every arm and compare it with the first, paired by patient and seed."""
+    """Sum up every arm and compare it with the first, paired by patient and seed.
+
+    Without a finished run of the first arm there is nothing to compare with. Differences of
+    distances are over the classes that both arms found, since a missed class has no distance.
+    """
     measured = list(dict.fromkeys(
         (s.against, s.metric) for run in scores.values() for s in run if s.label == MEAN
     ))  # fmt: skip
-    tables: dict[str, dict[tuple[str, str], dict[tuple[str, int], float]]] = {}
+    first = arms[0].name
     results = []
     for arm in arms:
         seeds = tuple(seed for name, seed in scores if name == arm.name)
         if not seeds:
             continue
+        summaries = [
+            s for seed in seeds for s in summarise(scores[arm.name, seed], resamples=0)
+            if s.label == MEAN
+        ]  # fmt: skip
         values: dict[tuple[str, str], tuple[float, ...]] = {}
-        pairs: dict[tuple[str, str], dict[tuple[str, int], float]] = {}
-        for key in measured:
-            against, metric = key
-            of_seed = [
-                [s.value for s in scores[arm.name, seed]
-                 if (s.against, s.label, s.metric) == (against, MEAN, metric)]
-                for seed in seeds
-            ]  # fmt: skip
-            values[key] = tuple(_nanmean(v) for v in of_seed)
-            pairs[key] = {
-                (patient, seed): value
-                for seed in seeds
-                for patient, value in by_patient(
-                    scores[arm.name, seed], against, MEAN, metric
-                ).items()
-            }
-        tables[arm.name] = pairs
-        first = next(iter(tables.values()))
-        differences = {
-            key: paired_difference(first[key], pairs[key]) for key in measured if len(tables) > 1
-        }
-        results.append(
-            ArmResult(arm, seeds, values, differences, superpixels.get(arm.name, float("nan")))
-        )
+        left_out: dict[tuple[str, str], int] = {}
+        differences: dict[tuple[str, str], Difference] = {}
+        for against, metric in measured:
+            means = [s for s in summaries if (s.against, s.metric) == (against, metric)]
+            values[against, metric] = tuple(s.mean for s in means)
+            left_out[against, metric] = sum(s.left_out for s in means)
+            common = [seed for seed in seeds if (first, seed) in scores]
+            if arm.name != first and common:
+                pairs: tuple[dict[tuple[str, int], float], ...] = ({}, {})
+                for seed in common:
+                    both = scores[first, seed], scores[arm.name, seed]
+                    for side, found in zip(pairs, _by_patient(*both, against, metric), strict=True):
+                        side.update({(patient, seed): v for patient, v in found.items()})
+                differences[against, metric] = paired_difference(*pairs)
+        n = superpixels.get(arm.name, float("nan"))
+        results.append(ArmResult(arm, seeds, values, differences, left_out, n))
     return results
+
+
+def _by_patient(
+    first: Sequence[Score], second: Sequence[Score], against: str, metric: str
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Mean of a metric for every patient in two runs."""
+    if metric not in DISTANCES:
+        return (
+            by_patient(first, against, MEAN, metric),
+            by_patient(second, against, MEAN, metric),
+        )
+
+    def defined(scores: Sequence[Score]) -> set[tuple[str, str]]:
+        return {
+            (s.case, s.label) for s in scores
+            if (s.against, s.metric) == (against, metric) and s.label not in (MEAN, ALL)
+            and math.isfinite(s.value)
+        }  # fmt: skip
+
+    common = defined(first) & defined(second)
+    means = [
+        with_class_means([
+            s for s in scores
+            if (s.against, s.metric) == (against, metric) and (s.case, s.label) in common
+        ])
+        for scores in (first, second)
+    ]  # fmt: skip
+    return by_patient(means[0], against, MEAN, metric), by_patient(means[1], against, MEAN, metric)
 
 
 def sweep_tables(result: SweepResult) -> list[Table]:
@@ -279,7 +322,7 @@ def sweep_tables(result: SweepResult) -> list[Table]:
         table.add_column("Dice − first arm", justify="right")
         table.add_column("better in", justify="right")
         for row in result.arms:
-            cells = [_mean_and_deviation(row.values.get((against, m), ()), m) for m in SHOWN]
+            cells = [_cell(row, against, m) for m in SHOWN]
             difference = row.differences.get((against, "dice"))
             if difference is None or not difference.pairs:
                 tail = ["–", "–"]
@@ -339,7 +382,7 @@ def _write(result: SweepResult, keys: Sequence[str]) -> None:
     writer = csv.writer(text)
     writer.writerow(
         ["arm", "against", "metric", "seeds", "mean", "deviation", "difference", "low", "high",
-         "pairs", "larger_in", "n_superpixels"]
+         "pairs", "larger_in", "left_out", "n_superpixels"]
     )  # fmt: skip
     for row in result.arms:
         for (against, metric), values in row.values.items():
@@ -349,6 +392,7 @@ def _write(result: SweepResult, keys: Sequence[str]) -> None:
             writer.writerow(
                 [row.arm.name, against, metric, len(values),
                  *("" if math.isnan(n) else n for n in numbers), d.pairs, d.wins,
+                 row.left_out.get((against, metric), 0),
                  "" if math.isnan(row.n_superpixels) else row.n_superpixels]
             )  # fmt: skip
     publish(result.folder / "sweep.csv", text.getvalue().encode())
@@ -367,6 +411,12 @@ def _write(result: SweepResult, keys: Sequence[str]) -> None:
         if picture is not None:
             publish(result.folder / "sweep.png", picture)
             break
+
+
+def _cell(row: ArmResult, against: str, metric: str) -> str:
+    text = _mean_and_deviation(row.values.get((against, metric), ()), metric)
+    left_out = row.left_out.get((against, metric), 0) if metric in DISTANCES else 0
+    return f"{text}\n{left_out} left out" if left_out else text
 
 
 def _mean_and_deviation(values: Sequence[float], metric: str) -> str:

@@ -88,7 +88,7 @@ def plain(error: BaseException) -> str:
 def from_worker(error: BaseException) -> str | None:
     """The last sentence of one of our errors in a traceback that arrived as text, else None."""
     kinds = [CacheError.__name__, UsageError.__name__, "CaseError", "TrainingError",
-             "CheckpointError", "ModelError"]  # fmt: skip
+             "CheckpointError", "ModelError", "OutOfMemory"]  # fmt: skip
     for line in reversed(str(error).splitlines()):
         kind, colon, sentence = line.partition(": ")
         if colon and kind.rpartition(".")[2] in kinds:

@@ -9,7 +9,7 @@ import click
 from softlabel_train.checkpoint import BEST, LAST, find_checkpoint, load_checkpoint
 from softlabel_train.cli import show_tables
 from softlabel_train.config import make_recipe, parse_override
-from softlabel_train.evaluate import evaluate_run
+from softlabel_train.evaluate import PARTS, evaluate_run
 from softlabel_train.scores import tables
 
 
@@ -18,8 +18,8 @@ from softlabel_train.scores import tables
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--cache", type=click.Path(path_type=Path), help="Another cache than the run's.")
 @click.option(
-    "--part", type=click.Choice(["evaluation", "validation", "train"]), default="evaluation",
-    show_default=True, help="Part of the split.",
+    "--part", type=click.Choice(PARTS), default="evaluation",
+    show_default=True, help="Part of the run's split; new: patients that it has not seen.",
 )  # fmt: skip
 @click.option(
     "--checkpoint", type=click.Choice([BEST, LAST]),

@@ -1,0 +1,124 @@
+"""The folder of a run: whether a run may begin or go on in it, and what it was made with.
+
+Nothing is changed before everything has been checked: a mistyped path costs no trained network.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import yaml
+
+from softlabel.errors import UsageError
+from softlabel_train.checkpoint import BEST, LAST, Checkpoint, load_checkpoint, publish
+from softlabel_train.config import Recipe
+from softlabel_train.prepare import TrainingData
+from softlabel_train.record import software_versions
+from softlabel_train.splits import group_parts
+
+RECIPE, ABOUT, RESULT, METRICS = "recipe.yaml", "about.json", "result.json", "metrics.csv"
+
+MAY_CHANGE = (
+    "name", "about", "data.cache", "data.source", "data.cache_folder", "data.format",
+    "data.workers", "data.keep_mb",
+    "train.steps", "train.accelerator", "train.devices", "train.nodes", "train.threads",
+    "train.log_steps", "train.checkpoint_steps", "train.pictures",
+)  # fmt: skip
+"""Keys in which a run may differ from its earlier part when it goes on; all of ``evaluate`` too.
+
+Another path of the cache may hold the same cache; that it does is checked when it is open."""
+
+
+def check_folder(folder: Path, recipe: Recipe, overwrite: bool) -> None:
+    """Refuse a folder that holds something else, or a run of another recipe.
+
+    Raises
+    ------
+    UsageError
+    CheckpointError
+        When the run's last checkpoint is damaged.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / RECIPE).is_file() or not (folder / ABOUT).is_file():
+        raise UsageError(
+            f"The folder {folder} holds something else than a run; give a new folder for the run."
+        )
+    if overwrite or not (folder / LAST).is_file():
+        return
+    before, now = (
+        {key: value for key, value in r.flat().items() if value != {}}
+        for r in (load_checkpoint(folder / LAST).recipe, recipe)
+    )
+    differ = [
+        key
+        for key in before | now
+        if not key.startswith(("evaluate.", "data.format_options")) and key not in MAY_CHANGE
+        and before.get(key) != now.get(key)
+    ]  # fmt: skip
+    if differ:
+        key = differ[0]
+        more = f" ({len(differ) - 1} more keys differ)" if len(differ) > 1 else ""
+        raise UsageError(
+            f"The run {folder} was started with {key}={before.get(key)} and now has "
+            f"{key}={now.get(key)}{more}; give another folder, or --overwrite to start anew."
+        )
+
+
+def begin(folder: Path, recipe: Recipe, data: TrainingData, overwrite: bool) -> None:
+    """Make the folder ready for a run on these data, and write what it is made with.
+
+    Raises
+    ------
+    UsageError
+        When the run that is there was trained on other data.
+    """
+    if overwrite:
+        _clear(folder)
+    elif (folder / LAST).is_file():
+        _check_data(folder, load_checkpoint(folder / LAST), data)
+    folder.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    publish(folder / RECIPE, text.encode())
+    about = {
+        "software": software_versions(),
+        "cache": str(data.cache.path.resolve()),
+        "cache_fingerprint": data.cache.header.fingerprint,
+        "split": data.split.as_dict(),
+        "classes": dict(data.classes),
+        "class_pixels": data.class_pixels.tolist(),
+    }
+    publish(folder / ABOUT, json.dumps(about, indent=2).encode())
+
+
+def _check_data(folder: Path, before: Checkpoint, data: TrainingData) -> None:
+    """A run goes on with the same classes, soft labels and patients, or not at all."""
+    mend = "give the cache of then, another folder, or --overwrite to start anew"
+    if before.classes != data.classes:
+        raise UsageError(
+            f"The run {folder} was started with the classes {dict(before.classes)} and the cache "
+            f"{data.cache.path} has {dict(data.classes)}; {mend}."
+        )
+    if before.fingerprint != data.cache.header.fingerprint:
+        raise UsageError(
+            f"The run {folder} was started with soft labels of other settings than those of "
+            f"{data.cache.path} (`softlabel info` lists them); {mend}."
+        )
+    for part, patients in group_parts(data.split).items():
+        if tuple(before.split[part]) != patients:
+            raise UsageError(
+                f"The run {folder} was started with the {part} patients "
+                f"{', '.join(before.split[part])} and now has {', '.join(patients)}; {mend}."
+            )
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier run wrote, and nothing else."""
+    for name in (LAST, BEST, METRICS, RESULT):
+        (folder / name).unlink(missing_ok=True)
+    written = ("tensorboard", "pictures", "evaluation", *(f"evaluation_{p}" for p in
+               ("validation", "train", "new")))  # fmt: skip
+    for name in written:
+        shutil.rmtree(folder / name, ignore_errors=True)
