@@ -128,6 +128,18 @@ def test_the_checkpoint_of_a_run_is_found_or_missed_in_a_sentence(tmp_path):
     assert find_checkpoint(tmp_path, "last.pt") == tmp_path / "last.pt"
 
 
+@pytest.mark.parametrize("change", [
+    {"model": {"a": 1}}, {"model": [1]}, {"split": 3}, {"split": {"train": 5}}, {"recipe": 7},
+    {"class_values": 3}, {"mean": 5},
+])  # fmt: skip
+def test_garbled_content_is_a_sentence(tmp_path, change):
+    save_checkpoint(tmp_path / "last.pt", make())
+    content = torch.load(tmp_path / "last.pt", weights_only=True)
+    torch.save(content | change, tmp_path / "garbled.pt")
+    with pytest.raises(CheckpointError, match="is no checkpoint of softlabel-train"):
+        load_checkpoint(tmp_path / "garbled.pt")
+
+
 def test_no_code_is_run(tmp_path):
     class Evil:
         def __reduce__(self):

@@ -312,6 +312,8 @@ def test_memory_that_runs_out_says_what_to_lower(oct_cache):
     ("data.channels=3", r"has 1 channels and the recipe smoke expects 3"),
     ("data.split={kind: kfold, folds: 9}", "folds is 9 and there are 4 patients"),
     ("data.crop=[8, 8, 8]", "2 spatial axes"),
+    ("evaluate.window=[64]", r"evaluate\.window is \[64\] .* 2 spatial axes; give 2 numbers"),
+    ("augment.flip=[2]", r"augment\.flip names the axis 2 .* axes, 0 to 1"),
     ("evaluate.classes=[77]", r"label values \[77\], which the data do not have"),
     ("generate={method: gaussian}", r"method superpixel and the recipe asks for .*gaussian"),
     ("train.devices=3", "batch_size is 4, which 3 processes"),

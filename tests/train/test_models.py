@@ -141,6 +141,7 @@ def test_damaged_missing_and_foreign_files_are_named(tmp_path):
 @pytest.mark.parametrize("change, what", [
     ({"architecture": "vnet"}, "no architecture 'vnet'; there are unet"),
     ({"encoder": "vgg99"}, "no encoder 'vgg99'"),
+    ({"encoder": "tu-hf-hub:someone/something"}, "is of a hub, which is not asked"),
     ({"dims": 3}, "2D images .* 3 spatial axes; choose .*monai_unet"),
     ({"options": {"depth": 3}}, "'depth', which Unet does not know; it knows encoder_depth"),
     ({"options": {"activation": "softmax"}}, "'activation', which Unet does not know"),

@@ -171,6 +171,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
                 f"The checkpoint {path} has the format version {content['format_version']}; this "
                 f"version reads up to {FORMAT_VERSION}. Update softlabel."
             )
+        if not isinstance(content["model"], dict) or not all(
+            isinstance(v, torch.Tensor) for v in content["model"].values()
+        ):
+            raise TypeError("model")
         mean, deviation = content["mean"], content["deviation"]
         return Checkpoint(
             recipe=make_recipe(json.loads(content["recipe"]), f"in {path}"),
@@ -187,7 +191,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             loop=content["loop"],
             rng=content["rng"],
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
             f"{path} is no checkpoint of softlabel-train (it lacks or garbles {error}); give "
             "last.pt or best.pt of a run."

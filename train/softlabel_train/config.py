@@ -20,7 +20,9 @@ from softlabel.errors import SoftlabelError, UsageError
 from softlabel.settings import Settings
 from softlabel_train.metrics import CLASS_SETS, Convention
 
-Positive = Annotated[int, Field(gt=0)]
+# strict: `true` is no number, and neither is "3"
+Whole = Annotated[int, Field(ge=0, strict=True)]
+Positive = Annotated[int, Field(gt=0, strict=True)]
 Share = Annotated[float, Field(ge=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -47,11 +49,11 @@ class SplitConfig(Section):
     evaluation: tuple[str, ...] = Field(
         default=(), description="named: patients that are evaluated"
     )
-    held_out: int = Field(default=1, ge=0, description="training patients held out for validation")
-    folds: int = Field(default=5, ge=2, description="kfold: number of parts")
-    fold: int = Field(default=0, ge=0, description="kfold: the part that is evaluated")
+    held_out: Whole = Field(default=1, description="training patients held out for validation")
+    folds: int = Field(default=5, ge=2, strict=True, description="kfold: number of parts")
+    fold: Whole = Field(default=0, description="kfold: the part that is evaluated")
     n_evaluation: Positive = Field(default=2, description="random: number of evaluated patients")
-    seed: int = Field(default=0, ge=0, description="kfold, random: seed of the draw")
+    seed: Whole = Field(default=0, description="kfold, random: seed of the draw")
 
     @model_validator(mode="after")
     def _possible(self) -> SplitConfig:
@@ -101,12 +103,11 @@ class DataConfig(Section):
         "or of the training patients",
     )
     batch_size: Positive = Field(default=16, description="images in a batch, over all processes")
-    workers: int = Field(
-        default=2, ge=0, description="loader processes; 0 loads in the training process"
+    workers: Whole = Field(
+        default=2, description="loader processes; 0 loads in the training process"
     )
-    keep_mb: int = Field(
+    keep_mb: Whole = Field(
         default=4096,
-        ge=0,
         description="space in the temporary folder (TMPDIR) for cases that were read once, shared "
         "by the loader processes; 0 decodes them anew every time",
     )
@@ -115,7 +116,7 @@ class DataConfig(Section):
 class AugmentConfig(Section):
     """Random changes of training images; the same (seed, epoch, index) gives the same change."""
 
-    flip: tuple[Annotated[int, Field(ge=0, le=2)], ...] = Field(
+    flip: tuple[Annotated[int, Field(ge=0, le=2, strict=True)], ...] = Field(
         default=(), description="spatial axes that are mirrored half of the time"
     )
     rotate_degrees: NotNegative = Field(
@@ -207,8 +208,8 @@ class TrainConfig(Section):
     validate_epochs: Positive = Field(default=1, description="epochs between validations")
     checkpoint_steps: Positive = Field(default=200, description="steps between saves of `last`")
     log_steps: Positive = Field(default=10, description="steps between logged values")
-    pictures: int = Field(default=2, ge=0, description="predictions drawn at each validation")
-    threads: int = Field(default=0, ge=0, description="CPU threads; 0: the library's choice")
+    pictures: Whole = Field(default=2, description="predictions drawn at each validation")
+    threads: Whole = Field(default=0, description="CPU threads; 0: the library's choice")
 
 
 class EvaluateConfig(Section):
@@ -230,9 +231,7 @@ class EvaluateConfig(Section):
         default=None, description="size of the sliding window; null: whole images"
     )
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    bootstrap: int = Field(
-        default=2000, ge=0, description="resamples over patients for the intervals"
-    )
+    bootstrap: Whole = Field(default=2000, description="resamples over patients for the intervals")
 
     @field_validator("classes")
     @classmethod
@@ -250,9 +249,7 @@ class Recipe(Section):
     name: str = Field(default="recipe", description="names the run")
     about: str = Field(default="", description="one sentence")
     arm: str | None = Field(default=None, description="one of `arms`")
-    seed: int = Field(
-        default=0, ge=0, description="of the weights, the batches and the augmentation"
-    )
+    seed: Whole = Field(default=0, description="of the weights, the batches and the augmentation")
     data: DataConfig = DataConfig()
     generate: dict[str, Any] = Field(
         default_factory=dict, description="settings of `softlabel generate` for a missing cache"

@@ -259,6 +259,12 @@ def _smp_network(
     if not encoder.startswith(("tu-", "timm-")):  # those of timm have options of their own
         _refuse_unknown_options(smp.MODEL_ARCHITECTURES_MAPPING[architecture.lower()], options)
 
+    if ":" in encoder:
+        raise UsageError(
+            f"The encoder {encoder!r} is of a hub, which is not asked; give a name of timm, and "
+            "weights as a file in model.encoder_weights."
+        )
+
     def make(channels: int, downloaded: str | None = None) -> Any:
         def create(_dims: int, c: int, k: int, **rest: Any) -> nn.Module:
             return smp.create_model(

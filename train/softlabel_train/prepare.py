@@ -140,6 +140,7 @@ def open_data(recipe: Recipe, path: Path) -> TrainingData:
     first = cache[next(iter(cache))]
     channels, dims = first.image.shape[0], len(first.shape)
     _check_numbers(recipe, path, len(cache.classes), channels)
+    _check_axes(recipe, path, dims)
     warnings = _check_settings(recipe, path, cache)
     groups = {case_id: cache[case_id].group for case_id in cache}
     split = make_split(groups, recipe.data.split)
@@ -173,6 +174,21 @@ def _check_numbers(recipe: Recipe, path: Path, classes: int, channels: int) -> N
                 f"The cache {path} has {found} {name} and the recipe {recipe.name} expects "
                 f"{expected}; use another cache or recipe, or set data.{name}={found}."
             )
+
+
+def _check_axes(recipe: Recipe, path: Path, dims: int) -> None:
+    """Refuse sizes and axes of images that have more or fewer of them."""
+    for key, size in (("data.crop", recipe.data.crop), ("evaluate.window", recipe.evaluate.window)):
+        if size is not None and len(size) != dims:
+            raise UsageError(
+                f"{key} is {list(size)} and the images of {path} have {dims} spatial axes; give "
+                f"{dims} numbers."
+            )
+    if beyond := [axis for axis in recipe.augment.flip if axis >= dims]:
+        raise UsageError(
+            f"augment.flip names the axis {beyond[0]} and the images of {path} have {dims} spatial "
+            f"axes, 0 to {dims - 1}."
+        )
 
 
 def _check_settings(recipe: Recipe, path: Path, cache: Cache) -> tuple[str, ...]:
