@@ -7,6 +7,9 @@ expected, and how to mend it. A :class:`CaseError` stops one case; every other
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class SoftlabelError(Exception):
     """Base of every error that softlabel raises on purpose."""
@@ -36,3 +39,30 @@ class MissingExtraError(SoftlabelError):
             f"{what} needs an optional dependency that is not installed: "
             f"pip install 'softlabel[{extra}]'."
         )
+
+
+def nearest(word: str, known: Iterable[str], most: int = 1, cutoff: float = 0.6) -> list[str]:
+    """Known words that ``word`` may be a misspelling of, the nearest first, upper case or lower.
+
+    Examples
+    --------
+    >>> nearest("opl", ["ILM", "OPL"]), nearest("opl", ["vitreous"])
+    (['OPL'], [])
+    """
+    spellings: dict[str, list[str]] = {}
+    for candidate in known:
+        spellings.setdefault(candidate.casefold(), []).append(candidate)
+    close = difflib.get_close_matches(word.casefold(), spellings, most, cutoff)
+    return [candidate for key in close for candidate in spellings[key]][:most]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of a sentence on an unknown word: the nearest known one; empty when none is near.
+
+    Examples
+    --------
+    >>> did_you_mean("opl", ["ILM", "OPL"]), did_you_mean("opl", ["vitreous"])
+    ('; did you mean OPL?', '')
+    """
+    close = nearest(word, known)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from softlabel.errors import CaseError, SourceError
+from softlabel.errors import CaseError, SourceError, did_you_mean
 
 Array = npt.NDArray[Any]
 
@@ -100,7 +100,10 @@ class ClassTable:
         if text.lstrip("+").isdecimal() and int(text) in self.values:
             return self.values.index(int(text))
         known = ", ".join(f"{v} ({n})" for v, n in zip(self.values, self.names, strict=True))
-        raise SourceError(f"There is no class {text!r}; the classes are: {known}.")
+        hint = did_you_mean(text, self.names)
+        raise SourceError(
+            f"There is no class {text!r}{f'{hint} The' if hint else '; the'} classes are: {known}."
+        )
 
     def __len__(self) -> int:
         return len(self.values)

@@ -49,13 +49,19 @@ def test_index_of_prefers_names_to_values():
     assert TABLE.index_of("5") == 2  # the name of class 128, which goes before the value 5
 
 
-@pytest.mark.parametrize("unknown", ["Lesion", "7", 7, "-5", "", "²", "1e2", "label 5"])
+@pytest.mark.parametrize("unknown", ["7", 7, "-77", "", "²", "1e2", "label 5"])
 def test_index_of_an_unknown_class(unknown):
     with pytest.raises(
         SourceError,
         match=r"There is no class .*; the classes are: 0 \(background\), 5 \(lesion\), 128 \(5\)",
     ):
         TABLE.index_of(unknown)
+
+
+@pytest.mark.parametrize("misspelt", ["Lesion", "LESION", "lesoin"])
+def test_a_misspelt_class_is_hinted_at(misspelt):
+    with pytest.raises(SourceError, match=r"; did you mean lesion\? The classes are: 0 \(backgr"):
+        TABLE.index_of(misspelt)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from softlabel import __version__
-from softlabel.errors import CacheError, SoftlabelError, SourceError, UsageError
+from softlabel.errors import CacheError, SoftlabelError, SourceError, UsageError, did_you_mean
 
 # Commands are imported when they are asked for, so that --help is quick.
 COMMANDS = {
@@ -43,6 +43,16 @@ class LazyGroup(click.Group):
         command = getattr(import_module(f"softlabel.cli.{cmd_name}"), cmd_name)
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; what is none is wrong usage, with the nearest that is one."""
+        name = args[0]
+        # click would look for the nearest among the commands that it knows: those imported
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            ctx.fail(f"No such command {name!r}{did_you_mean(name, COMMANDS) or '.'}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""

@@ -48,8 +48,10 @@ def test_version():
 
 
 def test_an_unknown_command_is_wrong_usage():
-    result = CliRunner().invoke(main, ["genrate"])
-    assert result.exit_code == 2 and "No such command 'genrate'" in result.stderr
+    for command, end in (("genrate", "; did you mean generate?"), ("zzz", ".")):
+        result = CliRunner().invoke(main, [command])
+        assert result.exit_code == 2
+        assert result.stderr.endswith(f"Error: No such command '{command}'{end}\n")
 
 
 @pytest.mark.parametrize("command", ["info", "verify", "index"])

@@ -42,6 +42,13 @@ def test_every_command_explains_itself(command):
     assert result.exit_code == 0 and "Usage" in result.output
 
 
+def test_an_unknown_command_is_wrong_usage():
+    for command, end in (("evalute", "; did you mean evaluate?"), ("zzz", ".")):
+        result = call(command)
+        assert result.exit_code == 2
+        assert result.output.endswith(f"Error: No such command '{command}'{end}\n")
+
+
 def test_a_path_is_a_path_whatever_it_looks_like(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("2020", "a: b", "[x]", "null"):

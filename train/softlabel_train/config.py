@@ -7,8 +7,7 @@ set last wins: base, recipe, arm, ``key=value`` overrides.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +15,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from softlabel.errors import SoftlabelError, UsageError
+from softlabel.errors import SoftlabelError, UsageError, did_you_mean
 from softlabel.settings import Settings
 from softlabel_train.metrics import CLASS_SETS, Convention
 
@@ -285,7 +284,7 @@ def generation_settings(values: Mapping[str, Any]) -> Settings:
     known = [f.name for f in fields(Settings)]
     for key in values:
         if key not in known:
-            raise ValueError(f"{key} is no setting of generate{_hint(key, known)}")
+            raise ValueError(f"{key} is no setting of generate{did_you_mean(key, known)}")
     try:
         given = dict(values)
         if "channel_percentiles" in given:
@@ -456,7 +455,7 @@ def _read_yaml(name_or_path: str | Path) -> dict[str, Any]:
         known = list(recipe_names())
         if name not in known:
             raise UsageError(
-                f"There is no recipe {name!r}{_hint(name, known) or '.'} The recipes are "
+                f"There is no recipe {name!r}{did_you_mean(name, known) or '.'} The recipes are "
                 f"{', '.join(known)}; the path of one of your own ends in .yaml."
             )
         file = resources.files("softlabel_train") / "recipes" / f"{name}.yaml"
@@ -503,7 +502,7 @@ def _sentence(error: ValidationError) -> str:
     key = ".".join(location)
     others = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        return f"{key} is no key of a recipe{others}{_hint(key, _keys()) or '.'}"
+        return f"{key} is no key of a recipe{others}{did_you_mean(key, _keys()) or '.'}"
     message = first["msg"].removeprefix("Value error, ").rstrip(".")
     message = message[:1].lower() + message[1:]
     found = "" if isinstance(first["input"], Mapping | BaseModel) else f"; got {first['input']!r}"
@@ -513,8 +512,3 @@ def _sentence(error: ValidationError) -> str:
 
 def _keys() -> list[str]:
     return list(Recipe().flat())
-
-
-def _hint(word: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, known, 1, 0.6)
-    return f"; did you mean {close[0]}?" if close else ""
