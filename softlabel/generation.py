@@ -225,7 +225,12 @@ def generate(
     dataset = source if isinstance(source, Dataset) else list_dataset(
         Path(source), format, format_options or {}
     )  # fmt: skip
-    settings = settings or Settings()
+    if settings is None:
+        settings = Settings()
+    if not isinstance(settings, Settings):
+        raise UsageError(
+            f"settings is of the type {type(settings).__name__}; give softlabel.Settings(…)."
+        )
     files = None
     if superpixel_file is not None:
         files = SuperpixelFiles(Path(superpixel_file))
@@ -241,9 +246,8 @@ def output_path(out: str | os.PathLike[str]) -> Path:
     """The index path, which must end in ``.h5``."""
     path = Path(out)
     if path.suffix != ".h5":
-        raise UsageError(
-            f"The output {path} must end in .h5; for example {path.name or 'cache'}.h5."
-        )
+        name = path.stem if path.suffix in (".hdf5", ".hdf", ".h5ad", ".H5") else path.name
+        raise UsageError(f"The output {path} must end in .h5; for example {name or 'cache'}.h5.")
     return path
 
 

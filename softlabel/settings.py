@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from softlabel.distance import BOUNDARIES
-from softlabel.errors import UsageError
+from softlabel.errors import UsageError, did_you_mean
 from softlabel.softening import METHODS, NORMALIZATIONS
 from softlabel.types import ClassTable
 
@@ -58,9 +58,17 @@ class Settings:
         See :func:`softlabel.soften`.
     distance_unit : {"pixel", "mm"}
     method_options : mapping
-        Further options of the method.
+        Further options of the method: ``{"in_plane": True}``, ``{"min_minority": 0.05}``,
+        ``{"blur": 2}`` (Gaussian); see the dataclasses in :data:`softlabel.softening.METHODS`.
     compression : {"zstd", "gzip"}
     """
+
+    def __new__(cls, *_args: Any, **given: Any) -> Settings:
+        """Say what is meant where Python would only say what is unknown."""
+        for name in given:
+            if name not in cls.__dataclass_fields__:
+                raise UsageError(_unknown(name, list(cls.__dataclass_fields__)))
+        return super().__new__(cls)
 
     superpixels: str = "slic"
     n_segments: int = 2000
@@ -169,6 +177,19 @@ class Settings:
             idle |= {*of_slic, "superpixels", "n_segments", "superpixel_size", "slic_dims",
                      "slice_axis", "boundary", "scale"}  # fmt: skip
         return idle
+
+
+def _unknown(name: str, settings: list[str]) -> str:
+    """Whether the name is an option of a method, or near one of a setting."""
+    methods = [
+        m for m, method in METHODS.items() if name in {f.name for f in fields(method.options)}
+    ]
+    if methods:
+        return (
+            f"{name} is no setting but an option of the method {' or '.join(methods)}; give "
+            f"method_options={{{name!r}: …}}."
+        )
+    return f"{name} is no setting{did_you_mean(name, settings) or '.'}"
 
 
 def _known(name: str, value: str, allowed: Iterable[str]) -> None:

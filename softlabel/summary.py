@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from softlabel.cache import Cache
+from softlabel.errors import CacheError
 
 
 def describe(cache: Cache) -> dict[str, Any]:
@@ -20,9 +21,16 @@ def describe(cache: Cache) -> dict[str, Any]:
         ``path``, ``generator``, ``algorithm``, ``settings``, ``software``, ``channels``,
         ``ignore``, ``classes`` (value, name, pixels, frequency), ``groups`` (name, cases),
         ``cases`` (id, group, shape, spacing_mm, superpixels, softened share, mean Σq, bytes),
-        ``bytes``, ``softened_share``; frequencies and shares leave ignored pixels out.
+        ``bytes``, ``softened_share``, ``problems`` (id to what is wrong with its file, which is
+        not among the cases); frequencies and shares leave ignored pixels out.
     """
-    cases = [_case(cache, case_id) for case_id in cache]
+    cases, problems = [], {}
+    for case_id in cache:
+        try:
+            cases.append(_case(cache, case_id))
+        except CacheError as error:
+            problems[case_id] = str(error)
+    sizes = [cache.path.stat().st_size, *(case["bytes"] for case in cases)]
     statistics = cache.statistics
     pixels = np.sum(
         [s["class_pixels"] for s in statistics.values()]
@@ -49,7 +57,8 @@ def describe(cache: Cache) -> dict[str, Any]:
         ],
         "groups": [{"name": g, "cases": int(s["cases"])} for g, s in statistics.items()],
         "cases": cases,
-        "bytes": sum(p.stat().st_size for p in {cache.path, *(cache[i].path for i in cache)}),
+        "problems": problems,
+        "bytes": sizes[0] if all(cache[c["id"]].path == cache.path for c in cases) else sum(sizes),
         "softened_share": _share(cases, "softened_pixels"),
         "mean_soft_sum": _share(cases, "soft_sum"),
     }

@@ -289,7 +289,8 @@ def natural_key(text: str) -> tuple[Any, ...]:
             digits += ch
             continue
         if digits:
-            parts.append((0, int(digits), ""))
+            number = digits.lstrip("0")  # longer is larger, whatever its length
+            parts.append((0, len(number), number))
             digits = ""
         parts.append((1, 0, ch))
     return (*parts, text)

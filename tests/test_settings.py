@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
 
 import pytest
 
@@ -144,3 +145,20 @@ def test_the_options_of_a_method_are_filled_in():
     assert settings.checked_method_options() == {"blur": 2.0}
     assert Settings(method="gaussian").checked_method_options() == {"blur": 1.0}
     assert "boundary" not in Settings().checked_method_options()
+
+
+@pytest.mark.parametrize("given, what", [
+    ({"in_plane": True}, r"in_plane is no setting .* method superpixel; give method_options="),
+    ({"n_segment": 5}, r"n_segment is no setting; did you mean n_segments\?"),
+    ({"zzz": 5}, r"zzz is no setting\."),
+])  # fmt: skip
+def test_unknown_settings_say_what_may_be_meant(given, what):
+    with pytest.raises(UsageError, match=what):
+        Settings(**given)
+
+
+def test_settings_can_be_copied_and_pickled():
+    settings = Settings(n_segments=7, method_options={"in_plane": True})
+    assert pickle.loads(pickle.dumps(settings)) == settings
+    assert dataclasses.replace(settings, n_segments=8).n_segments == 8
+    assert Settings("grid").superpixels == "grid"

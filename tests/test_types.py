@@ -193,3 +193,10 @@ def test_what_flows_through_is_frozen():
     for thing, name in ((TABLE, "values"), (ref, "id")):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(thing, name, None)
+
+
+def test_numbers_of_any_length_sort_by_their_value():
+    long = "1" * 5000
+    names = [f"s{long}0", f"s{long}", "s2", "s010", "s0", "s9", f"s{'0' * 5000}3"]
+    expected = ["s0", "s2", f"s{'0' * 5000}3", "s9", "s010", f"s{long}", f"s{long}0"]
+    assert sorted(names, key=natural_key) == expected

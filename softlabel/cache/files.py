@@ -391,6 +391,11 @@ def open_file(path: Path) -> h5py.File:
     """
     if path.is_dir():
         raise CacheError(f"{path} is a folder; expected the .h5 file of a cache.")
+    if path.parent.suffix == schema.PARTS_SUFFIX and not path.parent.is_dir():
+        raise CacheError(
+            f"The folder {path.parent} is missing, which holds the arrays of the cache beside it; "
+            "put it back, or run `softlabel generate` again."
+        )
     if not path.is_file():
         raise CacheError(
             f"There is no cache file {path}; check the path, or make it with `softlabel generate`."

@@ -15,6 +15,7 @@ from softlabel.cli import EXIT_FAILED, EXIT_INTERRUPTED
 from softlabel.cli.console import duration, percent, plural, progress, size
 from softlabel.cli.options import (
     SectionedCommand,
+    fitting_ids,
     given_reader_options,
     json_option,
     option,
@@ -75,7 +76,7 @@ SHOWN_COMPILE_SECONDS = 2.0
     "--ids",
     multiple=True,
     metavar="ID[,ID…]",
-    help="Only these cases; may be repeated.",
+    help="Only these cases ('Subject_01*' works too); may be repeated.",
 )
 @option("Which cases", "--limit", type=click.IntRange(min=1), help="Only the first N cases.")
 @option(
@@ -296,6 +297,9 @@ def generate(
         return
     if not quiet:
         click.echo(_plan_sentence(decided, jobs), err=True)
+        for step in decided.steps if verbose else ():
+            if step.action == STALE:
+                click.echo(f"  again {step.ref.id}: {step.reason}", err=True)
     with progress(len(decided.todo), "cases", quiet) as advance:
 
         def on_case(report: CaseReport) -> None:
@@ -365,14 +369,21 @@ def _settings(superpixels: str, options: dict[str, Any]) -> Settings:
 
 
 def _wanted(texts: tuple[str, ...], dataset: Dataset) -> list[str] | None:
-    """Ids of ``--ids``: a whole text that is an id, else what its commas separate."""
+    """Ids of ``--ids``: a whole text that is an id, else what its commas separate, or patterns."""
     if not texts:
         return None
-    known = {ref.id for ref in dataset.refs} | set(dataset.problems)
+    known = dict.fromkeys((*(ref.id for ref in dataset.refs), *dataset.problems))
     wanted: list[str] = []
     for text in texts:
         pieces = [text] if text in known else [part.strip() for part in text.split(",")]
-        wanted.extend(piece for piece in pieces if piece)
+        for piece in filter(None, pieces):
+            found = fitting_ids(piece, known)
+            if not found and any(ch in piece for ch in "*?["):
+                raise UsageError(
+                    f"--ids: no case fits the pattern {piece!r}; there are {len(known)} cases, "
+                    f"such as {', '.join(list(known)[:3])}."
+                )
+            wanted.extend(found or [piece])  # what is no id is refused with its near misses
     if not wanted:
         raise UsageError("--ids names no case; give ids separated by commas, or leave it out.")
     return wanted
@@ -431,10 +442,10 @@ def _print_report(report: Report) -> None:
             f"({report.cases / report.seconds:.2f}/s), {size(report.bytes)}; "
             f"{percent(report.softened_share)} of the pixels softened, "
             f"mean Σq {report.mean_soft_sum:.4f}"
+            + (f"; {report.n_superpixels:.0f} superpixels a case" if report.n_superpixels else "")
             + (
-                f"; {report.n_superpixels:.0f} superpixels a case of "
-                f"{report.n_superpixels_asked:.0f} asked"
-                if report.n_superpixels
+                f" of {report.n_superpixels_asked:.0f} asked"
+                if report.n_superpixels_asked  # of superpixels from files none are
                 else ""
             )
             + "."

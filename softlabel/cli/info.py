@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from softlabel.cache import open_cache
-from softlabel.cli.console import percent, size
+from softlabel.cli import EXIT_FAILED
+from softlabel.cli.console import percent, plural, size
 from softlabel.cli.options import cache_argument, json_option, verbosity_options
 from softlabel.summary import describe
 
@@ -26,13 +27,24 @@ SHOWN_CASES = 20
 def info(cache: Path, as_json: bool, verbose: bool, quiet: bool) -> None:
     """Say what a cache holds: settings, classes, cases.
 
-    -v lists every case, -q leaves the cases out.
+    -v lists every case, -q leaves the cases out. Exit status 1 when the file of a case is missing
+    or damaged; the others are described.
     """
     with open_cache(cache) as opened:
         facts = describe(opened)
     if as_json:
         click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
-        return
+    else:
+        _print_facts(facts, verbose, quiet)
+    if facts["problems"]:
+        for problem in list(facts["problems"].values())[:SHOWN_CASES]:
+            click.echo(problem, err=True)
+        count = plural(len(facts["problems"]), "case")
+        click.echo(f"{count} could not be read (`softlabel verify` lists all).", err=True)
+        sys.exit(EXIT_FAILED)
+
+
+def _print_facts(facts: dict[str, Any], verbose: bool, quiet: bool) -> None:
     width = None if sys.stdout.isatty() else 120
     console = Console(file=sys.stdout, highlight=False, width=width)
     _print_head(console, facts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import click
 
 from softlabel.cache import Cache, open_cache
 from softlabel.cli.console import plural, progress
-from softlabel.cli.options import cache_argument, verbosity_options
+from softlabel.cli.options import cache_argument, fitting_ids, verbosity_options
 from softlabel.errors import CaseError, SourceError, UsageError
 from softlabel.parallel import cpu_count
 
@@ -118,7 +117,7 @@ def _choose(cache: Cache, ids: Sequence[str]) -> list[str]:
         raise UsageError(f"{cache.path} holds no case; run `softlabel generate` first.")
     wanted: set[str] = set()
     for text in ids:
-        found = [text] if text in cache else [i for i in cache if fnmatch.fnmatchcase(i, text)]
+        found = fitting_ids(text, cache)
         if not found:
             raise UsageError(
                 f"{cache.path} has no case {text!r}; it has {_listed(list(cache))} "

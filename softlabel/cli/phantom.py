@@ -28,7 +28,7 @@ class Size(click.ParamType):
         """Parse ``240x240x48``; a tuple passes."""
         if isinstance(value, tuple):
             return value
-        numbers = re.split(r"[x×,]", value.strip())
+        numbers = re.split(r"[xX×,]", value.strip())
         if len(numbers) != len(self.axes) or not all(
             re.fullmatch(r"[0-9]{1,6}", n) for n in numbers
         ):

@@ -36,7 +36,9 @@ def verify(cache: Path, as_json: bool, verbose: bool, quiet: bool) -> None:
         for finding in findings:
             label = f"{finding.case}: " if finding.case else ""
             click.echo(f"{label}{finding.where}: {finding.problem}")
-        if not findings and not quiet:
+        if not total and not findings and not quiet:
+            click.echo(f"{cache} has no cases; nothing is wrong with its index.")
+        elif not findings and not quiet:
             click.echo(f"{plural(total, 'case')} verified, nothing wrong.")
     if findings:
         if not quiet and not as_json:

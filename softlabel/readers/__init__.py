@@ -26,6 +26,11 @@ READERS: dict[str, Reader] = {
 _GENERAL = "pairs"
 """The format that fits nearly any folder; asked only when no other recognises it."""
 
+HINTED_LEVELS = 2
+"""Folders above a path in which the data set is looked for that was perhaps meant."""
+
+HINTED_FOLDERS = 4
+
 _LOOKED_FOR = {
     "duke": "Subject_*.mat (duke)",
     "mrbrains18": "training/*/segm.nii.gz (mrbrains18)",
@@ -69,8 +74,8 @@ def detect(root: Path | str) -> tuple[Reader, str]:
         )
     raise SourceError(
         f"{root} is of no format that softlabel recognises; looked for "
-        f"{'; '.join(_LOOKED_FOR.values())}.{_hint_below(root)} Say which it "
-        f"is with --format {'|'.join(READERS)} (for pairs with --images and --labels)."
+        f"{'; '.join(_LOOKED_FOR.values())}.{_hint_above(root)}{_hint_below(root)} Say "
+        f"which it is with --format {'|'.join(READERS)} (for pairs with --images and --labels)."
     )
 
 
@@ -175,15 +180,44 @@ def _recognised(root: Path) -> list[tuple[Reader, str]]:
     return []
 
 
+def _hint_above(root: Path) -> str:
+    """Name the data set that the path is a part of: a file, or a folder such as imagesTr."""
+    for folder in list(root.resolve().parents)[:HINTED_LEVELS]:
+        found = _special(folder)
+        if found:
+            return f" It lies in {folder}, which is {found}: perhaps that was meant."
+    return ""
+
+
 def _hint_below(root: Path) -> str:
-    """Name a folder inside that is recognised: archives often unpack one level deeper."""
+    """Name the folders inside that are recognised: archives often unpack one level deeper."""
     if not root.is_dir():
         return ""
-    for folder in sorted(path for path in root.iterdir() if path.is_dir())[:50]:
-        try:
-            found = _recognised(folder)
-        except SourceError:
-            continue
-        if len(found) == 1:
-            return f" Its folder {folder.name} is {found[0][1]}: perhaps it was meant."
-    return ""
+    below = sorted(path for path in root.iterdir() if path.is_dir())[:50]
+    found = [(folder.name, text) for folder in below if (text := _one_format(folder))]
+    if not found:
+        return ""
+    if len(found) == 1:
+        return f" Its folder {found[0][0]} is {found[0][1]}: perhaps it was meant."
+    named = ", ".join(f"{name} is {text}" for name, text in found[:HINTED_FOLDERS])
+    more = ", …" if len(found) > HINTED_FOLDERS else ""
+    return f" {len(found)} of its folders are data sets: {named}{more}; give one of them."
+
+
+def _one_format(folder: Path) -> str:
+    """What a folder is, if that is one thing."""
+    try:
+        found = _recognised(folder)
+    except SourceError:
+        return ""
+    return found[0][1] if len(found) == 1 else ""
+
+
+def _special(folder: Path) -> str:
+    """What a folder is in a format that leaves no doubt."""
+    try:
+        found = _recognised(folder)
+    except SourceError:
+        return ""
+    sure = [sentence for reader, sentence in found if reader.name != _GENERAL]
+    return sure[0] if len(sure) == 1 else ""

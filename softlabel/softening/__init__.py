@@ -329,9 +329,11 @@ def _slic_of(image: Array, shape: tuple[int, ...], spacing: tuple[float, ...]) -
     channels = image[None] if image.shape == shape else image
     if channels.shape[1:] != shape:
         with_channels = ", ".join(("C", *map(str, shape)))
+        last = image.shape[:-1] == shape
+        hint = "; np.moveaxis(image, -1, 0) puts its channels first" if last else ""
         raise ValueError(
             f"image must have shape {shape} or ({with_channels}) like the labels; "
-            f"got {image.shape}."
+            f"got {image.shape}{hint}."
         )
     # in units of the smallest spacing, so that compactness and sigma mean the same in mm and µm
     step = tuple(s / min(spacing) for s in spacing)

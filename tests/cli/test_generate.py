@@ -18,6 +18,7 @@ from softlabel import generate as generate_in_python
 from softlabel.cache import open_cache
 from softlabel.checks import verify
 from softlabel.cli import main
+from softlabel.errors import UsageError
 from softlabel.settings import Settings
 
 QUICK = ("--n-segments", "24", "--jobs", "1")
@@ -65,6 +66,11 @@ def test_what_verbose_and_quiet_say(data, tmp_path):
     assert quiet.stderr.startswith("1 case failed:\n  b: ")
 
 
+def test_settings_of_another_type_are_refused(data, tmp_path):
+    with pytest.raises(UsageError, match=r"settings is of the type dict; give softlabel\.Settings"):
+        generate_in_python(data, tmp_path / "c.h5", {"n_segments": 5})
+
+
 def test_json_is_the_report(data, tmp_path):
     result = run(data, "-o", tmp_path / "c.h5", *QUICK, "--json")
     record = json.loads(result.stdout)
@@ -73,6 +79,23 @@ def test_json_is_the_report(data, tmp_path):
 
 
 # Ids, limits, plans
+
+
+def test_ids_by_pattern(data, tmp_path):
+    result = run(data, "-o", tmp_path / "c.h5", *QUICK, "--ids", "[ac]", "--ids", "a")
+    assert result.exit_code == 0, result.stderr
+    with open_cache(tmp_path / "c.h5") as cache:
+        assert list(cache) == ["a", "c"]
+    result = run(data, "-o", tmp_path / "c.h5", *QUICK, "--ids", "scam_*")
+    assert result.exit_code == 2 and "no case fits the pattern 'scam_*'" in result.stderr
+
+
+def test_why_cases_are_computed_again_is_said(data, tmp_path):
+    assert run(data, "-o", tmp_path / "c.h5", *QUICK).exit_code == 0
+    path = factories.part(tmp_path / "c.h5", "b")
+    path.write_bytes(path.read_bytes()[:-9])
+    result = run(data, "-o", tmp_path / "c.h5", *QUICK, "-v")
+    assert result.exit_code == 0 and "again b: " in result.stderr and "again a" not in result.stderr
 
 
 def test_ids_by_comma_repeated_and_with_a_comma(tmp_path):
@@ -232,6 +255,7 @@ def test_a_long_list_of_failures_is_cut(tmp_path):
 def test_wrong_usage(data, tmp_path):
     for arguments, words in (
         ((data, "-o", tmp_path / "c"), "must end in .h5; for example c.h5"),
+        ((data, "-o", tmp_path / "c.hdf5"), "must end in .h5; for example c.h5"),
         ((data,), "Missing option '-o'"),
         ((tmp_path / "nothing", "-o", tmp_path / "c.h5"), "does not exist"),
         ((tmp_path, "-o", tmp_path / "c.h5"), "of no format that softlabel recognises"),

@@ -52,4 +52,11 @@ def test_a_missing_part_is_named(tmp_path):
     cache = factories.make_cache(tmp_path)
     factories.part(cache, "b").unlink()
     result = CliRunner().invoke(main, ["info", str(cache)])
-    assert result.exit_code == 2 and str(factories.part(cache, "b")) in result.stderr
+    assert result.exit_code == 1 and str(factories.part(cache, "b")) in result.stderr
+    assert "1 case could not be read" in result.stderr
+    rows = [line.split()[1] for line in result.stdout.splitlines() if line.count("│") == 8]
+    assert rows == ["a", "c"], "the others are described"
+    result = CliRunner().invoke(main, ["info", str(cache), "--json"])
+    facts = json.loads(result.stdout)
+    assert result.exit_code == 1 and list(facts["problems"]) == ["b"]
+    assert [c["id"] for c in facts["cases"]] == ["a", "c"]

@@ -63,6 +63,7 @@ def test_a_folder_that_is_not_empty_is_a_usage_error(tmp_path, command):
     ("args", "words"),
     [
         (["oct", "--size", "100x100"], "too small"),
+        (["oct", "--size", "100X100"], "too small"),
         (["oct", "--size", "496"], "such as 240x240"),
         (["oct", "--size", "axb"], "such as 240x240"),
         (["oct", "--annotated", "62"], "between 1 and 61"),

@@ -40,3 +40,17 @@ def test_findings_are_listed_with_the_file_and_the_mend(tmp_path):
     assert [f["case"] for f in record["findings"]] == ["b", "c"]
     assert run(cache, "--json").exit_code == 1
     assert run(cache, "-q").stdout == result.stdout
+
+
+def test_a_cache_without_cases_is_said_to_have_none(tmp_path):
+    cache = factories.full_cache(tmp_path, [])
+    result = run(cache)
+    assert result.exit_code == 0 and "has no cases" in result.stdout
+
+
+def test_a_missing_folder_of_parts_is_named(tmp_path):
+    cache = factories.make_cache(tmp_path)
+    cache.with_suffix(".parts").rename(tmp_path / "elsewhere")
+    result = run(cache)
+    assert result.exit_code == 1
+    assert f"The folder {cache.with_suffix('.parts')} is missing" in result.stdout

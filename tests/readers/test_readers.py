@@ -70,6 +70,28 @@ def test_nothing_recognised_names_what_was_looked_for_and_the_mend(tmp_path):
         assert word in str(caught.value)
 
 
+def test_several_folders_one_level_deeper_are_all_pointed_out(tmp_path):
+    for name in ("a", "b", "c"):
+        write_duke(tmp_path / name)
+    with pytest.raises(SourceError, match=r"3 of its folders are data sets: a is Duke .*c is Duke"):
+        detect(tmp_path)
+
+
+@pytest.mark.parametrize("inside", ["imagesTr", "imagesTr/case_0_0000.nii.gz"])
+def test_a_part_of_a_data_set_points_to_the_whole(tmp_path, inside):
+    path = tmp_path / "Dataset001" / inside
+    path.parent.mkdir(parents=True)
+    path.touch() if path.suffix else path.mkdir()
+    (tmp_path / "Dataset001" / "dataset.json").write_text(
+        '{"file_ending": ".nii.gz", "labels": {"background": 0, "a": 1}, '
+        '"channel_names": {"0": "T1"}}'
+    )
+    for folder in ("imagesTr", "labelsTr"):
+        (tmp_path / "Dataset001" / folder).mkdir(exist_ok=True)
+    with pytest.raises(SourceError, match=r"It lies in .*Dataset001, which is nnU-Net"):
+        detect(path)
+
+
 def test_a_folder_one_level_deeper_is_pointed_out(tmp_path):
     write_duke(tmp_path / "2015_BOE_Chiu")
     with pytest.raises(SourceError, match="folder 2015_BOE_Chiu is Duke OCT-DME: 1 file"):

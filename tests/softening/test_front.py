@@ -203,6 +203,10 @@ REFUSED = {
         {"superpixels": None, "labels": np.eye(3, dtype=int), "image": np.zeros((3, 4))},
         r"image must have shape \(3, 3\) or \(C, 3, 3\) like the labels; got \(3, 4\)",
     ),
+    "channels last": (
+        {"superpixels": None, "labels": np.zeros((4, 5), int), "image": np.zeros((4, 5, 3))},
+        r"got \(4, 5, 3\); np.moveaxis\(image, -1, 0\) puts its channels first",
+    ),
     "image nan": (
         {"superpixels": None, "labels": np.eye(2, dtype=int), "image": np.full((2, 2), np.nan)},
         "image must be finite; it holds NaN or infinite values",
