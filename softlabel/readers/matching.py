@@ -1,12 +1,13 @@
 """Which image belongs to which label map, told by the names of the files.
 
-Four rules are tried, and the one that finds a partner for the most files is taken for the whole
+Five rules are tried, and the one that finds a partner for the most files is taken for the whole
 data set, the first of equals:
 
 1. the same stem: ``img/a.png``, ``mask/a.tif``;
 2. the same stem but for a suffix of the label map: ``a.nii.gz``, ``a_seg.nii.gz``;
 3. the same text where the patterns have wildcards: ``*/t1.nii``, ``*/label.nii``;
-4. the same, but for a suffix of the label map.
+4. the same, but for a suffix of the label map;
+5. the same stem but for a word that says what the file is: ``a_img.png``, ``mask_a.png``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 
 from softlabel.readers.imagefiles import ending_of, stem_of
 
+IMAGE_WORDS = ("image", "img", "im", "scan")
+LABEL_WORDS = ("segmentation", "labels", "label", "lbl", "mask", "seg", "gt")
 LABEL_SUFFIXES = ("_segmentation", "_labels", "_label", "_mask", "_seg", "_gt")
 
 
@@ -83,6 +86,11 @@ def match_names(images: Sequence[NamePattern], labels: NamePattern) -> Matches:
             wildcard_key,
             lambda glob, name: _without_suffix(wildcard_key(glob, name)),
         ),
+        (
+            "by stem without words such as img and mask",
+            lambda glob, name: without_word(_stem_key(glob, name), IMAGE_WORDS),
+            lambda glob, name: without_word(_stem_key(glob, name), LABEL_WORDS),
+        ),
     ]
     outcomes = [_match(images, labels, *rule) for rule in rules]
     return max(outcomes, key=lambda outcome: len(outcome.pairs))  # max takes the first of equals
@@ -119,6 +127,21 @@ def label_suffix(stem: str) -> str | None:
     return next((s for s in LABEL_SUFFIXES if lower.endswith(s) and lower != s), None)
 
 
+def without_word(stem: str, words: Sequence[str]) -> str:
+    """A stem without the word, at its end or its beginning, that says what the file is.
+
+    Examples
+    --------
+    >>> without_word("case1_IMG", IMAGE_WORDS), without_word("mask-7", LABEL_WORDS)
+    ('case1', '7')
+    >>> without_word("masked_7", LABEL_WORDS), without_word("mask", LABEL_WORDS)
+    ('masked_7', 'mask')
+    """
+    word = "|".join(words)
+    found = re.fullmatch(rf"(.+)[_\-. ](?:{word})|(?:{word})[_\-. ](.+)", stem, re.IGNORECASE)
+    return stem if found is None else found[1] or found[2]
+
+
 _KeyOf = Callable[[str, str], str]
 
 
@@ -142,7 +165,7 @@ def _match(
     suffixes_used = (
         sorted(s for s in suffixes if s) if label_key not in (_stem_key, wildcard_key) else []
     )
-    if suffixes_used:
+    if suffixes_used and "without words" not in rule:
         rule += f", label maps ending in {', '.join(suffixes_used)}"
     return Matches(rule, pairs, problems)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,6 +59,30 @@ def test_channels_by_wildcard_and_labels_by_suffix():
         ("seg/*", ("seg/a_seg.nii",)),
     )
     assert set(found.pairs) == {"a"}
+
+
+@pytest.mark.parametrize("image, label", [
+    ("{}_img.png", "{}_mask.png"), ("img_{}.png", "mask_{}.png"), ("{}-image.tif", "{}-seg.png"),
+    ("Scan {}.png", "gt {}.png"), ("{}_img.png", "{}.png"), ("{}.png", "label_{}.png"),
+])  # fmt: skip
+def test_words_that_say_what_a_file_is_are_no_part_of_its_name(image, label):
+    names = ["case1", "case2", "b"]
+    found = match_names(
+        [NamePattern("images/*", tuple(f"images/{image.format(n)}" for n in names))],
+        NamePattern("labels/*", tuple(f"labels/{label.format(n)}" for n in names)),
+    )
+    assert list(found.pairs) == names and not found.problems
+    assert found.rule == "by stem without words such as img and mask"
+
+
+def test_words_never_make_two_files_one():
+    found = match_names(
+        [NamePattern("i/*", ("i/a_img.png", "i/img_a.png", "i/b_img.png"))],
+        NamePattern("m/*", ("m/a_mask.png", "m/b_mask.png")),
+    )
+    assert (
+        list(found.pairs) == ["b"] and "has 2 files that could be its image" in found.problems["a"]
+    )
 
 
 def test_what_has_no_partner_is_named():
