@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -45,8 +47,9 @@ from softlabel.settings import (
 )
 from softlabel.softening import METHODS, NORMALIZATIONS
 from softlabel.superpixel_files import SuperpixelFiles
-from softlabel.types import Dataset
+from softlabel.types import Dataset, natural_key
 
+SHOWN_IDS = 5
 SHOWN_FAILURES = 20
 SHOWN_CLASSES = 20
 SLIC_OPTIONS = ("compactness", "sigma", "channel_percentiles", "mask_mode", "slic_code")
@@ -465,11 +468,23 @@ def _print_failures(report: Report, output: Path) -> None:
         click.echo(f"Warning: {warning}", err=True)
     if report.failures:
         click.echo(f"{plural(len(report.failures), 'case')} failed:", err=True)
-        for case_id, reason in list(report.failures.items())[:SHOWN_FAILURES]:
-            click.echo(f"  {case_id}: {reason}", err=True)
-        if len(report.failures) > SHOWN_FAILURES:
-            click.echo(f"  … and {len(report.failures) - SHOWN_FAILURES} more", err=True)
+        reasons = _by_reason(report.failures)
+        for reason, ids in list(reasons.items())[:SHOWN_FAILURES]:
+            named = ", ".join(ids[:SHOWN_IDS]) + (", …" if len(ids) > SHOWN_IDS else "")
+            who = named if len(ids) == 1 else f"{len(ids)} cases ({named})"
+            click.echo(f"  {who}: {reason}", err=True)
+        if len(reasons) > SHOWN_FAILURES:
+            click.echo(f"  … and {len(reasons) - SHOWN_FAILURES} more", err=True)
         click.echo(f"The list is in {failures_path(output)}.", err=True)
+
+
+def _by_reason(failures: Mapping[str, str]) -> dict[str, list[str]]:
+    """Ids of the cases that failed for one reason: a wrong option fails all of them alike."""
+    found: dict[str, list[str]] = {}
+    for case_id in sorted(failures, key=natural_key):
+        own = re.compile(rf"{re.escape(case_id)} \([^()]*\): ")  # the case and its file
+        found.setdefault(own.sub("", failures[case_id], count=1), []).append(case_id)
+    return {reason if len(ids) > 1 else failures[ids[0]]: ids for reason, ids in found.items()}
 
 
 def _print_end(report: Report, overwrite: bool) -> None:

@@ -66,6 +66,17 @@ def test_what_verbose_and_quiet_say(data, tmp_path):
     assert quiet.stderr.startswith("1 case failed:\n  b: ")
 
 
+def test_what_fails_all_cases_is_said_once(data, tmp_path):
+    (data / "labels/b.png").write_bytes(b"broken")
+    result = run(data, "-o", tmp_path / "c.h5", *QUICK, "--in-plane", "--slice-axis", "3")
+    lines = result.stderr.splitlines()
+    assert result.exit_code == 1
+    assert "  2 cases (a, c): slice_axis must lie in 0..1; got 3." in lines
+    assert len([line for line in lines if line.startswith("  b: ")]) == 1
+    listed = (tmp_path / "c.failed.tsv").read_text().splitlines()
+    assert len([line for line in listed if "slice_axis" in line]) == 2, "the file has them all"
+
+
 def test_settings_of_another_type_are_refused(data, tmp_path):
     with pytest.raises(UsageError, match=r"settings is of the type dict; give softlabel\.Settings"):
         generate_in_python(data, tmp_path / "c.h5", {"n_segments": 5})
@@ -196,7 +207,7 @@ def test_superpixels_from_the_grid_and_from_a_file(data, tmp_path):
 def test_mm_without_spacing_says_what_to_do(data, tmp_path):
     result = run(data, "-o", tmp_path / "c.h5", *QUICK, "--distance-unit", "mm")
     assert result.exit_code == 1
-    assert "a (images/a.png): the case has no pixel spacing" in result.stderr
+    assert "3 cases (a, b, c): the case has no pixel spacing" in result.stderr
     assert "--distance-unit pixel" in result.stderr
 
 
