@@ -211,11 +211,11 @@ def test_processes_that_torchrun_started_share_a_run(oct_cache, tmp_path):
 
 
 def test_a_process_without_a_validation_case_does_not_wait_for_ever(pairs_cache, tmp_path):
-    # one case trains and one validates; the network has buffers, which processes exchange
+    # one case trains and one validates; the network has buffers, which processes exchange, and
+    # parameters that no output depends on
     recipe = recipe_for(
         pairs_cache, "train.devices=2", "train.steps=2", "data.batch_size=2", "data.crop=[32, 32]",
-        "model.architecture=unet", "model.encoder=resnet18",
-        "model.options={decoder_channels: [8, 8, 8, 8, 8]}",
+        "model.architecture=pspnet", "model.encoder=resnet18", "model.options={}",
     )  # fmt: skip
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe.model_dump(mode="json")))
     done = subprocess.run(

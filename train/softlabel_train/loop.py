@@ -47,7 +47,7 @@ from softlabel_train.data import Batch, CacheDataset, Intensity, StepSampler, ma
 from softlabel_train.losses import SoftLabelLoss
 from softlabel_train.memory import explain_memory
 from softlabel_train.metrics import CLASS_SETS, ClassSet, evaluate
-from softlabel_train.models import AnySize, build_model, check_network
+from softlabel_train.models import AnySize, build_model, check_network, freeze_unused
 from softlabel_train.predict import normalised, predict_probabilities
 from softlabel_train.prepare import TrainingData, find_cache, open_data
 from softlabel_train.record import LOSS_TERMS, RunRecord, picture_of
@@ -310,16 +310,17 @@ def start(fabric: Fabric, recipe: Recipe, folder: Path, cache_path: Path) -> Run
         torch.set_num_threads(recipe.train.threads)
     torch.manual_seed(recipe.seed)
     data = open_data(recipe, cache_path)
-    net: nn.Module = make_network(recipe, data)
+    net = make_network(recipe, data)
     loss = make_loss(recipe, data, fabric).to(fabric.device)
     state, last = LoopState(), None
     if (folder / LAST).is_file():
         last = load_checkpoint(folder / LAST)
         load_model_state(net, last, str(folder / LAST))
         state = LoopState(**last.loop)
+    freeze_unused(net, data.channels)
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         # a process alone sees too few images for statistics of the batch
-        net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
+        net = nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[assignment]
     model, optimizer = fabric.setup(net, make_optimizer(recipe.optimizer, net))
     if last is not None:
         optimizer.load_state_dict(dict(last.optimizer))
