@@ -5,10 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
+import threading
 import time
 from collections import namedtuple
 from dataclasses import fields
@@ -25,12 +28,13 @@ from softlabel.cache import open_cache
 
 
 @pytest.fixture(autouse=True)
-def temporary_folder(tmp_path, monkeypatch):
-    folder = tmp_path / "temporary"
-    folder.mkdir()
+def temporary_folder(monkeypatch):
+    # with a short path: the sockets that processes share lie there, and theirs is limited
+    folder = Path(tempfile.mkdtemp(prefix="kept-"))
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr("tempfile.tempdir", None)
-    return folder
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["oct_cache", "mri_cache"])
@@ -169,12 +173,15 @@ def test_a_process_takes_its_folder_along_or_the_next_one_sweeps_it(
         [sys.executable, script, oct_cache, "wait" if end == "killed" else "go"],
         stdout=subprocess.PIPE, text=True, env=os.environ | {"TMPDIR": str(temporary_folder)},
     )  # fmt: skip
+    watchdog = threading.Timer(120, process.kill)
+    watchdog.start()
     name, count = process.stdout.readline().rsplit(" ", 1)
     folder = Path(name)
     assert int(count) > 0
     if end == "killed":
         process.send_signal(signal.SIGKILL)
     process.wait()
+    watchdog.cancel()
     process.stdout.close()
     assert folder.exists() == (end == "killed")
     deadline = time.monotonic() + 30

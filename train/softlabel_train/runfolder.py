@@ -60,7 +60,10 @@ def check_folder(folder: Path, recipe: Recipe, overwrite: bool) -> None:
     ]  # fmt: skip
     if differ:
         key = differ[0]
-        more = f" ({len(differ) - 1} more keys differ)" if len(differ) > 1 else ""
+        others = len(differ) - 1
+        more = (
+            f" ({others} more {'key differs' if others == 1 else 'keys differ'})" if others else ""
+        )
         raise UsageError(
             f"The run {folder} was started with {key}={before.get(key)} and now has "
             f"{key}={now.get(key)}{more}; give another folder, or --overwrite to start anew."
