@@ -1,8 +1,8 @@
 """Run every benchmark and write ``benchmarks/RESULTS.md``: what ``make bench`` calls.
 
 Each benchmark runs in a process of its own, so that thread limits and memory are its own. One that
-fails leaves its error in place of its table; figures of GPU machines, which have their own
-section, are kept.
+fails leaves its error in place of its table; the sections from the GPU's on, which other runs
+filled, are kept.
 """
 
 from __future__ import annotations
