@@ -317,3 +317,15 @@ def test_intensity_changes_are_written_out():
     assert not torch.equal(changed[1], image[1])
     assert torch.equal(changed, apply_intensity(image, changes))
     assert apply_intensity(image, [Change((False, False))] * 2) is image
+
+
+def test_a_temporary_folder_of_too_long_a_path_is_refused(oct_cache, tmp_path, monkeypatch):
+    folder = tmp_path / ("x" * 80)
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    dataset = CacheDataset(oct_cache, list(open_cache(oct_cache))[:2])
+    sampler = StepSampler(2, 2, 1)
+    with pytest.raises(UsageError, match="TMPDIR to a shorter one"):
+        make_loader(dataset, sampler, workers=1)
+    assert len(list(make_loader(dataset, sampler, workers=0))) == 1

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +35,8 @@ from softlabel_train.kept import KeptCases
 
 KEEP_MB = 4096
 """Compact cases that are kept for all loader processes, so that each case is decoded once."""
+LONGEST_TEMPORARY = 70
+"""Characters; sockets below it have names of about 34 more, and may have 107."""
 KEEP_DENSE_MB = 1024
 """Cases whose dense soft maps are larger are never read whole, only patch by patch."""
 
@@ -471,7 +474,20 @@ def _leave_signals_to_the_parent(worker: int) -> None:
 def make_loader(
     dataset: CacheDataset, sampler: StepSampler, *, workers: int = 0, pin_memory: bool = False
 ) -> DataLoader[Batch]:
-    """Load the sampler's batches, in order, in ``workers`` processes (0: in this one)."""
+    """Load the sampler's batches, in order, in ``workers`` processes (0: in this one).
+
+    Raises
+    ------
+    UsageError
+        When the path of the temporary folder is too long for the sockets of several processes.
+    """
+    temporary = tempfile.gettempdir()
+    if workers and os.name == "posix" and len(os.fsencode(temporary)) > LONGEST_TEMPORARY:
+        # a batch would be lost, and the loader wait for it for ever
+        raise UsageError(
+            f"The path of the temporary folder {temporary} is too long for processes to share "
+            "batches; set TMPDIR to a shorter one, or data.workers=0."
+        )
     return DataLoader(
         dataset,  # type: ignore[arg-type]  # collate_fn turns its samples into batches
         batch_sampler=sampler,
