@@ -204,7 +204,9 @@ def test_processes_that_torchrun_started_share_a_run(oct_cache, tmp_path):
         done = subprocess.run(
             command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
         )
-        assert done.stdout.splitlines() == ["finished 3"] * 2, done.stderr
+        assert done.returncode == 0, done.stderr
+        # two processes write to one pipe, at times into each other's line
+        assert done.stdout.count("finished") == done.stdout.count("3") == 2, done.stdout
     one, two = (load_checkpoint(tmp_path / n / "last.pt").model for n in ("one", "two"))
     for name in one:
         torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-5)
