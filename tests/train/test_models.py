@@ -14,7 +14,6 @@ from softlabel_train.models import (
     ModelError,
     build_model,
     check_network,
-    freeze_unused,
     read_weights,
 )
 
@@ -206,18 +205,3 @@ def test_thin_volumes_are_not_padded_along_axes_that_are_not_halved():
     model.net.register_forward_pre_hook(lambda net, given: seen.append(given[0].shape[2:]))
     assert model(torch.zeros(1, 1, 10, 8, 4)).shape == (1, 2, 10, 8, 4)
     assert seen == [(12, 8, 4)]
-
-
-def test_parameters_without_a_say_are_frozen_and_nothing_else_changes():
-    model = build_model("pspnet", "resnet18", in_channels=2, n_classes=3).train()
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    state = torch.get_rng_state()
-    freeze_unused(model, 2)
-    assert model.training and torch.equal(torch.get_rng_state(), state)
-    assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())
-    frozen = {n for n, p in model.named_parameters() if not p.requires_grad}
-    assert any("layer4" in name for name in frozen) and all("encoder.layer" in n for n in frozen)
-    assert all(p.grad is None for p in model.parameters())
-    whole = build_model("unet", "resnet18", in_channels=1, n_classes=2)
-    freeze_unused(whole, 1)
-    assert all(p.requires_grad for p in whole.parameters())

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
@@ -47,7 +48,7 @@ from softlabel_train.data import Batch, CacheDataset, Intensity, StepSampler, ma
 from softlabel_train.losses import SoftLabelLoss
 from softlabel_train.memory import explain_memory
 from softlabel_train.metrics import CLASS_SETS, ClassSet, evaluate
-from softlabel_train.models import AnySize, build_model, check_network, freeze_unused
+from softlabel_train.models import AnySize, build_model, check_network
 from softlabel_train.predict import normalised, predict_probabilities
 from softlabel_train.prepare import TrainingData, find_cache, open_data
 from softlabel_train.record import LOSS_TERMS, RunRecord, picture_of
@@ -317,7 +318,6 @@ def start(fabric: Fabric, recipe: Recipe, folder: Path, cache_path: Path) -> Run
         last = load_checkpoint(folder / LAST)
         load_model_state(net, last, str(folder / LAST))
         state = LoopState(**last.loop)
-    freeze_unused(net, data.channels)
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         # a process alone sees too few images for statistics of the batch
         net = nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[assignment]
@@ -522,9 +522,13 @@ def check_devices(recipe: Recipe) -> None:
 def make_fabric(recipe: Recipe) -> Fabric:
     """Devices, precision and processes of a recipe."""
     config = recipe.train
-    strategy = "auto"
+    strategy: str | DDPStrategy = "auto"
     if config.devices * config.nodes > 1:
-        strategy = "ddp" if several_were_started(recipe) else "ddp_spawn"
+        # some architectures leave the deepest stages of their encoder unused
+        strategy = DDPStrategy(
+            start_method="popen" if several_were_started(recipe) else "spawn",
+            find_unused_parameters=True,
+        )
     return Fabric(
         accelerator=config.accelerator, devices=config.devices, num_nodes=config.nodes,
         precision=config.precision, strategy=strategy,

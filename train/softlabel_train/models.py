@@ -131,21 +131,6 @@ def build_model(
     return AnySize(net, (net.encoder.output_stride,) * 2)
 
 
-def freeze_unused(net: AnySize, in_channels: int) -> None:
-    """Take parameters that no output depends on out of the training.
-
-    Some architectures leave the deepest stages of their encoder unused; processes that share a
-    network would wait for gradients of these.
-    """
-    was_training = net.training
-    net.eval()  # statistics and random numbers stay as they are
-    net(torch.zeros(1, in_channels, *(2 * m for m in net.multiple))).sum().backward()
-    for parameter in net.parameters():
-        parameter.requires_grad_(parameter.grad is not None)
-    net.zero_grad()
-    net.train(was_training)
-
-
 def check_network(config: ModelConfig) -> None:
     """Refuse names and options that the libraries do not have, before anything is computed.
 
