@@ -246,7 +246,7 @@ def output_path(out: str | os.PathLike[str]) -> Path:
     """The index path, which must end in ``.h5``."""
     path = Path(out)
     if path.suffix != ".h5":
-        name = path.stem if path.suffix in (".hdf5", ".hdf", ".h5ad", ".H5") else path.name
+        name = path.stem if path.suffix in (".hdf5", ".hdf", ".H5") else path.name
         raise UsageError(f"The output {path} must end in .h5; for example {name or 'cache'}.h5.")
     return path
 

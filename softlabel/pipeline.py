@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +28,7 @@ from softlabel.cache import (
 )
 from softlabel.device import TORCH_CPU, DeviceUnusable
 from softlabel.device_process import DeviceProcess
-from softlabel.errors import CacheError, CaseError, UsageError
+from softlabel.errors import CacheError, CaseError, UsageError, nearest
 from softlabel.inputs import input_change
 from softlabel.readers import READERS, scan_classes
 from softlabel.settings import Settings, fingerprint
@@ -39,7 +38,7 @@ from softlabel.softening.superpixel import coarsest_axis
 from softlabel.softmaps import SoftMaps, class_index_map
 from softlabel.superpixel_files import SuperpixelFiles
 from softlabel.superpixels import by_slice, grid, scale_channels, slic
-from softlabel.types import Array, Case, CaseRef, Dataset, check_id
+from softlabel.types import Array, Case, CaseRef, Dataset, check_id, fitting_ids
 
 COMPUTE, STALE, SKIP, FAILED = "compute", "stale", "skip", "failed"
 
@@ -187,27 +186,30 @@ def files_of(
 
 
 def choose(dataset: Dataset, ids: Sequence[str] | None, limit: int | None) -> list[CaseRef]:
-    """Cases named by ``ids``, or all, at most ``limit`` of them.
+    """Cases named by ``ids`` (or fitting them as patterns), or all, at most ``limit`` of them.
 
     Raises
     ------
     UsageError
-        For an id that the data set does not have, naming the nearest ones.
+        For an id that the data set does not have, naming the nearest ones, and for a pattern that
+        no id fits.
     """
     if limit is not None and limit < 1:
         raise UsageError(f"limit must be at least 1; got {limit}.")
     broken = [CaseRef(i, "", "", ()) for i in dataset.problems]
     everything = {ref.id: ref for ref in (*dataset.refs, *broken)}
     if ids is not None:
-        for case_id in ids:
-            if case_id not in everything:
-                near = difflib.get_close_matches(case_id, everything, n=3, cutoff=0.3)
+        wanted: list[str] = []
+        for text in ids:
+            if not (found := fitting_ids(text, everything)):
+                near = nearest(text, everything, most=3, cutoff=0.3)
                 hint = f"did you mean {', '.join(near)}?" if near else "none has a similar name."
                 raise UsageError(
-                    f"The data set has no case {case_id!r} among {len(everything)}: {hint} "
+                    f"The data set has no case {text!r} among {len(everything)}: {hint} "
                     "`--dry-run -v` lists them."
                 )
-        chosen = [everything[i] for i in dict.fromkeys(ids)]
+            wanted += found
+        chosen = [everything[i] for i in dict.fromkeys(wanted)]
     else:
         chosen = list(everything.values())
     return chosen[:limit] if limit is not None else chosen

@@ -30,7 +30,6 @@ def describe(cache: Cache) -> dict[str, Any]:
             cases.append(_case(cache, case_id))
         except CacheError as error:
             problems[case_id] = str(error)
-    sizes = [cache.path.stat().st_size, *(case["bytes"] for case in cases)]
     statistics = cache.statistics
     pixels = np.sum(
         [s["class_pixels"] for s in statistics.values()]
@@ -58,7 +57,7 @@ def describe(cache: Cache) -> dict[str, Any]:
         "groups": [{"name": g, "cases": int(s["cases"])} for g, s in statistics.items()],
         "cases": cases,
         "problems": problems,
-        "bytes": sizes[0] if all(cache[c["id"]].path == cache.path for c in cases) else sum(sizes),
+        "bytes": sum(p.stat().st_size for p in {cache.path, *(cache[c["id"]].path for c in cases)}),
         "softened_share": _share(cases, "softened_pixels"),
         "mean_soft_sum": _share(cases, "soft_sum"),
     }

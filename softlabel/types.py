@@ -13,8 +13,9 @@ Conventions, stated once:
 
 from __future__ import annotations
 
+import fnmatch
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -294,6 +295,17 @@ def natural_key(text: str) -> tuple[Any, ...]:
             digits = ""
         parts.append((1, 0, ch))
     return (*parts, text)
+
+
+def fitting_ids(text: str, known: Collection[str]) -> list[str]:
+    """The id ``text``, or the ids that fit it as a pattern of a shell, in their order.
+
+    Examples
+    --------
+    >>> fitting_ids("s*", ["s1", "t1", "s2"]), fitting_ids("s*", ["s*", "s1"])
+    (['s1', 's2'], ['s*'])
+    """
+    return [text] if text in known else [i for i in known if fnmatch.fnmatchcase(i, text)]
 
 
 def spacing_in_order(spacing: Sequence[float] | None, ndim: int) -> tuple[float, ...]:

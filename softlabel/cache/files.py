@@ -353,12 +353,13 @@ def _is_abandoned(path: Path) -> bool:
     if name is None:
         return False
     here = temporary_name().removeprefix(schema.TEMPORARY_PREFIX).rsplit("-", 2)[0]
-    if name[1] == here and os.name == "posix" and not _is_alive(int(name[2])):
+    if name[1] == here and os.name == "posix" and not is_alive(int(name[2])):
         return True
     return time.time() - path.stat().st_mtime > STALE_TEMPORARY_SECONDS
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine runs (POSIX)."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

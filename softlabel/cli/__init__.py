@@ -8,13 +8,13 @@ from __future__ import annotations
 import errno
 import io
 import sys
-from importlib import import_module
 from typing import Any
 
 import click
 
 from softlabel import __version__
-from softlabel.errors import CacheError, SoftlabelError, SourceError, UsageError, did_you_mean
+from softlabel.errors import CacheError, SoftlabelError, SourceError, UsageError
+from softlabel.lazygroup import LazyGroup
 
 # Commands are imported when they are asked for, so that --help is quick.
 COMMANDS = {
@@ -29,35 +29,8 @@ COMMANDS = {
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 
-class LazyGroup(click.Group):
-    """Finds a command in the module of its name."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of :data:`COMMANDS`."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command."""
-        if cmd_name not in COMMANDS:
-            return None
-        command = getattr(import_module(f"softlabel.cli.{cmd_name}"), cmd_name)
-        assert isinstance(command, click.Command)
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a command; what is none is wrong usage, with the nearest that is one."""
-        name = args[0]
-        # click would look for the nearest among the commands that it knows: those imported
-        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
-            ctx.fail(f"No such command {name!r}{did_you_mean(name, COMMANDS) or '.'}")
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+class Commands(LazyGroup):
+    """Turns errors into sentences."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; errors become one sentence on stderr and an exit status."""
@@ -80,7 +53,9 @@ class LazyGroup(click.Group):
 
 @click.command(
     name="softlabel",
-    cls=LazyGroup,
+    cls=Commands,
+    package=__name__,
+    about=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="softlabel COMMAND --help explains a command. Exit status: 0 all done, 1 some cases "
     "failed, 2 wrong usage, 130 interrupted.",

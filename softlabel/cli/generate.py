@@ -17,7 +17,6 @@ from softlabel.cli import EXIT_FAILED, EXIT_INTERRUPTED
 from softlabel.cli.console import duration, percent, plural, progress, size
 from softlabel.cli.options import (
     SectionedCommand,
-    fitting_ids,
     given_reader_options,
     json_option,
     option,
@@ -372,21 +371,14 @@ def _settings(superpixels: str, options: dict[str, Any]) -> Settings:
 
 
 def _wanted(texts: tuple[str, ...], dataset: Dataset) -> list[str] | None:
-    """Ids of ``--ids``: a whole text that is an id, else what its commas separate, or patterns."""
+    """Ids of ``--ids``: a whole text that is an id, else what its commas separate."""
     if not texts:
         return None
-    known = dict.fromkeys((*(ref.id for ref in dataset.refs), *dataset.problems))
+    known = {ref.id for ref in dataset.refs} | set(dataset.problems)
     wanted: list[str] = []
     for text in texts:
         pieces = [text] if text in known else [part.strip() for part in text.split(",")]
-        for piece in filter(None, pieces):
-            found = fitting_ids(piece, known)
-            if not found and any(ch in piece for ch in "*?["):
-                raise UsageError(
-                    f"--ids: no case fits the pattern {piece!r}; there are {len(known)} cases, "
-                    f"such as {', '.join(list(known)[:3])}."
-                )
-            wanted.extend(found or [piece])  # what is no id is refused with its near misses
+        wanted.extend(piece for piece in pieces if piece)
     if not wanted:
         raise UsageError("--ids names no case; give ids separated by commas, or leave it out.")
     return wanted

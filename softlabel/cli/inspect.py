@@ -9,9 +9,10 @@ import click
 
 from softlabel.cache import Cache, open_cache
 from softlabel.cli.console import plural, progress
-from softlabel.cli.options import cache_argument, fitting_ids, verbosity_options
+from softlabel.cli.options import cache_argument, verbosity_options
 from softlabel.errors import CaseError, SourceError, UsageError
 from softlabel.parallel import cpu_count
+from softlabel.types import fitting_ids
 
 SHOWN_NAMES = 10
 CASES_A_WORKER = 8

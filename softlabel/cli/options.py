@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -92,8 +91,3 @@ def given_reader_options(options: dict[str, Any]) -> dict[str, Any]:
     names = [name for name in options if name.startswith("format_")]
     taken = {name.removeprefix("format_"): options.pop(name) for name in names}
     return {name: value for name, value in taken.items() if value is not None}
-
-
-def fitting_ids(text: str, known: Collection[str]) -> list[str]:
-    """The id ``text``, or the ids that fit it as a pattern of a shell, in their order."""
-    return [text] if text in known else [i for i in known if fnmatch.fnmatchcase(i, text)]

@@ -183,8 +183,7 @@ def _recognised(root: Path) -> list[tuple[Reader, str]]:
 def _hint_above(root: Path) -> str:
     """Name the data set that the path is a part of: a file, or a folder such as imagesTr."""
     for folder in list(root.resolve().parents)[:HINTED_LEVELS]:
-        found = _special(folder)
-        if found:
+        if found := _one_format(folder, surely=True):
             return f" It lies in {folder}, which is {found}: perhaps that was meant."
     return ""
 
@@ -204,20 +203,12 @@ def _hint_below(root: Path) -> str:
     return f" {len(found)} of its folders are data sets: {named}{more}; give one of them."
 
 
-def _one_format(folder: Path) -> str:
-    """What a folder is, if that is one thing."""
+def _one_format(folder: Path, *, surely: bool = False) -> str:
+    """What a folder is, if that is one thing; ``surely`` leaves the general format out."""
     try:
         found = _recognised(folder)
     except SourceError:
         return ""
-    return found[0][1] if len(found) == 1 else ""
-
-
-def _special(folder: Path) -> str:
-    """What a folder is in a format that leaves no doubt."""
-    try:
-        found = _recognised(folder)
-    except SourceError:
+    if len(found) != 1 or (surely and found[0][0].name == _GENERAL):
         return ""
-    sure = [sentence for reader, sentence in found if reader.name != _GENERAL]
-    return sure[0] if len(sure) == 1 else ""
+    return found[0][1]

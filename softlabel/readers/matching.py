@@ -77,19 +77,21 @@ def match_names(images: Sequence[NamePattern], labels: NamePattern) -> Matches:
     >>> found.pairs["a"], found.rule
     ((('a.png',), 'a_mask.png'), 'by stem, label maps ending in _mask')
     """
-    rules: list[tuple[str, _KeyOf, _KeyOf]] = [
-        ("by stem", _stem_key, _stem_key),
-        ("by stem", _stem_key, lambda glob, name: _without_suffix(_stem_key(glob, name))),
-        ("by what * stands for", wildcard_key, wildcard_key),
+    rules: list[tuple[str, _KeyOf, _KeyOf, bool]] = [
+        ("by stem", _stem_key, _stem_key, False),
+        ("by stem", _stem_key, lambda glob, name: _without_suffix(_stem_key(glob, name)), True),
+        ("by what * stands for", wildcard_key, wildcard_key, False),
         (
             "by what * stands for",
             wildcard_key,
             lambda glob, name: _without_suffix(wildcard_key(glob, name)),
+            True,
         ),
         (
             "by stem without words such as img and mask",
             lambda glob, name: without_word(_stem_key(glob, name), IMAGE_WORDS),
             lambda glob, name: without_word(_stem_key(glob, name), LABEL_WORDS),
+            False,
         ),
     ]
     outcomes = [_match(images, labels, *rule) for rule in rules]
@@ -151,6 +153,7 @@ def _match(
     rule: str,
     image_key: _KeyOf,
     label_key: _KeyOf,
+    by_suffix: bool,
 ) -> Matches:
     roles = [_by_key(pattern, image_key) for pattern in images] + [_by_key(labels, label_key)]
     pairs: dict[str, tuple[tuple[str, ...], str]] = {}
@@ -161,12 +164,10 @@ def _match(
             pairs[case] = tuple(names[0] for names in found[:-1]), found[-1][0]
         else:
             problems[case] = _problem(case, found, images, labels)
-    suffixes = {label_suffix(stem_of(label.rpartition("/")[2])) for _, label in pairs.values()}
-    suffixes_used = (
-        sorted(s for s in suffixes if s) if label_key not in (_stem_key, wildcard_key) else []
-    )
-    if suffixes_used and "without words" not in rule:
-        rule += f", label maps ending in {', '.join(suffixes_used)}"
+    if by_suffix and pairs:
+        stems = [stem_of(label.rpartition("/")[2]) for _, label in pairs.values()]
+        suffixes = sorted({suffix for stem in stems if (suffix := label_suffix(stem))})
+        rule += f", label maps ending in {', '.join(suffixes)}" if suffixes else ""
     return Matches(rule, pairs, problems)
 
 

@@ -97,8 +97,11 @@ def test_ids_by_pattern(data, tmp_path):
     assert result.exit_code == 0, result.stderr
     with open_cache(tmp_path / "c.h5") as cache:
         assert list(cache) == ["a", "c"]
+    generate_in_python(data, tmp_path / "d.h5", factories.QUICK, ids=["[ac]"])
+    with open_cache(tmp_path / "d.h5") as cache:
+        assert list(cache) == ["a", "c"]
     result = run(data, "-o", tmp_path / "c.h5", *QUICK, "--ids", "scam_*")
-    assert result.exit_code == 2 and "no case fits the pattern 'scam_*'" in result.stderr
+    assert result.exit_code == 2 and "has no case 'scam_*' among 3" in result.stderr
 
 
 def test_why_cases_are_computed_again_is_said(data, tmp_path):

@@ -279,12 +279,6 @@ def generation_settings(values: Mapping[str, Any]) -> Settings:
     ValueError
         Naming the key.
     """
-    from dataclasses import fields
-
-    known = [f.name for f in fields(Settings)]
-    for key in values:
-        if key not in known:
-            raise ValueError(f"{key} is no setting of generate{did_you_mean(key, known)}")
     try:
         given = dict(values)
         if "channel_percentiles" in given:

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import get_worker_info
 
+from softlabel.cache import is_alive
 from softlabel_train.compact import CompactCase
 
 PREFIX = "softlabel-train-"
@@ -186,15 +187,5 @@ def _sweep(parent: Path) -> None:
         return
     for folder in parent.glob(f"{PREFIX}{_host()}-*"):
         owner = re.fullmatch(rf"{PREFIX}.*-(\d+)-[0-9a-f]{{16}}", folder.name)
-        if owner is not None and not _is_alive(int(owner[1])):
+        if owner is not None and not is_alive(int(owner[1])):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        return True
-    return True

@@ -1,0 +1,58 @@
+"""A group of commands that are imported when they are asked for, so that ``--help`` is quick.
+
+Both command lines are one; this module knows click and nothing of their commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import click
+
+from softlabel.errors import did_you_mean
+
+
+class LazyGroup(click.Group):
+    """Finds a command in the module of its name.
+
+    Parameters
+    ----------
+    package : str
+        Package of the modules; dashes of a command are underscores there.
+    about : mapping of str to str
+        Names of the commands, in the order of the help, and what each does.
+    """
+
+    def __init__(self, *args: Any, package: str, about: Mapping[str, str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.package, self.about = package, about
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in their order."""
+        return list(self.about)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in self.about:
+            return None
+        name = cmd_name.replace("-", "_")
+        command = getattr(import_module(f"{self.package}.{name}"), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; what is none is wrong usage, with the nearest that is one."""
+        name = args[0]
+        # click would look for the nearest among the commands that it knows: those imported
+        if name not in self.about and not name.startswith("-") and not ctx.resilient_parsing:
+            ctx.fail(f"No such command {name!r}{did_you_mean(name, self.about) or '.'}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self.about.items()))
