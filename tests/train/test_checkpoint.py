@@ -126,6 +126,8 @@ def test_the_checkpoint_of_a_run_is_found_or_missed_in_a_sentence(tmp_path):
     (tmp_path / "best.pt").touch()
     assert find_checkpoint(tmp_path) == tmp_path / "best.pt"
     assert find_checkpoint(tmp_path, "last.pt") == tmp_path / "last.pt"
+    with pytest.raises(UsageError, match="two checkpoints; give one"):
+        find_checkpoint(tmp_path / "best.pt", "last.pt")
 
 
 @pytest.mark.parametrize("change", [

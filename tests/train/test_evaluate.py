@@ -10,9 +10,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 from softlabel_train import predict as predict_module
 from softlabel_train.checkpoint import load_checkpoint
+from softlabel_train.cli import main
 from softlabel_train.config import load_recipe
 from softlabel_train.evaluate import cases_of_part, evaluate_run
 from softlabel_train.labelfiles import write_label_map
@@ -250,6 +252,23 @@ def test_images_are_never_replaced_by_their_label_maps(run, tmp_path):
     assert image.read_bytes() == before
 
 
+def test_the_window_of_a_prediction_is_one_for_its_images(run, tmp_path, monkeypatch):
+    Image.fromarray(np.zeros((40, 40), np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(UsageError, match=r"window is \[64\] .* 2 spatial axes; give 2 numbers"):
+        predict_images(run / "best.pt", [tmp_path], tmp_path / "out", window=[64])
+    seen = []
+    real = predict_module.predict_probabilities
+    monkeypatch.setattr(
+        predict_module, "predict_probabilities",
+        lambda *a, **options: seen.append(options["window"]) or real(*a, **options),
+    )  # fmt: skip
+    call = CliRunner().invoke
+    arguments = ["predict", str(run), str(tmp_path / "a.png"), "-o", str(tmp_path / "out"), "-q"]
+    assert call(main, [*arguments, "--window", "32,32"]).exit_code == 0 and seen == [[32, 32]]
+    wrong = call(main, [*arguments, "--window", "32x32"])
+    assert wrong.exit_code == 2 and "such as 256,256" in wrong.output
+
+
 def test_memory_that_runs_out_fails_the_image_and_not_the_run(run, tmp_path, monkeypatch):
     for name in "ab":
         Image.fromarray(np.zeros((40, 40), np.uint8)).save(tmp_path / f"{name}.png")
@@ -264,7 +283,7 @@ def test_memory_that_runs_out_fails_the_image_and_not_the_run(run, tmp_path, mon
     monkeypatch.setattr(predict_module, "predict_probabilities", once)
     report = predict_images(run / "best.pt", [tmp_path], tmp_path / "out")
     assert [p.name for p in report.written] == ["b.png"]
-    assert "memory ran out" in report.failures["a"] and "evaluate.window" in report.failures["a"]
+    assert "memory ran out" in report.failures["a"] and "--window" in report.failures["a"]
     assert calls[0]["overlap"] == load_checkpoint(run / "best.pt").recipe.evaluate.overlap
 
 

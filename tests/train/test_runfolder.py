@@ -101,3 +101,9 @@ def test_a_run_goes_on_with_its_soft_labels_only(run, oct_data, tmp_path):
     generate(oct_data, tmp_path / "other.h5", Settings(n_segments=60))
     with pytest.raises(UsageError, match="soft labels of other settings"):
         fit(recipe_for(tmp_path / "other.h5", "train.steps=2"), run, show=False)
+
+
+def test_a_run_that_was_killed_while_its_folder_was_made_may_begin_again(run, oct_cache):
+    for name in ("last.pt", "best.pt", "about.json"):
+        (run / name).unlink()
+    assert fit(recipe_for(oct_cache), run, show=False).steps == 1

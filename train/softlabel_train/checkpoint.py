@@ -137,9 +137,11 @@ def find_checkpoint(run: Path, name: str | None = None) -> Path:
     Raises
     ------
     UsageError
-        When there is none.
+        When there is none, or two are named.
     """
     if run.is_file():
+        if name not in (None, run.name):
+            raise UsageError(f"{run} and {name} are two checkpoints; give one of them.")
         return run
     found = [n for n in (BEST, LAST) if (run / n).is_file()]
     wanted = [name] if name else [BEST, LAST]

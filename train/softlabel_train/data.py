@@ -101,6 +101,19 @@ class Sample:
     change: Change
 
 
+def require_axes(key: str, size: Sequence[int] | None, dims: int, images: str) -> None:
+    """Refuse a size for more or fewer axes than the images have.
+
+    Raises
+    ------
+    UsageError
+    """
+    if size is not None and len(size) != dims:
+        raise UsageError(
+            f"{key} is {list(size)} and {images} have {dims} spatial axes; give {dims} numbers."
+        )
+
+
 class CacheDataset(Dataset[Sample]):
     """Cases of a cache as training samples.
 
@@ -153,13 +166,9 @@ class CacheDataset(Dataset[Sample]):
         self.seed = int(seed)
         self.intensity = intensity
         self._kept = KeptCases(keep_mb)
-        if self.ids and self.crop is not None:
+        if self.ids:
             dims = len(self.cache[self.ids[0]].shape)
-            if len(self.crop) != dims:
-                raise UsageError(
-                    f"data.crop is {list(self.crop)} and the images of {self.cache.path} have "
-                    f"{dims} spatial axes; give {dims} numbers."
-                )
+            require_axes("data.crop", self.crop, dims, f"the images of {self.cache.path}")
 
     @property
     def ignore_index(self) -> int:
@@ -466,7 +475,8 @@ class StepSampler(Sampler[list[tuple[int, ...]]]):
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:
-    """They may reach every process; the training process decides when its loaders stop."""
+    """Ctrl-C and requests to terminate may reach every process; the training process decides
+    when its loaders stop."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 

@@ -19,7 +19,8 @@ from softlabel_train.config import EvaluateConfig
 from softlabel_train.loop import case_image, scored_classes, scored_set
 from softlabel_train.memory import explain_memory
 from softlabel_train.metrics import calibration, evaluate
-from softlabel_train.predict import MEMORY_ADVICE, load_network, predict_probabilities
+from softlabel_train.predict import load_network, predict_probabilities
+from softlabel_train.runfolder import ABOUT
 from softlabel_train.scores import (
     ALL,
     Score,
@@ -109,7 +110,9 @@ def evaluate_run(
     net = load_network(found, str(path), device)
     scores: list[Score] = []
     for case_id in ids:
-        with explain_memory(MEMORY_ADVICE):
+        with explain_memory(
+            "Set evaluate.window, the size of a sliding window, or use --device cpu."
+        ):
             scores += score_case(net, opened[case_id], opened, found, config, in_mm=unit == "mm")
         if progress is not None:
             progress(case_id)
@@ -252,7 +255,7 @@ def cache_of_run(run: Path, checkpoint: Checkpoint) -> Path:
     UsageError
         When it is not there any more.
     """
-    about = run / "about.json"
+    about = run / ABOUT
     if about.is_file():
         path = Path(json.loads(about.read_text(encoding="utf-8"))["cache"])
         if path.is_file():

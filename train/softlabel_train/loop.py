@@ -225,18 +225,7 @@ def train(
 
             epoch_done = state.step % sampler.steps_per_epoch == 0
             if done or (epoch_done and (epoch + 1) % recipe.train.validate_epochs == 0):
-                score, scores = validate(run, record)
-                if record is not None:
-                    record.validation(state.step, epoch, lr, score, scores)
-                if state.is_better(score):
-                    state.best_score, state.best_step, state.stale_epochs = score, state.step, 0
-                    run.save(BEST)
-                else:
-                    state.stale_epochs += recipe.train.validate_epochs
-                if state.stale_epochs >= recipe.optimizer.patience:
-                    state.stale_epochs = 0
-                    for group in optimizer.param_groups:
-                        group["lr"] *= recipe.optimizer.factor
+                judge(run, record, epoch)
 
             interrupted = _anywhere(fabric, stop.is_set()) and not done
             if interrupted or done or state.step % recipe.train.checkpoint_steps == 0:
@@ -251,6 +240,23 @@ def train(
         publish(folder / RESULT, json.dumps(asdict(result), indent=2).encode())
     fabric.barrier()
     return result
+
+
+def judge(run: Run, record: RunRecord | None, epoch: int) -> None:
+    """Validate, save the best network, and lower a rate that has not helped for long."""
+    state, recipe, groups = run.state, run.recipe, run.optimizer.param_groups
+    score, scores = validate(run, record)
+    if record is not None:
+        record.validation(state.step, epoch, groups[0]["lr"], score, scores)
+    if state.is_better(score):
+        state.best_score, state.best_step, state.stale_epochs = score, state.step, 0
+        run.save(BEST)
+    else:
+        state.stale_epochs += recipe.train.validate_epochs
+    if state.stale_epochs >= recipe.optimizer.patience:
+        state.stale_epochs = 0
+        for group in groups:
+            group["lr"] *= recipe.optimizer.factor
 
 
 @dataclass(frozen=True)

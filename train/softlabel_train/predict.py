@@ -24,15 +24,10 @@ from softlabel.readers.pixels import Pixels, require_finite
 from softlabel.schema import label_dtype
 from softlabel.types import Array, natural_key
 from softlabel_train.checkpoint import Checkpoint, load_checkpoint, load_model_state, publish
-from softlabel_train.data import Intensity
+from softlabel_train.data import Intensity, require_axes
 from softlabel_train.labelfiles import write_label_map
 from softlabel_train.memory import explain_memory
 from softlabel_train.models import build_model
-
-MEMORY_ADVICE = (
-    "Train with, or set for this run, evaluate.window, the size of a sliding window; or use "
-    "--device cpu."
-)
 
 
 def normalised(image: Array, intensity: Intensity) -> Tensor:
@@ -196,6 +191,7 @@ def predict_images(
             f"The folder {out} holds images to predict, which their label maps would replace; give "
             "another folder."
         )
+    require_axes("The window", window, checkpoint.dims, "the images that the network takes")
     net = load_network(checkpoint, str(checkpoint_path), device)
     window = window or checkpoint.recipe.evaluate.window
     out.mkdir(parents=True, exist_ok=True)
@@ -205,7 +201,9 @@ def predict_images(
     for source in sources:
         try:
             stem = _free_name(source.id, names)
-            with explain_memory(MEMORY_ADVICE):
+            with explain_memory(
+                "Give --window, the size of a sliding window, or use --device cpu."
+            ):
                 written += _predict_one(source, stem, checkpoint, net, window, out, probabilities)
         except (SoftlabelError, OSError, ValueError) as error:
             failures[source.id] = str(error)
@@ -282,13 +280,8 @@ def _predict_one(
     intensity = checkpoint.intensity or _own_intensity(image, mask)
     device = next(net.parameters()).device
     tensor = normalised(image, intensity).to(device)
-    found = (
-        predict_probabilities(
-            net, tensor, window=window, overlap=checkpoint.recipe.evaluate.overlap
-        )
-        .cpu()
-        .numpy()
-    )
+    overlap = checkpoint.recipe.evaluate.overlap
+    found = predict_probabilities(net, tensor, window=window, overlap=overlap).cpu().numpy()
     values = np.asarray(checkpoint.classes.values)
     labels = values[found.argmax(0)]
     labels = labels.astype(label_dtype(labels))

@@ -17,7 +17,7 @@ from softlabel.errors import CacheError, UsageError
 from softlabel.generation import CaseReport, generate
 from softlabel.types import ClassTable
 from softlabel_train.config import Recipe, generation_settings
-from softlabel_train.data import Intensity
+from softlabel_train.data import Intensity, require_axes
 from softlabel_train.losses import enet_weights
 from softlabel_train.splits import Split, make_split
 
@@ -178,12 +178,8 @@ def _check_numbers(recipe: Recipe, path: Path, classes: int, channels: int) -> N
 
 def _check_axes(recipe: Recipe, path: Path, dims: int) -> None:
     """Refuse sizes and axes of images that have more or fewer of them."""
-    for key, size in (("data.crop", recipe.data.crop), ("evaluate.window", recipe.evaluate.window)):
-        if size is not None and len(size) != dims:
-            raise UsageError(
-                f"{key} is {list(size)} and the images of {path} have {dims} spatial axes; give "
-                f"{dims} numbers."
-            )
+    require_axes("data.crop", recipe.data.crop, dims, f"the images of {path}")
+    require_axes("evaluate.window", recipe.evaluate.window, dims, f"the images of {path}")
     if beyond := [axis for axis in recipe.augment.flip if axis >= dims]:
         raise UsageError(
             f"augment.flip names the axis {beyond[0]} and the images of {path} have {dims} spatial "

@@ -28,6 +28,7 @@ from rich.progress import (
 from softlabel.types import Array
 from softlabel_train.checkpoint import publish
 
+METRICS = "metrics.csv"
 LOSS_TERMS = ("loss", "ce", "dice", "kl")
 
 
@@ -110,7 +111,7 @@ class RunRecord:
         self._board.close()
 
     def _start_csv(self, first_step: int) -> None:
-        path = self.folder / "metrics.csv"
+        path = self.folder / METRICS
         kept: list[dict[str, str]] = []
         if path.is_file() and first_step:
             with path.open(newline="", encoding="utf-8") as file:

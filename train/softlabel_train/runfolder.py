@@ -15,10 +15,10 @@ from softlabel.errors import UsageError
 from softlabel_train.checkpoint import BEST, LAST, Checkpoint, load_checkpoint, publish
 from softlabel_train.config import Recipe
 from softlabel_train.prepare import TrainingData
-from softlabel_train.record import software_versions
+from softlabel_train.record import METRICS, software_versions
 from softlabel_train.splits import group_parts
 
-RECIPE, ABOUT, RESULT, METRICS = "recipe.yaml", "about.json", "result.json", "metrics.csv"
+RECIPE, ABOUT, RESULT = "recipe.yaml", "about.json", "result.json"
 
 MAY_CHANGE = (
     "name", "about", "data.cache", "data.source", "data.cache_folder", "data.format",
@@ -42,7 +42,9 @@ def check_folder(folder: Path, recipe: Recipe, overwrite: bool) -> None:
     """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    if not (folder / RECIPE).is_file() or not (folder / ABOUT).is_file():
+    # only what is a run without doubt is overwritten; one that was killed early may go on
+    certain = all if overwrite else any
+    if not certain((folder / name).is_file() for name in (RECIPE, ABOUT)):
         raise UsageError(
             f"The folder {folder} holds something else than a run; give a new folder for the run."
         )

@@ -28,6 +28,7 @@ from softlabel_train.config import Recipe, load_recipe, parse_override
 from softlabel_train.evaluate import evaluate_run
 from softlabel_train.loop import fit
 from softlabel_train.metrics import DISTANCES
+from softlabel_train.runfolder import ABOUT
 from softlabel_train.scores import (
     ALL,
     MEAN,
@@ -232,7 +233,7 @@ def _one_run(
         publish(stamp, settings.encode())
     cases = scores_from_csv((run / "evaluation" / "cases.csv").read_text(encoding="utf-8"))
     unit = json.loads(content.read_text(encoding="utf-8"))["unit"]
-    about = json.loads((run / "about.json").read_text(encoding="utf-8"))
+    about = json.loads((run / ABOUT).read_text(encoding="utf-8"))
     with open_cache(about["cache"]) as cache:
         returned = [float(case.statistics.get("n_superpixels", 0)) for case in cache.values()]
     return cases, str(unit), float(np.mean(returned)) or float("nan")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from softlabel.errors import UsageError
 from softlabel_train.checkpoint import find_checkpoint
 from softlabel_train.cli import EXIT_FAILED, fail
 from softlabel_train.predict import predict_images
@@ -16,6 +17,10 @@ from softlabel_train.predict import predict_images
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder.")
 @click.option("--probabilities", is_flag=True, help="Also write NAME.probabilities.npz.")
+@click.option(
+    "--window", metavar="N,N[,N]",
+    help="Predict in windows of this size, which slide.  [default: the recipe's evaluate.window]",
+)  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def predict(
@@ -23,6 +28,7 @@ def predict(
     images: tuple[Path, ...],
     out: Path,
     probabilities: bool,
+    window: str | None,
     device: str,
     quiet: bool,
 ) -> None:
@@ -33,6 +39,7 @@ def predict(
     """
     report = predict_images(
         find_checkpoint(run), images, out, probabilities=probabilities, device=device,
+        window=None if window is None else _sizes(window),
         progress=None if quiet else lambda name: click.echo(f"{name} done", err=True),
     )  # fmt: skip
     click.echo(f"{len(report.written)} files written to {out}")
@@ -40,3 +47,10 @@ def predict(
         for name, reason in report.failures.items():
             click.echo(f"failed: {name}: {reason}", err=True)
         fail(f"{len(report.failures)} images could not be predicted.", EXIT_FAILED)
+
+
+def _sizes(text: str) -> list[int]:
+    numbers = text.split(",")
+    if not all(n.strip().isdecimal() and int(n) > 0 for n in numbers):
+        raise UsageError(f"--window is {text!r}; give whole numbers, such as 256,256.")
+    return [int(n) for n in numbers]
