@@ -183,7 +183,7 @@ def _recognised(root: Path) -> list[tuple[Reader, str]]:
 def _hint_above(root: Path) -> str:
     """Name the data set that the path is a part of: a file, or a folder such as imagesTr."""
     for folder in list(root.resolve().parents)[:HINTED_LEVELS]:
-        if found := _one_format(folder, surely=True):
+        if found := _one_format(folder):
             return f" It lies in {folder}, which is {found}: perhaps that was meant."
     return ""
 
@@ -203,12 +203,10 @@ def _hint_below(root: Path) -> str:
     return f" {len(found)} of its folders are data sets: {named}{more}; give one of them."
 
 
-def _one_format(folder: Path, *, surely: bool = False) -> str:
-    """What a folder is, if that is one thing; ``surely`` leaves the general format out."""
+def _one_format(folder: Path) -> str:
+    """What a folder is, if that is one thing."""
     try:
         found = _recognised(folder)
     except SourceError:
         return ""
-    if len(found) != 1 or (surely and found[0][0].name == _GENERAL):
-        return ""
-    return found[0][1]
+    return found[0][1] if len(found) == 1 else ""

@@ -169,7 +169,16 @@ def test_open_files_are_few(cache, monkeypatch):
                 case.labels[...]
                 links = [p for p in Path("/proc/self/fd").iterdir() if p.is_symlink()]
                 descriptors.append(sum(cache.parent in p.readlink().parents for p in links))
+                assert len(opened._handles._datasets) <= 2, "of closed files nothing is known"
     assert max(descriptors) <= 2
+
+
+def test_a_file_that_was_closed_behind_our_back_opens_again(cache):
+    with open_cache(cache) as opened:
+        case = next(iter(opened.values()))
+        expected = case.soft[...]
+        opened._handles._files[case.path].close()
+        np.testing.assert_array_equal(case.soft[...], expected)
 
 
 def test_threads_read_what_one_thread_reads(cache, monkeypatch):

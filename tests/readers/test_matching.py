@@ -59,6 +59,7 @@ def test_channels_by_wildcard_and_labels_by_suffix():
         ("seg/*", ("seg/a_seg.nii",)),
     )
     assert set(found.pairs) == {"a"}
+    assert found.rule == "by what * stands for, label maps ending in _seg"
 
 
 @pytest.mark.parametrize("image, label", [

@@ -92,6 +92,14 @@ def test_a_part_of_a_data_set_points_to_the_whole(tmp_path, inside):
         detect(path)
 
 
+def test_one_folder_of_pairs_points_to_both(tmp_path):
+    for name in ("images", "labels"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").touch()
+    with pytest.raises(SourceError, match="It lies in .*, which is image/label pairs"):
+        detect(tmp_path / "images")
+
+
 def test_a_folder_one_level_deeper_is_pointed_out(tmp_path):
     write_duke(tmp_path / "2015_BOE_Chiu")
     with pytest.raises(SourceError, match="folder 2015_BOE_Chiu is Duke OCT-DME: 1 file"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -61,6 +63,9 @@ def test_any_patch_mirrored_in_any_way(arrays, data):
     soft, index, on, off = arrays
     case = compacted(soft, index, on, off)
     np.testing.assert_array_equal(case.dense(), soft)
+    own = index == np.arange(len(soft), dtype=np.uint8).reshape(-1, *[1] * index.ndim)
+    hard = np.where(own, on, off)
+    assert len(case.values) == ((soft != hard) & (index != 255)).sum(), "nothing is sent twice"
     start = [data.draw(st.integers(-3, n)) for n in index.shape]
     shape = [data.draw(st.integers(1, n + 4)) for n in index.shape]
     flip = [data.draw(st.booleans()) for _ in shape]
@@ -99,16 +104,16 @@ def test_windows_over_the_border():
     )
 
 
-@pytest.mark.parametrize("slab_bytes", [1, 1 << 12, 1 << 30])
-@pytest.mark.parametrize("rows", [(0, 40), (5, 33), (16, 32), (7, 7)])
-def test_slabs_tile_the_rows_and_cut_no_chunk(oct_cache, rows, slab_bytes, monkeypatch):
+@pytest.mark.parametrize("slab_bytes", [1, 5000, 1 << 30])
+@pytest.mark.parametrize("rows", [(0, 40), (5, 33), (16, 32), (7, 7), (9, 10)])
+def test_slabs_tile_the_rows_and_cut_no_chunk(rows, slab_bytes, monkeypatch):
     monkeypatch.setattr(compact, "SLAB_BYTES", slab_bytes)
-    with open_cache(oct_cache) as cache:
-        stored = next(iter(cache.values())).soft
-        chunk = stored.chunks[1]
-        slabs = list(compact._slabs(stored, rows, (rows[1] - rows[0], stored.shape[2])))
+    stored = SimpleNamespace(shape=(3, 40, 10), chunks=(3, 8, 10))
+    slabs = list(compact._slabs(stored, rows, (rows[1] - rows[0], 10)))
     assert [row for low, high in slabs for row in range(low, high)] == list(range(*rows))
-    assert all(low % chunk == 0 for low, _ in slabs[1:])
+    assert all(low % 8 == 0 for low, _ in slabs[1:])
+    if slab_bytes == 1 and rows == (5, 33):
+        assert slabs == [(5, 8), (8, 16), (16, 24), (24, 32), (32, 33)]
 
 
 @pytest.mark.parametrize("values", [(0, 1, 2), (0, 1, 9), (3, 4, 300)])

@@ -189,24 +189,40 @@ def test_two_processes_equal_one(oct_cache, tmp_path):
                 assert float(a[column]) == pytest.approx(float(b[column]), rel=1e-4), column
 
 
+ONE_AFTER_THE_OTHER = """
+import os, time
+from softlabel_train import loop
+prepare = loop._prepare
+def slow(*arguments):
+    for _ in range(2):
+        with open("order", "a") as file:
+            file.write(os.environ["RANK"] + " ")
+        time.sleep(1)
+    return prepare(*arguments)
+loop._prepare = slow
+"""
+
+
 def test_processes_that_torchrun_started_share_a_run(oct_cache, tmp_path):
     options = ["train.steps=3", "optimizer.name=sgd", "optimizer.lr=0.05"]
     fit(recipe_for(oct_cache, *options), tmp_path / "one", show=False)
     (tmp_path / "two").mkdir()
     recipe = recipe_for(oct_cache, *options, "train.devices=2").model_dump(mode="json")
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
-    (tmp_path / "run.py").write_text(SCRIPT)
+    (tmp_path / "run.py").write_text(ONE_AFTER_THE_OTHER + SCRIPT)
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
         "run.py", "recipe.yaml", "two",
     ]  # fmt: skip
     for _ in range(2):  # the second finds everything done
+        (tmp_path / "order").unlink(missing_ok=True)
         done = subprocess.run(
             command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
         )
         assert done.returncode == 0, done.stderr
         # two processes write to one pipe, at times into each other's line
         assert done.stdout.count("finished") == done.stdout.count("3") == 2, done.stdout
+        assert (tmp_path / "order").read_text().split() == ["0", "0", "1", "1"]
     one, two = (load_checkpoint(tmp_path / n / "last.pt").model for n in ("one", "two"))
     for name in one:
         torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-5)

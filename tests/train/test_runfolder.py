@@ -58,6 +58,7 @@ def test_a_folder_that_is_no_run_is_never_overwritten(oct_cache, tmp_path):
     folder = tmp_path / "project"
     (folder / "pictures").mkdir(parents=True)
     (folder / "pictures" / "holiday.jpg").write_bytes(b"x")
+    (folder / "recipe.yaml").write_text("eggs: 3")
     before = content(folder)
     with pytest.raises(UsageError, match="something else than a run"):
         fit(recipe_for(oct_cache), folder, overwrite=True, show=False)
@@ -99,7 +100,7 @@ def copy_cache(source, target, ids):
 
 def test_a_run_goes_on_with_its_soft_labels_only(run, oct_data, tmp_path):
     generate(oct_data, tmp_path / "other.h5", Settings(n_segments=60))
-    with pytest.raises(UsageError, match="soft labels of other settings"):
+    with pytest.raises(UsageError, match="soft labels of other settings or classes"):
         fit(recipe_for(tmp_path / "other.h5", "train.steps=2"), run, show=False)
 
 

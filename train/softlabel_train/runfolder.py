@@ -99,17 +99,12 @@ def begin(folder: Path, recipe: Recipe, data: TrainingData, overwrite: bool) -> 
 
 
 def _check_data(folder: Path, before: Checkpoint, data: TrainingData) -> None:
-    """A run goes on with the same classes, soft labels and patients, or not at all."""
+    """A run goes on with the same soft labels (of the same classes) and patients, or not at all."""
     mend = "give the cache of then, another folder, or --overwrite to start anew"
-    if before.classes != data.classes:
-        raise UsageError(
-            f"The run {folder} was started with the classes {dict(before.classes)} and the cache "
-            f"{data.cache.path} has {dict(data.classes)}; {mend}."
-        )
     if before.fingerprint != data.cache.header.fingerprint:
         raise UsageError(
-            f"The run {folder} was started with soft labels of other settings than those of "
-            f"{data.cache.path} (`softlabel info` lists them); {mend}."
+            f"The run {folder} was started with soft labels of other settings or classes than "
+            f"{data.cache.path} has (`softlabel info` lists them); {mend}."
         )
     for part, patients in group_parts(data.split).items():
         if tuple(before.split[part]) != patients:
