@@ -96,7 +96,7 @@ def test_one_folder_of_pairs_points_to_both(tmp_path):
     for name in ("images", "labels"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.png").touch()
-    with pytest.raises(SourceError, match="It lies in .*, which is image/label pairs"):
+    with pytest.raises(SourceError, match=r"It lies in .*, which is image/label pairs"):
         detect(tmp_path / "images")
 
 
