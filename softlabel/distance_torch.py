@@ -39,9 +39,6 @@ from softlabel.types import Array
 LARGEST_INTEGER = 1 << 30
 """Squared distances beyond this are float64 even in pixel units."""
 
-LONGEST_ROW = 1 << 14
-"""Longer rows are not for the Triton kernels: one of their programs holds a whole row."""
-
 COMPACT_EVERY = 4
 """Rows between two looks at which pairs are still open."""
 
@@ -355,45 +352,37 @@ def rows_around(costs: Costs) -> tuple[Array, Array, Array]:
     return dz[order], dy[order], base[order]
 
 
-def squared_distances(
-    target: Tensor, pairs: Pairs, costs: Costs, *, kernels: bool | None = None
-) -> Tensor:
-    """Squared distance of pairs to the nearest target of their map.
+def search_among(target: Tensor, costs: Costs) -> Callable[[Pairs], Tensor]:
+    """Prepare the search for the nearest target, of as many pairs as one likes.
 
     Parameters
     ----------
     target : tensor of bool, shape (M, Z, Y, X)
-        One map for each class, side and image.
-    pairs : Pairs
+        One map for each class and image.
     costs : Costs
-    kernels : bool, optional
-        Use the Triton kernels; default: where they run (:func:`kernels_run_on`).
 
     Returns
     -------
-    tensor of ``costs.dtype``, shape (N,)
-        Exact where it is within the pair's limit.
+    callable (Pairs) -> tensor of ``costs.dtype``, shape (N,)
+        Squared distances to the nearest target of the pair's map, exact within the pair's limit.
     """
     shape: Shape3 = (target.shape[1], target.shape[2], target.shape[3])
-    if kernels is None:
-        kernels = kernels_run_on(target.device) and shape[2] <= LONGEST_ROW
-    if kernels:
-        from softlabel import distance_triton
-
-        offsets = distance_triton.row_offsets(target, costs.reach(2))
-        return distance_triton.search(offsets, pairs, costs, shape)
     offsets = row_offsets(target, costs.reach(2))
     if shape[0] > 1 and costs.reach(0) > 0:
         if not costs.integer:
-            return search_rows(offsets, pairs, costs, shape)
+            return lambda pairs: search_rows(offsets, pairs, costs, shape)
         flat = plane_costs(offsets, costs).reshape(-1)
-        return search(lambda place: flat[place], pairs, costs, 0, shape)
+        return lambda pairs: search(lambda place: flat[place], pairs, costs, 0, shape)
     table, rows = costs.table(2, target.device), offsets.reshape(-1)
-    return search(lambda place: table[rows[place].to(torch.int64)], pairs, costs, 1, shape)
+
+    def lookup(place: Tensor) -> Tensor:
+        return table[rows[place].to(torch.int64)]
+
+    return lambda pairs: search(lookup, pairs, costs, 1, shape)
 
 
 def kernels_run_on(device: torch.device) -> bool:
-    """Whether the Triton kernels can be used: on CUDA with Triton installed."""
+    """Whether the Triton code can be used instead: on CUDA with Triton installed."""
     if device.type != "cuda":
         return False
     try:

@@ -1,20 +1,21 @@
-"""Triton kernels for the two searches of :mod:`softlabel.distance_torch` that cost the most.
+"""Triton code for the distances of :mod:`softlabel.distance_torch`, where there is a CUDA card.
 
-Used where CUDA and Triton are there, never required: the results are those of the plain tensor
-code, to the bit. With ``TRITON_INTERPRET=1`` set before the first import they run
-on the CPU, slowly, for tests.
+Never required: the results are those of the plain tensor code, to the bit. With
+``TRITON_INTERPRET=1`` set before the first import it runs on the CPU, slowly, for tests.
 
-*Rows*: one program a row; two scans find the nearest target on the left and on the right.
+*Rows*: one program a row of one class, which tells the targets from the class indices as it reads
+them; two scans find the nearest on the left and on the right. No map of targets is ever written.
 
-*Pairs*: one program a block of pairs, which walks over the rows around it in ascending order of
-their squared distance and stops as soon as the next row is further away than what all pairs of the
-block have found. Volumes are searched like planes, over (Δz, Δy), so that there is no pass along y
-over whole maps.
+*Pairs*: :func:`nearest` walks for a block of pairs over the rows around each of them, in ascending
+order of their squared distance, and stops as soon as the next row is further away than what all
+pairs of the block have found. Volumes are searched like planes, over (Δz, Δy), so that there is no
+pass along y over whole maps.
 """
 
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from softlabel.distance_torch import Costs, Pairs, Shape3, offset_dtype, rows_around
-from softlabel.types import Array
+from softlabel.distance import IN_FACING, IN_SHELL, OUT_FACING
+from softlabel.distance_torch import Costs, offset_dtype, rows_around
 
-PAIRS_A_PROGRAM = 256
-OFFSETS_A_STEP = 4
-"""Offsets between two looks at whether a block is done."""
+ROWS_A_STEP = 4
+"""Rows between two looks at whether a block of pairs is done."""
 
 
 @triton.jit
@@ -43,109 +43,170 @@ def _smaller(a, b):  # type: ignore[no-untyped-def]
 
 @triton.jit
 def _row_kernel(  # type: ignore[no-untyped-def]
-    target, out, length, reach, WIDTH: tl.constexpr
-):
+    index, classes, out, rows, length, height, depth, ignored, reach,
+    OF_CLASS: tl.constexpr, FACING: tl.constexpr,
+    ALONG_X: tl.constexpr, ALONG_Y: tl.constexpr, ALONG_Z: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
+    y, z = row % height, row // height % depth
+    own = tl.load(classes + tl.program_id(1))
     x = tl.arange(0, WIDTH)
+    at = index + row * length + x
     inside = x < length
-    hit = tl.load(target + row * length + x, mask=inside, other=0) != 0
-    before = tl.associative_scan(tl.where(hit, x, -WIDTH), 0, _larger)
-    after = tl.associative_scan(tl.where(hit, x, 2 * WIDTH), 0, _smaller, reverse=True)
+    here = tl.load(at, mask=inside, other=ignored).to(tl.int32)
+    hit = here == own
+    if not OF_CLASS:
+        hit = (here != own) & (here != ignored)
+    if FACING:
+        faces = x < 0
+        for side in tl.static_range(2):
+            step = 2 * side - 1
+            if ALONG_X:
+                there = inside & (x + step >= 0) & (x + step < length)
+                faces |= _makes_a_face(at + step, there, here, own, ignored, OF_CLASS)
+            if ALONG_Y:
+                there = inside & (y + step >= 0) & (y + step < height)
+                faces |= _makes_a_face(at + step * length, there, here, own, ignored, OF_CLASS)
+            if ALONG_Z:
+                there = inside & (z + step >= 0) & (z + step < depth)
+                across = at + step * height * length
+                faces |= _makes_a_face(across, there, here, own, ignored, OF_CLASS)
+        hit &= faces
+    before = tl.associative_scan(tl.where(hit, x, -(1 << 30)), 0, _larger)
+    after = tl.associative_scan(tl.where(hit, x, 1 << 30), 0, _smaller, reverse=True)
     offset = tl.minimum(tl.minimum(x - before, after - x), reach + 1)
-    tl.store(out + row * length + x, offset.to(out.dtype.element_ty), mask=inside)
+    place = (tl.program_id(1).to(tl.int64) * rows + row) * length + x
+    tl.store(out + place, offset.to(out.dtype.element_ty), mask=inside)
 
 
 @triton.jit
-def _pair_kernel(  # type: ignore[no-untyped-def]
-    offsets, squares, place, z, y, limit, dz, dy, base, far, out,
-    n_pairs, n_offsets, depth, height, width, none,
-    BLOCK: tl.constexpr, STEP: tl.constexpr,
+def _makes_a_face(  # type: ignore[no-untyped-def]
+    at, there, here, own, ignored, OF_CLASS: tl.constexpr
+):
+    """Whether the neighbour at an address lies across the boundary from a pixel."""
+    other = tl.load(at, mask=there, other=ignored).to(tl.int32)
+    across = other == own
+    if OF_CLASS:
+        across = (other != here) & (other != ignored)
+    return across
+
+
+@triton.jit
+def nearest(  # type: ignore[no-untyped-def]
+    offsets, squares, dz, dy, base, far, place, z, y, real, limit,
+    n_rows, depth, height, width, none, BLOCK: tl.constexpr, STEP: tl.constexpr,
 ):  # fmt: skip
-    pair = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    real = pair < n_pairs
-    at = tl.load(place + pair, mask=real, other=0)
-    at_z = tl.load(z + pair, mask=real, other=0)
-    at_y = tl.load(y + pair, mask=real, other=0)
-    within = tl.load(limit + pair, mask=real, other=0)
-    best = tl.full((BLOCK,), 0, within.dtype) + tl.load(far)
+    """Smallest squared distance of a block of pairs; exact where it is within the limit.
+
+    ``place``, ``z``, ``y``: where each pair lies in the maps ``offsets`` of row offsets, int64 and
+    int32; ``none`` is the offset where there is no target. ``real``: the pairs that are wanted.
+    ``squares``, ``dz``, ``dy``, ``base``, ``far``: a :class:`Table`.
+    """
+    best = tl.zeros((BLOCK,), limit.dtype) + tl.load(far)
     first = 0
     going = tl.load(base) < tl.load(far)
     while going:
         for i in tl.static_range(STEP):
             step_z = tl.load(dz + first + i)
             step_y = tl.load(dy + first + i)
-            there_z, there_y = at_z + step_z, at_y + step_y
+            there_z, there_y = z + step_z, y + step_y
             there = real & (there_z >= 0) & (there_z < depth) & (there_y >= 0)
             there = there & (there_y < height)
-            moved = at + (step_z.to(tl.int64) * height + step_y) * width
+            moved = place + (step_z.to(tl.int64) * height + step_y) * width
             offset = tl.load(offsets + moved, mask=there, other=none).to(tl.int32)
             best = tl.minimum(best, tl.load(squares + offset) + tl.load(base + first + i))
         first += STEP
         # padded with rows that are infinitely far, so that this reads no foreign memory
         following = tl.load(base + first)
-        open_pairs = real & (best > following) & (within >= following)
-        going = (first < n_offsets) & (tl.max(open_pairs.to(tl.int32), 0) > 0)
-    tl.store(out + pair, best, mask=real)
+        open_pairs = real & (best > following) & (limit >= following)
+        going = (first < n_rows) & (tl.max(open_pairs.to(tl.int32), 0) > 0)
+    return best
 
 
-def row_offsets(target: Tensor, reach: int) -> Tensor:
-    """As :func:`softlabel.distance_torch.row_offsets`."""
-    length = target.shape[-1]
-    out = torch.empty(target.shape, dtype=offset_dtype(reach), device=target.device)
-    rows = target.numel() // length
-    if rows:
+def row_offsets(
+    index: Tensor, ignored: int, classes: Tensor, kind: int, active: tuple[bool, bool, bool],
+    reach: int, out: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """:func:`distance_torch.row_offsets` of :func:`distance_torch.targets`, in one go.
+
+    Parameters
+    ----------
+    index : tensor of uint8 or int32, shape (B, Z, Y, X)
+    ignored : int
+    classes : tensor of int32, shape (K,)
+    kind, active
+        As for :func:`softlabel.distance_torch.targets`.
+    reach : int
+    out : tensor, optional
+        Where to put them.
+
+    Returns
+    -------
+    tensor of uint8, int16 or int32, shape (K, B, Z, Y, X)
+    """
+    n_images, depth, height, length = index.shape
+    rows = n_images * depth * height
+    if out is None:
+        out = torch.empty(
+            (len(classes), *index.shape), dtype=offset_dtype(reach), device=index.device
+        )
+    if out.numel():
         width = triton.next_power_of_2(length)
-        with _current(target.device):
-            _row_kernel[(rows,)](
-                target.contiguous().view(torch.uint8), out, length, reach, WIDTH=width,
-                num_warps=min(8, max(1, width // 256)),
+        with on_device(index.device):
+            _row_kernel[(rows, len(classes))](
+                index.contiguous(), classes, out, rows, length, height, depth, ignored, reach,
+                OF_CLASS=kind in (IN_SHELL, IN_FACING), FACING=kind in (IN_FACING, OUT_FACING),
+                ALONG_X=active[2], ALONG_Y=active[1], ALONG_Z=active[0],
+                WIDTH=width, num_warps=min(8, max(1, width // 256)),
             )  # fmt: skip
     return out
 
 
-def search(offsets: Tensor, pairs: Pairs, costs: Costs, shape: Shape3) -> Tensor:
-    """Smallest squared distance of each pair, over the rows around it.
+@dataclass(frozen=True)
+class Table:
+    """The rows around a pixel, nearest first, as :func:`nearest` reads them.
 
-    Parameters
+    Attributes
     ----------
-    offsets : tensor, shape (M, Z, Y, X)
-        From :func:`row_offsets`.
-    pairs : Pairs
-    costs : Costs
-    shape : tuple of int
-        Z, Y, X.
+    dz, dy : tensor of int32, shape (n + padding,)
+    base : tensor of ``costs.dtype``, shape (n + padding,)
+        Their squared distances; the padding is further away than everything.
+    squares : tensor of ``costs.dtype``
+        Squared distance along a row of every offset in it.
+    far : tensor of ``costs.dtype``, shape (1,)
+    n_rows : int
+        Without the padding, in whole steps.
     """
-    n_pairs = len(pairs.place)
-    out = torch.empty(n_pairs, dtype=costs.dtype, device=offsets.device)
-    if not n_pairs:
-        return out
-    dz, dy, base = _padded(*rows_around(costs), costs)
-    device = offsets.device
-    far = torch.full((1,), costs.far, dtype=costs.dtype, device=device)
-    with _current(device):
-        _pair_kernel[(triton.cdiv(n_pairs, PAIRS_A_PROGRAM),)](
-            offsets, costs.table(2, device), pairs.place, *pairs.coordinates, pairs.limit,
-            torch.from_numpy(dz).to(device), torch.from_numpy(dy).to(device),
-            torch.from_numpy(base).to(device), far, out,
-            n_pairs, len(dz) - OFFSETS_A_STEP, *shape, costs.reach(2) + 1,
-            BLOCK=PAIRS_A_PROGRAM, STEP=OFFSETS_A_STEP,
-        )  # fmt: skip
-    return out
+
+    dz: Tensor
+    dy: Tensor
+    base: Tensor
+    squares: Tensor
+    far: Tensor
+    n_rows: int
 
 
-def _current(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """Triton launches on the current device, whatever its tensors lie on."""
-    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
-
-
-def _padded(dz: Array, dy: Array, base: Array, costs: Costs) -> tuple[Array, Array, Array]:
-    """Rows to a multiple of ``OFFSETS_A_STEP``, and a step of rows that are too far for all."""
-    padding = -len(dz) % OFFSETS_A_STEP + OFFSETS_A_STEP
+def table_of(costs: Costs, device: torch.device) -> Table:
+    """The rows around a pixel to a multiple of ``ROWS_A_STEP``, and one step more."""
+    dz, dy, base = rows_around(costs)
+    padding = -len(dz) % ROWS_A_STEP + ROWS_A_STEP
     # twice far would be more than an int32 holds
     far = costs.far - 1 if costs.integer else costs.far
-    kind = np.int32 if costs.integer else np.float64
-    return (
+    padded = (
         np.pad(dz, (0, padding)).astype(np.int32),
         np.pad(dy, (0, padding)).astype(np.int32),
-        np.pad(base, (0, padding), constant_values=far).astype(kind),
+        np.pad(base, (0, padding), constant_values=far).astype(
+            np.int32 if costs.integer else np.float64
+        ),
     )
+    there = [torch.from_numpy(part).to(device) for part in padded]
+    return Table(
+        there[0], there[1], there[2], costs.table(2, device),
+        torch.full((1,), costs.far, dtype=costs.dtype, device=device),
+        len(padded[0]) - ROWS_A_STEP,
+    )  # fmt: skip
+
+
+def on_device(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Triton launches on the current device, whatever its tensors lie on."""
+    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()

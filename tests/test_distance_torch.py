@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -59,7 +55,7 @@ def test_equals_scipy_within_the_limit(seed, shape, density, spacing, limit):
     target = np.random.default_rng(seed).random((2, *shape)) < density
     costs = dt.costs_within(metric_for(shape, spacing), limit, shape)
     bound = torch.from_numpy(costs.limits(np.array([limit * (1 + 1e-6)])))
-    found = dt.squared_distances(torch.from_numpy(target), all_pairs(shape, 2, bound), costs)
+    found = dt.search_among(torch.from_numpy(target), costs)(all_pairs(shape, 2, bound))
     assert costs.integer == (spacing == (1.0, 1.0, 1.0) or shape[:2] == (1, 1))
     distance = np.sqrt(found.numpy().reshape(target.shape).astype(float))
     for one, expected in zip(distance, (edt(t, spacing) for t in target), strict=True):
@@ -75,7 +71,7 @@ def test_distances_to_faces_are_exact_in_quarters(shape):
     target[0, 0, 0, 0] = True
     costs = dt.costs_within(metric_for(shape, to_face=True), 50.0, shape)
     bound = torch.from_numpy(costs.limits(np.array([50.0])))
-    found = dt.squared_distances(torch.from_numpy(target), all_pairs(shape, 1, bound), costs)
+    found = dt.search_among(torch.from_numpy(target), costs)(all_pairs(shape, 1, bound))
     fine = np.zeros([2 * n + 1 for n in shape], bool)
     fine[1::2, 1::2, 1::2] = target[0]
     fine = ndimage.binary_dilation(fine, np.ones((3, 3, 3)))
@@ -108,7 +104,7 @@ def test_a_search_that_nothing_stops_reaches_every_row():
     target[0, 0, 60, 0] = True
     costs = dt.costs_within(metric_for((1, 61, 3)), 100.0, (1, 61, 3))
     bound = torch.from_numpy(costs.limits(np.array([100.0])))
-    found = dt.squared_distances(target, all_pairs((1, 61, 3), 1, bound), costs)
+    found = dt.search_among(target, costs)(all_pairs((1, 61, 3), 1, bound))
     rows, columns = np.indices((61, 3))
     np.testing.assert_array_equal(found.numpy().reshape(61, 3), (60 - rows) ** 2 + columns**2)
 
@@ -162,94 +158,6 @@ def test_costs_are_integers_in_pixel_units_only():
 def test_limits_of_integers_are_rounded_down():
     costs = dt.costs_within(Metric((1.0, 1.0, 1.0), ALL, to_face=True), 5.0, (20, 20, 20))
     assert costs.limits(np.array([1.0, 1.5, 1e6])).tolist() == [4, 9, dt.LARGEST_INTEGER - 1]
-
-
-# --- Triton ---------------------------------------------------------------------------------------
-
-INTERPRETED = """
-import numpy as np, torch
-from softlabel import distance_torch as dt
-from softlabel.distance import Metric
-
-rng = np.random.default_rng(0)
-for shape, active, spacing, to_face in [
-    ((1, 1, 40), (False, False, True), (1.0, 1.0, 1.0), False),
-    ((1, 9, 13), (False, True, True), (1.0, 1.0, 1.0), False),
-    ((4, 6, 11), (True, True, True), (1.0, 1.0, 1.0), True),
-    ((4, 6, 11), (True, True, True), (3.0, 1.0, 0.7), False),
-    ((4, 6, 7), (True, False, True), (1.0, 1.0, 1.0), False),
-]:
-    target = torch.from_numpy(rng.random((2, *shape)) < 0.05)
-    costs = dt.costs_within(Metric(spacing, active, to_face), 6.0, shape)
-    place = rng.integers(0, 2 * np.prod(shape), 300)
-    z, y = place // (shape[1] * shape[2]) % shape[0], place // shape[2] % shape[1]
-    limit = torch.from_numpy(costs.limits(rng.uniform(0, 6, 300)))
-    pairs = dt.Pairs(
-        torch.from_numpy(place),
-        (torch.from_numpy(z.astype(np.int32)), torch.from_numpy(y.astype(np.int32))),
-        limit,
-    )
-    plain = dt.squared_distances(target, pairs, costs, kernels=False)
-    fast = dt.squared_distances(target, pairs, costs, kernels=True)
-    wanted = (plain <= limit) | (fast <= limit)
-    assert wanted.sum() > 20
-    torch.testing.assert_close(fast[wanted], plain[wanted], rtol=1e-14, atol=0)
-    if costs.integer:
-        assert torch.equal(fast[wanted], plain[wanted])
-none = dt.Pairs(pairs.place[:0], (pairs.coordinates[0][:0], pairs.coordinates[1][:0]), limit[:0])
-assert len(dt.squared_distances(target, none, costs, kernels=True)) == 0
-
-from softlabel.softening.superpixel import SuperpixelOptions
-from softlabel.softening.superpixel_torch import soften_images
-from softlabel.types import ClassTable
-
-for shape in ((22, 30), (6, 9, 11)):
-    where = np.indices(shape)
-    labels = ((where[0] + np.sin(where[-1] / 3)) * 3 // shape[0]).clip(0, 2).astype(np.uint8)
-    labels[rng.random(shape) < 0.05] = 255
-    ids = np.ravel_multi_index(tuple(where // 5), [n // 5 + 1 for n in shape]).astype(np.int32)
-    for boundary in ("inner", "edge"):
-        plain, fast = (
-            soften_images(
-                [labels], ClassTable.from_values(range(3)), [ids], (1.0,) * len(shape), 1.0,
-                SuperpixelOptions(boundary), torch.device("cpu"), kernels=kernels,
-            )[0]
-            for kernels in (False, True)
-        )
-        assert len(plain.values) and plain.values.tobytes() == fast.values.tobytes()
-"""
-
-
-def test_triton_kernels_find_the_same():
-    """In Triton's interpreter, which a process must be started for."""
-    pytest.importorskip("triton")
-    done = subprocess.run(
-        [sys.executable, "-c", INTERPRETED], capture_output=True, text=True,
-        env=os.environ | {"TRITON_INTERPRET": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-
-
-def test_triton_kernels_compile_for_cuda():
-    """Triton brings its own assembler, so that no card is needed to see that they compile."""
-    triton = pytest.importorskip("triton")
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-
-    from softlabel import distance_triton
-
-    pair = distance_triton._pair_kernel
-    types = {"place": "*i64", "z": "*i32", "y": "*i32", "dz": "*i32", "dy": "*i32"}
-    types |= dict.fromkeys(("squares", "limit", "base", "far", "out"), "*fp64")
-    types |= {"offsets": "*u8", "BLOCK": "constexpr", "STEP": "constexpr"}
-    signature = {name: types.get(name, "i32") for name in pair.arg_names}
-    row = {"target": "*u8", "out": "*u8", "length": "i32", "reach": "i32", "WIDTH": "constexpr"}
-    target = GPUTarget("cuda", 90, 32)
-    for source in (
-        ASTSource(pair, signature, {"BLOCK": 256, "STEP": 4}),
-        ASTSource(distance_triton._row_kernel, row, {"WIDTH": 1024}),
-    ):
-        assert triton.compile(source, target=target).asm["cubin"]
 
 
 @given(depth=st.integers(1, 12), height=st.integers(1, 12))

@@ -17,7 +17,8 @@ from torch import Tensor
 from softlabel.device import DoesNotFit, memory_budget
 from softlabel.distance import BOUNDARIES
 from softlabel.softening import class_table
-from softlabel.softening.band_torch import Band, fill_values, find_band
+from softlabel.softening.band_torch import Band, find_band
+from softlabel.softening.band_values import fill_values
 from softlabel.softening.normalize import NORMALIZATIONS
 from softlabel.softening.superpixel import SuperpixelOptions, metric_of
 from softlabel.softmaps import Regions, SoftMaps, ignored_index
@@ -59,7 +60,7 @@ def soften_images(
     memory : int, optional
         Bytes that it may take; default: :func:`softlabel.device.memory_budget`.
     kernels : bool, optional
-        As in :func:`softlabel.distance_torch.squared_distances`.
+        Use the Triton kernels; default: where they run.
 
     Returns
     -------
@@ -84,7 +85,7 @@ def soften_images(
                 _to_device(indices[share], _index_dtype(len(table)), device),
                 ignored_index(indices[0].dtype), len(table),
                 _to_device(superpixels[share], _id_dtype(superpixels[share]), device),
-                options.min_minority,
+                options.min_minority, kernels,
             )  # fmt: skip
             fill_values(band, BOUNDARIES[options.boundary], metric, scale, budget, kernels)
         except torch.cuda.OutOfMemoryError as error:

@@ -21,7 +21,7 @@ from softlabel import device as devices  # noqa: E402
 from softlabel.device import DoesNotFit  # noqa: E402
 from softlabel.distance import BOUNDARIES as CONVENTIONS  # noqa: E402
 from softlabel.distance_torch import costs_within  # noqa: E402
-from softlabel.softening import band_torch, superpixel_torch  # noqa: E402
+from softlabel.softening import band_tiles, band_torch, band_values, superpixel_torch  # noqa: E402
 from softlabel.softening.superpixel import SuperpixelOptions, metric_of  # noqa: E402
 from softlabel.softening.superpixel_torch import soften_images  # noqa: E402
 from softlabel.softmaps import class_index_map  # noqa: E402
@@ -224,10 +224,10 @@ def test_slabs_change_nothing(shape):
     costs = costs_within(metric, limit, (*pad, *shape))
     row = int(np.prod(shape)) // shape[0]
     axis = 0 if len(shape) == 3 else 1
-    tiles = band_torch.plan_tiles(band, costs, row * (2 * costs.reach(axis) + 6))
+    tiles = band_tiles.plan_tiles(band, costs, row * (2 * costs.reach(axis) + 6))
     assert sum(tile.core is not None for tile in tiles) > 4
-    memory = 4 * band_torch.MAP_BYTES[axis == 0] * row * (2 * costs.reach(axis) + 6)
-    band_torch.fill_values(band, CONVENTIONS["inner"], metric, 1.0, memory)
+    memory = 4 * band_values.MAP_BYTES[axis == 0] * row * (2 * costs.reach(axis) + 6)
+    band_values.fill_values(band, CONVENTIONS["inner"], metric, 1.0, memory)
     found = superpixel_torch.soft_maps_of(band, indices, TABLE)[0]
     labels, superpixels = scenes_[0]
     assert_same(found, softlabel.soften(labels, superpixels, classes=TABLE, ignore=99))
@@ -247,7 +247,7 @@ def test_a_row_that_does_not_fit_is_said():
     )
     costs = costs_within(metric_of(2, (1.0, 1.0), SuperpixelOptions()), 9.0, (1, 40, 52))
     with pytest.raises(DoesNotFit, match=r"one row of the maps .* has .* pixels"):
-        band_torch.plan_tiles(band, costs, 60)
+        band_tiles.plan_tiles(band, costs, 60)
 
 
 def test_small_memory_falls_back_to_the_cpu(monkeypatch):
