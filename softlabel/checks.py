@@ -25,10 +25,12 @@ from softlabel.cache.files import (
     mend_index,
     open_for_reading,
     read_header,
+    root_problems,
     stored_digest,
 )
 from softlabel.cache.index import group_statistics
-from softlabel.cache.read import dataset_names, part_path
+from softlabel.cache.read import part_path
+from softlabel.cache.soundness import case_problems, datasets_below, layout_problem, own
 from softlabel.errors import CacheError
 from softlabel.softmaps import class_index_map, ignored_index
 from softlabel.types import Array
@@ -131,10 +133,13 @@ def _reported(findings: list[Finding], case_id: str, where: str) -> Iterator[Non
 
 
 def _index_problems(file: h5py.File) -> Iterator[str]:
-    for name in dataset_names(file):
-        if not name.startswith("cases/"):
-            mend = mend_index(Path(file.filename))
-            yield from (f"{name} {p}" for p in _stored_problems(file[name], mend))
+    mend = mend_index(Path(file.filename))
+    problems = [
+        f"{name} {problem}"
+        for name, dataset in datasets_below(file, leave_out="cases").items()
+        for problem in _stored_problems(dataset, mend)
+    ]
+    yield from problems or (f"{problem}; {mend}" for problem in root_problems(file))
 
 
 def _part_findings(
@@ -150,17 +155,21 @@ def _part_findings(
                 findings.append(
                     Finding(case_id, str(path), f"{problem}; run `softlabel generate` again")
                 )
-            if get_text(file["case"], "id") != case_id:
-                problem = f"holds the case {get_text(file['case'], 'id')!r}"
+            case = own(file, "case")
+            if get_text(case, "id") != case_id:
+                problem = f"holds the case {get_text(case, 'id')!r}"
                 findings.append(Finding(case_id, str(path), f"{problem}; {MEND_PART}"))
-            for name in dataset_names(file):
-                if not name.startswith("case/"):
-                    findings += [
-                        Finding(case_id, f"{path}:{name}", p)
-                        for p in _stored_problems(file[name], MEND_PART)
-                    ]
-            for where, problem in _case_problems(file["case"], header):
+            for name, dataset in datasets_below(file, leave_out="case").items():
+                findings += [
+                    Finding(case_id, f"{path}:{name}", p)
+                    for p in _stored_problems(dataset, MEND_PART)
+                ]
+            for where, problem in _case_problems(case, header):
                 findings.append(Finding(case_id, f"{path}:{where}", problem))
+            if not findings:
+                findings += [
+                    Finding(case_id, str(path), f"{p}; {MEND_PART}") for p in root_problems(file)
+                ]
     return findings
 
 
@@ -179,21 +188,17 @@ def _statistics_findings(path: Path, parts: list[PartSummary | CacheError]) -> l
 
 
 def _case_problems(case: h5py.Group, header: Header) -> Iterator[tuple[str, str]]:
-    """(dataset, problem) of one case."""
-    broken = set()
-    for name in dataset_names(case):
-        for problem in _stored_problems(case[name], MEND_PART):
-            broken.add(name)
-            yield name, problem
-    for spec in schema.CASE_DATASETS.values():
-        if spec.required and spec.name not in case:
-            broken.add(spec.name)
-            yield spec.name, f"is missing; {MEND_PART}"
-    if broken:
-        return
-    wrong_shapes = list(_shape_problems(case, header))
-    yield from wrong_shapes
-    if not wrong_shapes:
+    """(dataset or attribute, problem) of one case."""
+    datasets = datasets_below(case)
+    problems = [
+        (where, f"{problem}; {MEND_PART}")
+        for where, problem in case_problems(case, datasets, len(header.classes))
+    ]
+    for name, dataset in datasets.items():
+        if layout_problem(dataset) is None:
+            problems += [(name, problem) for problem in _stored_problems(dataset, MEND_PART)]
+    yield from problems
+    if not problems:
         yield from _value_problems(case, header)
 
 
@@ -214,24 +219,6 @@ def _stored_problems(dataset: h5py.Dataset, mend: str) -> Iterator[str]:
                 dataset[where]
     except (OSError, RuntimeError) as error:
         yield f"cannot be read ({first_line(error)}); {mend}"
-
-
-def _shape_problems(case: h5py.Group, header: Header) -> Iterator[tuple[str, str]]:
-    spatial = case["labels"].shape
-    leading = {"": (), "C": (case["image"].shape[0],), "K": (len(header.classes),)}
-    specs = dict(schema.CASE_DATASETS)
-    labels = specs["labels"]
-    for name in case.get(schema.LABEL_MAPS, ()):
-        specs[f"{schema.LABEL_MAPS}/{name}"] = labels
-    for name, spec in specs.items():
-        if name not in case or name.startswith("original/"):
-            continue
-        dataset = case[name]
-        expected = (*leading[spec.leading], *spatial)
-        if dataset.shape != expected:
-            yield name, f"has shape {dataset.shape}, expected {expected}"
-        if dataset.dtype.kind not in spec.kinds:
-            yield name, f"has type {dataset.dtype}, expected a NumPy kind of {spec.kinds!r}"
 
 
 def _value_problems(case: h5py.Group, header: Header) -> Iterator[tuple[str, str]]:

@@ -31,7 +31,8 @@ from softlabel.device_process import DeviceProcess
 from softlabel.errors import CacheError, CaseError, UsageError, nearest
 from softlabel.inputs import input_change
 from softlabel.readers import READERS, scan_classes
-from softlabel.settings import Settings, fingerprint
+from softlabel.schema import fingerprint
+from softlabel.settings import Settings
 from softlabel.softening import METHODS, Backend, soften_with
 from softlabel.softening.raters import majority
 from softlabel.softening.superpixel import coarsest_axis

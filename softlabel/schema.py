@@ -6,10 +6,13 @@ Writer, reader and verifier share this module; it knows nothing of h5py.
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from softlabel.types import ClassTable
 
 FORMAT = "softlabel-cache"
 FORMAT_VERSION = 1
@@ -60,8 +63,66 @@ CASE_DATASETS: dict[str, DatasetSpec] = {
 LABEL_MAPS = "label_maps"
 """Group of further label maps, each like ``labels``."""
 
+INPUTS = ("path", "size", "mtime_ns", "sha256")
+"""Columns of the table of input files in the index."""
+
 INTENSITY = ("intensity_sum", "intensity_sum_squares", "intensity_min", "intensity_max")
 """Intensity statistics: attributes (C,) of a case, datasets (G, C) of the index."""
+
+
+@dataclass(frozen=True)
+class AttributeSpec:
+    """What an attribute of a case must look like.
+
+    Attributes
+    ----------
+    name : str
+    kinds : str
+        Allowed NumPy kinds of its type ("SUO" is text).
+    shape : tuple
+        Numbers, or names of axes: "C" channels, "K" classes, "D" spatial axes.
+    required : bool
+    positive : bool
+    """
+
+    name: str
+    kinds: str
+    shape: tuple[str | int, ...] = ()
+    required: bool = True
+    positive: bool = False
+
+
+TEXT = "SUO"
+CASE_ATTRIBUTES = (
+    *(AttributeSpec(name, TEXT) for name in ("id", "group", "source", "inputs")),
+    AttributeSpec("spacing_mm", "f", ("D",), required=False, positive=True),
+    AttributeSpec("affine", "f", (4, 4), required=False),
+    *(AttributeSpec(name, "i") for name in ("n_superpixels", "n_superpixels_asked")),
+    AttributeSpec("class_pixels", "u", ("K",)),
+    *(AttributeSpec(name, "u") for name in ("pixels", "softened_pixels")),
+    AttributeSpec("soft_sum", "f"),
+    *(AttributeSpec(name, "f", ("C",)) for name in INTENSITY),
+    AttributeSpec("preprocess", TEXT, required=False),
+)
+
+
+def dataset_spec(name: str) -> DatasetSpec | None:
+    """What a dataset of a case must look like; None for one that FORMAT.md does not know.
+
+    Examples
+    --------
+    >>> dataset_spec("label_maps/grader 2").kinds
+    'ui'
+    """
+    if name.startswith(f"{LABEL_MAPS}/"):
+        return CASE_DATASETS["labels"]
+    return CASE_DATASETS.get(name)
+
+
+def fingerprint(settings_json: str, classes: ClassTable, ignore: int | None) -> str:
+    """SHA-256 of everything that makes two caches the same kind of thing, hexadecimal."""
+    text = json.dumps([settings_json, list(classes.values), list(classes.names), ignore])
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def part_name(case_id: str) -> str:

@@ -5,7 +5,6 @@ A cache is made with one set of settings and records it; another set is another 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -14,7 +13,6 @@ from typing import Any
 from softlabel.distance import BOUNDARIES
 from softlabel.errors import UsageError, did_you_mean
 from softlabel.softening import METHODS, NORMALIZATIONS
-from softlabel.types import ClassTable
 
 SUPERPIXELS = ("slic", "grid", "file")
 SLIC_DIMS = ("volume", "slice")
@@ -195,9 +193,3 @@ def _unknown(name: str, settings: list[str]) -> str:
 def _known(name: str, value: str, allowed: Iterable[str]) -> None:
     if value not in allowed:
         raise UsageError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.")
-
-
-def fingerprint(settings_json: str, classes: ClassTable, ignore: int | None) -> str:
-    """SHA-256 of everything that makes two caches the same kind of thing."""
-    text = json.dumps([settings_json, list(classes.values), list(classes.names), ignore])
-    return hashlib.sha256(text.encode()).hexdigest()

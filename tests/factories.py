@@ -30,8 +30,8 @@ from softlabel.cache import (
 )
 from softlabel.generation import Report
 from softlabel.pipeline import compute
-from softlabel.schema import part_name
-from softlabel.settings import Settings, fingerprint
+from softlabel.schema import fingerprint, part_name
+from softlabel.settings import Settings
 from softlabel.types import Array, Case, ClassTable
 
 FULL_CLASSES = ClassTable((0, 7, 300), ("background", "shell", "größter Kern"))

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
+from softlabel import schema
 from softlabel.cache.files import seal
 from softlabel.checks import verify
 from softlabel.errors import CacheError
@@ -98,7 +99,7 @@ def test_missing_datasets_and_wrong_shapes(cache, part):
         mask = np.zeros((18, 20, 5), np.int32)
         file["case"].create_dataset("mask", data=mask, chunks=True, fletcher32=True)
         seal(file["case/mask"])
-    problems = {(w, p) for _, w, p in found(cache)}
+    problems = {(w, p.split(";")[0]) for _, w, p in found(cache)}
     assert ("soft", "has shape (3, 4, 4), expected (3, 18, 20, 5)") in problems
     assert ("mask", "has type int32, expected a NumPy kind of 'u'") in problems
 
@@ -203,3 +204,32 @@ def test_an_index_under_another_name_is_found_and_not_taken_for_sound(cache, bot
     [finding] = verify(copy)
     assert f"links to parts in {cache.stem}.parts, expected copy.parts" in finding.problem
     assert f"softlabel index {copy}" in finding.problem
+
+
+@pytest.mark.parametrize("name", [*schema.ROOT_TEXT, *schema.ROOT_INTEGERS])
+@pytest.mark.parametrize("of_part", [True, False])
+def test_root_attributes_that_are_missing(cache, part, name, of_part):
+    path = part if of_part else cache
+    with h5py.File(path, "r+") as file:
+        del file.attrs[name]
+    try:
+        assert any(
+            name.replace("_", " ") in problem.replace("_", " ") for _, _, problem in found(cache)
+        )
+    except CacheError as error:  # an index that cannot be told is opened by nobody
+        assert not of_part and str(cache) in str(error)
+
+
+def test_settings_that_are_not_those_of_the_fingerprint(cache, part):
+    for path in (part, cache):
+        with h5py.File(path, "r+") as file:
+            file.attrs["settings"] = np.bytes_(b"{}")
+    problems = [problem for _, _, problem in found(cache)]
+    assert len(problems) == 2
+    assert all("a fingerprint that is not of its settings" in problem for problem in problems)
+
+
+def test_superpixels_that_are_missing(cache, part):
+    with h5py.File(part, "r+") as file:
+        del file["case/superpixels"]
+    assert [(w, p.split(";")[0]) for _, w, p in found(cache)] == [("superpixels", "is missing")]

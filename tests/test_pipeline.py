@@ -25,7 +25,8 @@ from softlabel.pipeline import (
     settings_differences,
 )
 from softlabel.readers import list_dataset
-from softlabel.settings import Settings, fingerprint
+from softlabel.schema import fingerprint
+from softlabel.settings import Settings
 from softlabel.types import Case, ClassTable, Dataset
 
 QUICK = factories.QUICK

@@ -9,7 +9,8 @@ import pickle
 import pytest
 
 from softlabel.errors import UsageError
-from softlabel.settings import Settings, fingerprint
+from softlabel.schema import fingerprint
+from softlabel.settings import Settings
 from softlabel.types import ClassTable
 
 TABLE = ClassTable.from_mapping({0: "background", 1: "läsion"})

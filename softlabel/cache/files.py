@@ -27,6 +27,7 @@ import numpy as np
 import scipy
 
 from softlabel import __version__, schema
+from softlabel.cache.soundness import own
 from softlabel.errors import CacheError, SourceError
 from softlabel.types import Array, ClassTable
 
@@ -129,14 +130,14 @@ def _write_classes(file: h5py.File, header: Header) -> None:
 
 def read_header(file: h5py.File) -> Header:
     """Header of an index or a part."""
-    values = file["classes/values"]
+    values = own(file, "classes/values")
     ignore = values.attrs.get("ignore")
     return Header(
         get_text(file, "settings"),
         get_text(file, "fingerprint"),
-        ClassTable(tuple(int(v) for v in values[:]), tuple(read_texts(file["classes/names"]))),
+        ClassTable(tuple(int(v) for v in values[:]), tuple(read_texts(own(file, "classes/names")))),
         None if ignore is None else int(ignore),
-        tuple(read_texts(file["channels"])) if "channels" in file else (),
+        tuple(read_texts(own(file, "channels"))) if "channels" in file else (),
         int(file.attrs["algorithm"]),
         get_text(file, "software"),
         get_text(file, "generator"),
@@ -168,6 +169,17 @@ def check_header(file: h5py.File, path: Path, kinds: tuple[str, ...]) -> None:
         raise CacheError(
             f"{path} is a softlabel file of kind {kind!r}; expected {' or '.join(kinds)}. {mend}."
         )
+
+
+def root_problems(file: h5py.File) -> Iterator[str]:
+    """What is wrong with the attributes that every file has at its root."""
+    missing = [n for n in (*schema.ROOT_TEXT, *schema.ROOT_INTEGERS) if n not in file.attrs]
+    yield from (f"has no attribute {name}" for name in missing)
+    if missing:
+        return
+    header = read_header(file)
+    if schema.fingerprint(header.settings, header.classes, header.ignore) != header.fingerprint:
+        yield "has a fingerprint that is not of its settings and classes"
 
 
 @contextlib.contextmanager

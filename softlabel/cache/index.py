@@ -31,6 +31,7 @@ from softlabel.cache.files import (
     write_header,
 )
 from softlabel.cache.part import InputFile
+from softlabel.cache.soundness import own
 from softlabel.errors import CacheError
 from softlabel.types import Array, natural_key
 
@@ -89,7 +90,7 @@ def read_part_summary(path: Path) -> PartSummary:
     with open_for_reading(path) as file:
         check_header(file, path, (schema.PART,))
         with damage_as_error(path, MEND_PART):
-            case = file["case"]
+            case = own(file, "case")
             summary = PartSummary(
                 get_text(case, "id"),
                 get_text(case, "group"),
@@ -174,9 +175,8 @@ def read_index(path: Path) -> IndexContent:
 def _read_inputs(file: h5py.File) -> dict[str, SeenFile]:
     if "inputs" not in file:
         return {}
-    rows = file["inputs"]
-    columns = (read_texts(rows["path"]), rows["size"][:], rows["mtime_ns"][:],
-               read_texts(rows["sha256"]))  # fmt: skip
+    path, size, mtime_ns, sha256 = (own(file, f"inputs/{n}") for n in schema.INPUTS)
+    columns = (read_texts(path), size[:], mtime_ns[:], read_texts(sha256))
     return {
         name: SeenFile(int(size), int(mtime), sha)
         for name, size, mtime, sha in zip(*columns, strict=True)

@@ -28,6 +28,7 @@ from softlabel.cache.files import (
     read_header,
     read_texts,
 )
+from softlabel.cache.soundness import case_problems, datasets_below, own
 from softlabel.errors import CacheError
 from softlabel.types import Array, ClassTable, natural_key
 
@@ -77,7 +78,7 @@ class Cache(Mapping[str, "CachedCase"]):
         with damage_as_error(path, mend_index(path)):
             self.header: Header = read_header(file)
             # the values say nothing; a dict keeps the order and finds an id at once
-            self._ids = dict.fromkeys(sorted(file["cases"], key=natural_key))
+            self._ids = dict.fromkeys(sorted(own(file, "cases"), key=natural_key))
 
     @property
     def classes(self) -> ClassTable:
@@ -101,8 +102,9 @@ class Cache(Mapping[str, "CachedCase"]):
             file = self._handles.open(self.path)
             if "statistics" not in file:
                 return {}
-            tables = {n: file[f"statistics/{n}"][...] for n in file["statistics"] if n != "groups"}
-            groups = read_texts(file["statistics/groups"])
+            names = [name for name in own(file, "statistics") if name != "groups"]
+            tables = {name: own(file, f"statistics/{name}")[...] for name in names}
+            groups = read_texts(own(file, "statistics/groups"))
             return {
                 group: {name: table[row] for name, table in tables.items()}
                 for row, group in enumerate(groups)
@@ -427,7 +429,7 @@ class Handles:
 
 
 def _checked_contents(file: h5py.File, case: CachedCase) -> CaseContents:
-    group = file[case.node]
+    group = own(file, case.node.strip("/"))
     attributes = {
         name: from_bytes(value) if isinstance(value, bytes) else value
         for name, value in group.attrs.items()
@@ -440,25 +442,20 @@ def _checked_contents(file: h5py.File, case: CachedCase) -> CaseContents:
             f"{case.path} was made with other settings than its index says; run "
             "`softlabel generate` again."
         )
-    names = dataset_names(group)
-    for name in names:
-        expected, found = (
-            int(group[name].attrs["chunks_allocated"]),
-            group[name].id.get_num_chunks(),
-        )
+    datasets = datasets_below(group)
+    n_classes = len(own(file, "classes/values"))
+    problem = next(case_problems(group, datasets, n_classes), None)
+    problem = problem or next(_lost_chunks(datasets), None)
+    if problem is not None:
+        raise CacheError(f"{case.path} is damaged: {' '.join(problem)}; {MEND_PART}.")
+    return CaseContents(attributes, tuple(datasets))
+
+
+def _lost_chunks(datasets: Mapping[str, h5py.Dataset]) -> Iterator[tuple[str, str]]:
+    for name, dataset in datasets.items():
+        expected, found = int(dataset.attrs["chunks_allocated"]), dataset.id.get_num_chunks()
         if found != expected:
-            raise CacheError(
-                f"{case.path} holds {found} chunks of {name}, expected {expected}: it is "
-                f"incomplete; {MEND_PART}."
-            )
-    return CaseContents(attributes, tuple(names))
-
-
-def dataset_names(group: h5py.Group) -> list[str]:
-    """Paths of all datasets below a group."""
-    names: list[str] = []
-    group.visititems(lambda n, node: names.append(n) if isinstance(node, h5py.Dataset) else None)
-    return names
+            yield name, f"has {found} chunks, expected {expected}"
 
 
 def part_path(index: Path, link: h5py.ExternalLink, case_id: str) -> Path:
