@@ -113,12 +113,20 @@ def verify(path: Path, progress: Callable[[str], None] | None = None) -> list[Fi
         findings += _statistics_findings(path, [parts[name] for name in sorted(linked)])
     for name, part in parts.items():
         if name not in linked:
-            reason = f": {part}" if isinstance(part, CacheError) else ""
-            findings.append(
-                Finding("", str(folder.path / name), f"is not in the index{reason}; run "
-                        f"`softlabel index {path}` to take it in, or delete it")
-            )  # fmt: skip
+            problem = _stray_part(part, header, path)
+            findings.append(Finding("", str(folder.path / name), problem))
     return findings
+
+
+def _stray_part(part: PartSummary | CacheError, header: Header, index: Path) -> str:
+    """Why a part is not in the index, and the mend."""
+    if isinstance(part, PartSummary) and part.fingerprint != header.fingerprint:
+        return (
+            f"is of other settings than the index, which an --overwrite left because the case "
+            f"{part.id!r} failed; mend the case and generate again, or delete it"
+        )
+    reason = f": {part}" if isinstance(part, CacheError) else ""
+    return f"is not in the index{reason}; run `softlabel index {index}` to take it in, or delete it"
 
 
 @contextlib.contextmanager

@@ -263,7 +263,7 @@ def carry_out(
     if jobs < 1:
         raise UsageError(f"jobs must be at least 1; got {jobs}.")
     named_devices(decided, device)  # a device that is not there is seen before anything is written
-    _prepare_output(decided)
+    replaced = _prepare_output(decided)
     # before workers start, so that they load the kernels instead of compiling them each
     compile_seconds = warm_up() if decided.todo else 0.0
     started = time.perf_counter()
@@ -303,10 +303,14 @@ def carry_out(
     }
     try:
         sweep(parts_folder(decided.out))
-        if not unfinished:
-            _drop_foreign_parts(decided)
-        rebuild_index(decided.out, IndexContent(decided.header, seen), decided.parts)
-        _write_failures(decided.out, _failures(decided, reports), reports)
+        failures = _failures(decided, reports)
+        content = IndexContent(decided.header, seen)
+        if not unfinished and replaced is not None and not _has_parts(decided, content):
+            content = replaced  # nothing came of the overwriting: what was there stays
+        elif not unfinished:
+            _drop_foreign_parts(decided, failures)
+        rebuild_index(decided.out, content, decided.parts)
+        _write_failures(decided.out, failures, reports)
     except OSError as error:
         stopped = stopped or _cannot_write(decided.out, error)
     return _summary(decided, reports, unfinished, interrupted, stopped, started, compile_seconds)
@@ -513,15 +517,19 @@ def _cannot_write(out: Path, error: OSError) -> str:
     )
 
 
-def _prepare_output(decided: Plan) -> None:
-    """Make the folders, pin the settings by an index, and see that both can be written."""
+def _prepare_output(decided: Plan) -> IndexContent | None:
+    """Make the folders, pin the settings by an index, and see that both can be written.
+
+    Returns what the index said before when it was of other settings.
+    """
     folder = parts_folder(decided.out)
-    header = _present_header(decided.out)
+    present = _present_index(decided.out)
+    other = present is not None and present.header.fingerprint != decided.header.fingerprint
     try:
         folder.mkdir(parents=True, exist_ok=True)
         sweep(folder)
         sweep(decided.out.parent)
-        if header != decided.header:
+        if present is None or present.header != decided.header:
             rebuild_index(decided.out, IndexContent(decided.header, decided.seen), decided.parts)
         probe = folder / temporary_name()
         probe.write_bytes(b"")
@@ -531,14 +539,15 @@ def _prepare_output(decided: Plan) -> None:
             f"The output {decided.out} cannot be written ({error.strerror or error}); give a path "
             "in a folder that exists or can be made, is writable and has space."
         ) from error
+    return present if other else None
 
 
-def _present_header(out: Path) -> Header | None:
-    """Header of the index that is there; None when there is none, or a damaged one."""
+def _present_index(out: Path) -> IndexContent | None:
+    """What the index that is there says; None when there is none, or a damaged one."""
     if not out.exists():
         return None
     try:
-        return read_index(out).header
+        return read_index(out)
     except CacheError as error:
         if any(parts_folder(out).glob("*.h5")) and not out.is_dir():
             return None  # its parts say that it is a damaged index of ours
@@ -547,11 +556,23 @@ def _present_header(out: Path) -> Header | None:
         ) from error
 
 
-def _drop_foreign_parts(decided: Plan) -> None:
-    """Remove what an overwritten cache left: parts of other settings or of vanished cases."""
+def _has_parts(decided: Plan, content: IndexContent) -> bool:
+    """Whether an index of this content would link a part."""
+    return any(
+        isinstance(part, PartSummary) and part.fingerprint == content.header.fingerprint
+        for part in decided.parts.read().values()
+    )
+
+
+def _drop_foreign_parts(decided: Plan, failures: Mapping[str, str]) -> None:
+    """Remove what an overwritten cache left: parts of other settings or of vanished cases.
+
+    A case that failed keeps what it had: nothing has taken its place.
+    """
     known = {schema.part_name(ref.id) for ref in decided.dataset.refs}
+    failed = {schema.part_name(case_id) for case_id in failures}
     for name, part in decided.parts.read().items():
-        if isinstance(part, CacheError):
+        if isinstance(part, CacheError) or name in failed:
             continue
         vanished = decided.overwrite and name not in known
         if vanished or part.fingerprint != decided.header.fingerprint:

@@ -143,7 +143,7 @@ def plan(
     SourceError
         When the data set names no classes and none can be found.
     """
-    _check_superpixels(settings, superpixel_files)
+    _check_superpixels(settings, superpixel_files, out)
     source = {"format": dataset.format, "format_options": dict(dataset.options)}
     settings_json = settings.as_json(source)
     existing = _existing(out) if not overwrite else None
@@ -430,7 +430,12 @@ def _majority_labels(raters: Array, header: Header) -> Array:
     return lookup[votes]
 
 
-def _check_superpixels(settings: Settings, files: SuperpixelFiles | None) -> None:
+def _check_superpixels(settings: Settings, files: SuperpixelFiles | None, out: Path) -> None:
+    if files is not None and files.path.exists() and out.exists() and files.path.samefile(out):
+        raise UsageError(
+            f"{out} is to give the superpixels and to be written at the same time; give another "
+            "output."
+        )
     if settings.superpixels == "file" and not METHODS[settings.method].needs_superpixels:
         raise UsageError(
             f"The method {settings.method} uses no superpixels; leave --superpixels out."

@@ -207,6 +207,36 @@ def test_overwrite_makes_all_anew_and_removes_foreign_parts(cache):
     assert len(replaced(cache, before)) == 2
 
 
+def test_an_overwrite_of_which_nothing_comes_leaves_what_was_there(cache):
+    before, content = factories.files_of(cache), factories.read_everything(cache)
+    impossible = Settings(slic_dims="slice", slice_axis=7)
+    report = again(cache, impossible, overwrite=True)
+    assert report.cases == 0 and set(report.failures) == {"a", "b", "c"}
+    assert factories.files_of(cache) == before and verify(cache) == []
+    assert factories.same(factories.read_everything(cache), content)
+    assert factories.computed(again(cache)) == (0, 3)
+
+
+def test_a_case_that_an_overwrite_cannot_replace_keeps_what_it_had(cache):
+    label = cache.parent / "data/labels/c.png"
+    good, old = label.read_bytes(), factories.part(cache, "c").read_bytes()
+    label.write_bytes(b"no picture")
+    report = again(cache, Settings(n_segments=12), overwrite=True)
+    assert list(report.failures) == ["c"] and list(open_cache(cache)) == ["a", "b"]
+    assert factories.part(cache, "c").read_bytes() == old
+    assert ["the case 'c' failed" in f.problem for f in verify(cache)] == [True]
+    label.write_bytes(good)
+    assert factories.computed(again(cache, Settings(n_segments=12))) == (1, 2)
+    assert verify(cache) == []
+
+
+def test_superpixels_of_the_output_itself_are_refused(cache):
+    before = factories.files_of(cache)
+    with pytest.raises(UsageError, match="to give the superpixels and to be written"):
+        again(cache, superpixel_file=cache, overwrite=True)
+    assert factories.files_of(cache) == before
+
+
 def test_a_stopped_overwrite_goes_on_without_it(cache, monkeypatch):
     new = Settings(n_segments=12)
     stop_after(monkeypatch, 1)
