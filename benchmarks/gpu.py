@@ -72,6 +72,8 @@ HAS_CPU_PATH = not {"numba", "skimage", "scipy"} & set(MISSING)
 sys.meta_path.append(_MissingPackages())
 
 import torch  # noqa: E402
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+from torch.utils._pytree import tree_leaves  # noqa: E402
 
 from softlabel.device import memory_budget  # noqa: E402
 from softlabel.softening.superpixel import SuperpixelOptions  # noqa: E402
@@ -93,6 +95,7 @@ def main(repeats: int = 7, device: str = "cuda") -> list[dict[str, Any]]:
         size = "×".join(str(n) for n in labels[0].shape)
         what = f"{len(labels)} × {size}, {n_classes} classes"
         rows += against_peer(what, labels, ids, n_classes, target, repeats)
+    rows += operations(bscans(2 if small else 16, (64, 96) if small else (496, 768)), target)
     rows += on_the_fly(
         bscans(2 if small else 16, (64, 96) if small else (496, 768)), target, repeats
     )
@@ -317,6 +320,50 @@ def on_the_fly(
         {"work": what, "by": name, "ms": 1e3 * median_seconds(work, device, 3 * repeats)}
         for name, work in works.items()
     ]
+    _show(rows)
+    return rows
+
+
+class _Operations(TorchDispatchMode):
+    """Counts the operations of torch that move data, and the bytes that they read and write."""
+
+    VIEWS = ("view", "reshape", "slice", "select", "expand", "permute", "unsqueeze", "squeeze",
+             "unbind", "narrow", "alias", "detach", "split")  # fmt: skip
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = self.bytes = 0
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        result = function(*args, **(kwargs or {}))
+        if function.overloadpacket.__name__ not in self.VIEWS:
+            self.count += 1
+            tensors = tree_leaves((args, result))
+            self.bytes += sum(t.nbytes for t in tensors if isinstance(t, torch.Tensor))
+        return result
+
+
+def operations(data: tuple[list[Array], list[Array]], device: torch.device) -> list[dict[str, Any]]:
+    """What a device is asked to do for a batch; without a card it says nothing about time.
+
+    What the kernels by Triton do themselves is left out of the sums.
+    """
+    table = ClassTable.from_values(range(10))
+    rows = []
+    for name, kernels in {"tensor code": False, "Triton kernels": True}.items():
+        if kernels and device.type != "cuda":
+            break
+        with _Operations() as counted:
+            soften_images(
+                *(data[0], table, data[1], (1.0, 1.0), 1.0, SuperpixelOptions(), device),
+                memory=1 << 33, kernels=kernels,
+            )  # fmt: skip
+        rows.append(
+            {"work": f"{len(data[0])} B-scans", "by": name, "torch operations": counted.count,
+             "GB": counted.bytes / 1e9}
+        )  # fmt: skip
     _show(rows)
     return rows
 

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +38,31 @@ class DoesNotFit(DeviceUnusable):
     """The memory of a device is too small for a computation."""
 
 
+@contextlib.contextmanager
+def failing_makes_unusable(device: torch.device) -> Iterator[None]:
+    """Turn what a device raises when it cannot compute into :class:`DeviceUnusable`.
+
+    A driver that is too old, memory that runs out, a library without code for the card: torch has
+    many errors for them, all of them RuntimeErrors.
+    """
+    import torch
+
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise DoesNotFit(f"the memory of {device} ran out") from error
+    except RuntimeError as error:
+        if device.type == "cpu":
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DeviceUnusable(f"{device} cannot do it ({reason})") from error
+
+
+def likely_cuda_devices() -> tuple[str, ...]:
+    """:func:`cuda_devices`, without importing torch where there is no trace of a card."""
+    return cuda_devices() if _card_likely() else ()
+
+
 def cuda_devices() -> tuple[str, ...]:
     """Names of the CUDA devices that torch sees; none without torch.
 
@@ -44,8 +71,6 @@ def cuda_devices() -> tuple[str, ...]:
     >>> all(name.startswith("cuda:") for name in cuda_devices())
     True
     """
-    if not _card_likely():
-        return ()
     try:
         import torch
     except ImportError:
@@ -82,7 +107,7 @@ def torch_device(name: str) -> torch.device | None:
     >>> torch_device("cpu") is None
     True
     """
-    if name == CPU or (name == AUTO and not cuda_devices()):
+    if name == CPU or (name == AUTO and not likely_cuda_devices()):
         return None
     kind, _, number = name.partition(":")
     if name not in (AUTO, TORCH_CPU) and (
@@ -135,7 +160,8 @@ def memory_budget(device: torch.device) -> int:
 
     if device.type != "cuda":
         return CPU_MEMORY
-    free, _ = torch.cuda.mem_get_info(device)
-    # what torch keeps for itself without using it is as good as free
-    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    with failing_makes_unusable(device):
+        free, _ = torch.cuda.mem_get_info(device)
+        # what torch keeps for itself without using it is as good as free
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return int((free + kept) * MEMORY_SHARE)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from softlabel.device import AUTO, CPU, cuda_devices, torch_device
+from softlabel.device import AUTO, CPU, cuda_devices, likely_cuda_devices, torch_device
 from softlabel.device_process import DeviceProcess, device_processes
 from softlabel.errors import UsageError
 from softlabel.pipeline import Plan, soften_case
@@ -82,7 +82,13 @@ def chosen_devices(
         say(f"Softening on the CPU: starting {names[0]} would take longer than it saves.")
         yield ()
         return
-    with device_processes(names) as processes:
+    with contextlib.ExitStack() as stack:
+        try:
+            processes = stack.enter_context(device_processes(names))
+        except UsageError as error:
+            say(f"Softening on the CPU: {error}")
+            yield ()
+            return
         seconds = _seconds_of(decided, first, processes[0])
         compared = f"{names[0]} softens a case in {seconds:.4f} s, the CPU in {cpu:.4f} s"
         if device_is_faster(cpu, first.seconds - cpu, seconds / len(names), jobs):
@@ -105,7 +111,7 @@ def named_devices(decided: Plan, device: str) -> tuple[str, ...]:
         return ()
     on_device = METHODS[decided.settings.method].on_device
     if device == AUTO:
-        return cuda_devices() if on_device else ()
+        return likely_cuda_devices() if on_device else ()
     if not on_device:
         raise UsageError(
             f"The method {decided.settings.method} runs on the CPU only; leave --device out."

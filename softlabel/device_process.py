@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import secrets
 import signal
 import subprocess
@@ -42,6 +43,12 @@ from softlabel.types import Array, ClassTable
 
 AT_ONCE = 2
 """Requests that a device works on at a time, each within its share of the memory."""
+
+THREADS = 2
+"""Cores that the process copies and converts with: the workers have the others."""
+
+Stream = Callable[[], contextlib.AbstractContextManager[Any]]
+"""Makes a context in which a thread's work goes to one stream of a device."""
 
 ANNOUNCEMENT = "softlabel listens at "
 DONE, REFUSED, UNUSABLE = "done", "refused", "unusable"
@@ -187,13 +194,13 @@ def serve(device: str, socket: str) -> None:
     listener = Listener(socket if os.name == "posix" else None, authkey=authkey)
     threading.Thread(target=_end_with_input, args=(listener,), daemon=True).start()
     work = _requests(device)
+    streams = _streams(device)
     print(f"{ANNOUNCEMENT}{listener.address}", flush=True)
-    places = threading.BoundedSemaphore(AT_ONCE)
     while True:
         with contextlib.suppress(AuthenticationError, OSError, EOFError):
             connection = listener.accept()
             threading.Thread(
-                target=_answer_all, args=(connection, device, work, places), daemon=True
+                target=_answer_all, args=(connection, device, work, streams), daemon=True
             ).start()
 
 
@@ -208,12 +215,20 @@ def _end_with_input(listener: Listener) -> None:
 
 def _requests(device: str) -> dict[str, Callable[..., Any]]:
     """What can be asked for; imports torch and tries the device once, so that later is quick."""
+    import torch
+
     from softlabel.softening.superpixel_torch import soften_images
 
     target = torch_device(device)
     if target is None:
         raise UsageError(f"The device {device} needs no process of its own.")
-    share = memory_budget(target) // AT_ONCE
+    if target.type == "cuda":
+        torch.cuda.set_device(target)  # nothing shall wake another card
+    torch.set_num_threads(THREADS)
+    try:
+        share = memory_budget(target) // AT_ONCE
+    except DeviceUnusable as error:
+        raise UsageError(f"The device {device} was asked for, but {error}.") from error
 
     run = partial(soften_images, device=target, memory=share)
 
@@ -225,10 +240,13 @@ def _requests(device: str) -> dict[str, Callable[..., Any]]:
     table = ClassTable.from_values(range(2))
     trial = [np.array([[0, 1, 1], [0, 0, 1]], np.uint8)]
     ids = [np.zeros((2, 3), np.int32)]
-    soften(trial, table, ids, (1.0, 1.0), 1.0, SuperpixelOptions())
+    try:
+        soften(trial, table, ids, (1.0, 1.0), 1.0, SuperpixelOptions())
+    except DeviceUnusable as error:
+        raise UsageError(f"The device {device} was asked for, but {error}.") from error
     return {
         "soften": soften,
-        "slic": lambda arguments, options: slic(*arguments, **options, device=device),
+        "slic": lambda arguments, options: slic(*arguments, **options, device=device, memory=share),
     }
 
 
@@ -236,14 +254,14 @@ def _answer_all(
     connection: Connection[Any, Any],
     device: str,
     work: dict[str, Callable[..., Any]],
-    places: threading.BoundedSemaphore,
+    streams: queue.SimpleQueue[Stream],
 ) -> None:
     """Answer one client until it leaves."""
-    with contextlib.suppress(EOFError, OSError), connection, _own_stream(device):
+    with contextlib.suppress(EOFError, OSError), connection:
         while True:
             request, arguments = connection.recv()
             try:
-                with places:
+                with _taken(streams) as stream, stream():
                     answer = DONE, work[request](*arguments)
             except ValueError as error:
                 answer = REFUSED, str(error)
@@ -254,14 +272,39 @@ def _answer_all(
             connection.send(answer)
 
 
-def _own_stream(device: str) -> contextlib.AbstractContextManager[Any]:
+@contextlib.contextmanager
+def _taken(streams: queue.SimpleQueue[Stream]) -> Iterator[Stream]:
+    stream = streams.get()
+    try:
+        yield stream
+    finally:
+        streams.put(stream)
+
+
+def _streams(device: str) -> queue.SimpleQueue[Stream]:
+    """As many streams as requests may run at a time.
+
+    Not one a client: torch keeps the memory of each stream for that stream alone.
+    """
     import torch
 
     target = torch_device(device)
-    if target is None or target.type != "cuda":
-        return contextlib.nullcontext()
-    torch.cuda.set_device(target)
-    return torch.cuda.stream(torch.cuda.Stream(target))
+    streams: queue.SimpleQueue[Stream] = queue.SimpleQueue()
+    for _ in range(AT_ONCE):
+        if target is not None and target.type == "cuda":
+            streams.put(partial(_on_stream, torch.cuda.Stream(target)))
+        else:
+            streams.put(contextlib.nullcontext)
+    return streams
+
+
+@contextlib.contextmanager
+def _on_stream(stream: Any) -> Iterator[None]:
+    """What this thread starts on a device goes to a stream, and to that stream's device."""
+    import torch
+
+    with torch.cuda.device(stream.device), torch.cuda.stream(stream):
+        yield
 
 
 if __name__ == "__main__":

@@ -36,8 +36,8 @@ from softlabel.distance import (
 )
 from softlabel.types import Array
 
-LARGEST_INTEGER = 1 << 30
-"""Squared distances beyond this are float64 even in pixel units."""
+LARGEST_INTEGER = 1 << 22
+"""Squared distances beyond this are float64 even in pixel units: there is a table of all others."""
 
 COMPACT_EVERY = 4
 """Rows between two looks at which pairs are still open."""
@@ -379,17 +379,6 @@ def search_among(target: Tensor, costs: Costs) -> Callable[[Pairs], Tensor]:
         return table[rows[place].to(torch.int64)]
 
     return lambda pairs: search(lookup, pairs, costs, 1, shape)
-
-
-def kernels_run_on(device: torch.device) -> bool:
-    """Whether the Triton code can be used instead: on CUDA with Triton installed."""
-    if device.type != "cuda":
-        return False
-    try:
-        import triton  # noqa: F401
-    except ImportError:
-        return False
-    return True
 
 
 def sides(boundary: Boundary) -> tuple[tuple[bool, int], tuple[bool, int]]:

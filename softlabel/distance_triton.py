@@ -1,5 +1,8 @@
 """Triton code for the distances of :mod:`softlabel.distance_torch`, where there is a CUDA card.
 
+Sizes that differ from batch to batch are kept out of Triton's specialisation, which would compile
+anew in the middle of a training run.
+
 Never required: the results are those of the plain tensor code, to the bit. With
 ``TRITON_INTERPRET=1`` set before the first import it runs on the CPU, slowly, for tests.
 
@@ -41,7 +44,7 @@ def _smaller(a, b):  # type: ignore[no-untyped-def]
     return tl.minimum(a, b)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows", "height", "depth", "ignored", "reach"])
 def _row_kernel(  # type: ignore[no-untyped-def]
     index, classes, out, rows, length, height, depth, ignored, reach,
     OF_CLASS: tl.constexpr, FACING: tl.constexpr,

@@ -19,7 +19,7 @@ import torch
 from skimage.util import regular_grid
 from torch import Tensor
 
-from softlabel.device import DoesNotFit, memory_budget
+from softlabel.device import DoesNotFit, failing_makes_unusable, memory_budget
 from softlabel.slic_connectivity import connect
 from softlabel.types import Array
 
@@ -81,7 +81,7 @@ def slic_on_device(
     grid = regular_grid(shape, n_segments)
     axes = [np.arange(n)[along] for n, along in zip(shape, grid, strict=True)]
     voxel = np.array((*pad, *spacing), np.float32)
-    try:
+    with failing_makes_unusable(device):
         volume = torch.from_numpy(np.ascontiguousarray(image)).to(device)
         volume = smoothed(_rescaled(volume.reshape(-1, *shape)), sigma / voxel)
         step = max(along.step or 1 for along in grid)
@@ -89,8 +89,6 @@ def slic_on_device(
             volume, axes, step, compactness, voxel, max_num_iter, max(1, budget // CANDIDATE_BYTES)
         )
         found = labels.to(torch.int32).cpu().numpy()
-    except torch.cuda.OutOfMemoryError as error:
-        raise DoesNotFit(f"the memory of {device} ran out") from error
     mean_size = math.prod(shape) / math.prod(len(at) for at in axes)
     pieces = connect(found, int(SMALLEST_PIECE * mean_size), int(LARGEST_PIECE * mean_size))
     return np.asarray(pieces.reshape(spatial))

@@ -26,6 +26,7 @@ def slic(
     mask: Array | None = None,
     max_num_iter: int = 10,
     device: str = "cpu",
+    memory: int | None = None,
 ) -> npt.NDArray[np.int32]:
     """Over-segment an image into superpixels of similar intensity (SLIC, Achanta et al. 2012).
 
@@ -57,6 +58,8 @@ def slic(
         Other devices run the tensor code of :mod:`softlabel.slic_torch`: its labels are the same
         on all of them and on every run, and nearly those of ``cpu``. What does not fit into a
         device's memory runs on torch's CPU device. Not with ``mask``.
+    memory : int, optional
+        Bytes of a device's memory that it may take; default: half of what is free.
 
     Returns
     -------
@@ -93,7 +96,7 @@ def slic(
     if target is not None:
         return _by_tensor_code(
             channels, n_segments, compactness, sigma, step or (1.0,) * len(shape), max_num_iter,
-            target,
+            target, memory,
         )  # fmt: skip
     if mask is None:
         return slic_labels(
@@ -122,13 +125,14 @@ def _by_tensor_code(
     spacing: tuple[float, ...],
     max_num_iter: int,
     device: Any,
+    memory: int | None,
 ) -> npt.NDArray[np.int32]:
     """SLIC on a torch device, or with the same labels on torch's CPU device if it is too small."""
     from softlabel.slic_torch import slic_on_device
 
     arguments = (channels, n_segments, compactness, sigma, spacing, max_num_iter)
     try:
-        return slic_on_device(*arguments, device)
+        return slic_on_device(*arguments, device, memory=memory)
     except DeviceUnusable:
         cpu: Any = torch_device(TORCH_CPU)
         return slic_on_device(*arguments, cpu, memory=sys.maxsize)

@@ -228,7 +228,7 @@ def choose(tmp_path, device, **kwargs):
 
 
 def test_auto_without_a_card_measures_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(device_choice, "cuda_devices", lambda: ())
+    monkeypatch.setattr(device_choice, "likely_cuda_devices", lambda: ())
     assert choose(tmp_path, "auto") == ([], [])
     assert choose(tmp_path, "cpu") == ([], [])
 
@@ -245,13 +245,32 @@ def test_auto_without_a_card_measures_nothing(tmp_path, monkeypatch):
 def test_auto_chooses_what_is_faster_and_says_so(
     tmp_path, lent, monkeypatch, cpu, device, chosen, words
 ):
-    monkeypatch.setattr(device_choice, "cuda_devices", lambda: ("cuda:0",))
+    monkeypatch.setattr(device_choice, "likely_cuda_devices", lambda: ("cuda:0",))
     monkeypatch.setattr(
         device_choice, "_seconds_of", lambda decided, sample, on: device if on else cpu
     )
     found, said = choose(tmp_path, "auto")
     assert found == chosen
     assert len(said) == 1 and said[0].startswith(words)
+
+
+def test_auto_takes_the_cpu_when_the_device_does_not_start(tmp_path, monkeypatch):
+    """As with a driver that is too old for torch: the card is listed, and nothing runs on it."""
+    monkeypatch.setattr(device_choice, "likely_cuda_devices", lambda: ("cuda:7",))
+    monkeypatch.setattr(device_choice, "_seconds_of", lambda decided, sample, on: 9.0)
+    found, said = choose(tmp_path, "auto")
+    assert found == [] and len(said) == 1
+    assert said[0].startswith("Softening on the CPU: The process of the device cuda:7 did not")
+
+
+def test_as_many_streams_as_requests_at_a_time():
+    streams = device_process._streams("torch-cpu")
+    assert streams.qsize() == device_process.AT_ONCE
+    with device_process._taken(streams) as stream, stream():
+        assert streams.qsize() == device_process.AT_ONCE - 1
+    with pytest.raises(ValueError), device_process._taken(streams):
+        raise ValueError
+    assert streams.qsize() == device_process.AT_ONCE
 
 
 def test_both_ways_are_really_timed(tmp_path, process):

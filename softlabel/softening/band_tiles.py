@@ -77,6 +77,13 @@ def _share_maps(
     """Groups of classes with the box of all their pairs and what these reach."""
     margin = np.array([costs.reach(axis) + 2 for axis in range(3)])
     shape = np.array(band.index.shape[1:])
+    classes = np.flatnonzero(np.bincount(band.block_class))
+    lower = np.maximum(band.lower.min(axis=0) - margin, 0)
+    upper = np.minimum(band.upper.max(axis=0) + margin, shape)
+    together = int(np.prod(upper - lower)) * len(classes)
+    if together <= SMALL_MAP and together * len(band.index) <= pixels_at_once:
+        yield classes, lower, upper
+        return
     group: list[int] = []
     low = high = np.zeros(3, np.int64)
     single = 0

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from softlabel.distance_torch import kernels_run_on
 from softlabel.types import Array
 
 
@@ -55,9 +54,14 @@ class Band:
 
 
 def find_band(
-    index: Tensor, ignored: int, n_classes: int, superpixels: Tensor, min_minority: float = 0.0,
-    kernels: bool | None = None,
-) -> Band:  # fmt: skip
+    index: Tensor,
+    ignored: int,
+    n_classes: int,
+    superpixels: Tensor,
+    count: int,
+    min_minority: float = 0.0,
+    kernels: bool = False,
+) -> Band:
     """Find the mixed superpixels; the values are not filled yet.
 
     Parameters
@@ -67,44 +71,59 @@ def find_band(
     n_classes : int
     superpixels : tensor of integers, shape (B, Z, Y, X)
         Ids from 0 in every image; negative where there is none.
+    count : int
+        More than every id.
     min_minority : float
-    kernels : bool, optional
-        Use the Triton kernels; default: where they run.
+    kernels : bool
+        Use the Triton kernels.
 
     Returns
     -------
     Band
     """
-    number_mixed, boxes = _steps(kernels_run_on(index.device) if kernels is None else kernels)
-    count = max(0, int(superpixels.max())) + 1
-    region_of = number_mixed(index, ignored, superpixels, count)
-    pixels = torch.nonzero(region_of.view(-1) >= 0).squeeze(1)
-    region = region_of.view(-1)[pixels]
-    n_regions = int(region_of.max()) + 1
+    number_mixed, boxes = _steps(kernels)
+    region_of = number_mixed(index, ignored, superpixels, count).view(-1)
+    pixels = torch.nonzero(region_of >= 0).squeeze(1)
+    region = region_of[pixels]
+    n_regions = int(region.max()) + 1 if len(pixels) else 0
     lower, upper, image = boxes(pixels, region, n_regions, index.shape)
-    classes = index.view(-1)[pixels].to(torch.int64)
-    known = torch.nonzero(classes != ignored).squeeze(1)
-    pixels, region, classes = pixels[known], region[known], classes[known]
+    classes = index.view(-1)[pixels].to(torch.int32)
+    # what is ignored is sorted behind everything else, where it is easily left off
+    region = torch.where(classes == ignored, n_regions, region)
+    counts = _counts(region, classes.clamp_(max=n_classes - 1), n_regions, n_classes)
+    size = counts.sum(1, dtype=torch.int32)
     region, order = torch.sort(region, stable=True)
-    pixels, classes = pixels[order], classes[order]
-    counts = torch.bincount(region * n_classes + classes, minlength=n_regions * n_classes)
-    counts = counts.view(n_regions, n_classes)
-    size = counts.sum(1)
+    pixels = pixels[order]
+    kept = None
     if min_minority > 0 and n_regions:
-        minority = (size - counts.amax(1)).cpu().numpy()
-        kept = torch.from_numpy(minority >= min_minority * size.cpu().numpy()).to(index.device)
-        pixels = pixels[kept[region]]
+        minority, sizes = torch.stack([size - counts.amax(1), size]).cpu().numpy()
+        kept = torch.from_numpy(minority >= min_minority * sizes).to(index.device)
+        pixels = pixels[: int(sizes.sum())]
+        pixels = pixels[kept[region[: len(pixels)]]]
         counts, size, lower, upper, image = (t[kept] for t in (counts, size, lower, upper, image))
-    blocks = torch.nonzero(counts).cpu().numpy().astype(np.int32)
-    sizes = size.cpu().numpy()
-    block_sizes = sizes[blocks[:, 0]]
-    block_start = np.concatenate([[0], np.cumsum(block_sizes)]).astype(np.int64)
+    table = torch.cat([size[:, None], image[:, None], lower, upper], 1).cpu().numpy()
+    blocks = torch.nonzero(counts).to(torch.int32).cpu().numpy()
+    start = _starts(table[:, 0])
+    block_start = _starts(table[blocks[:, 0], 0])
     return Band(
-        index, ignored, n_classes, pixels, np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        image.cpu().numpy(), _host_boxes(lower), _host_boxes(upper),
+        index, ignored, n_classes, pixels[: start[-1]], start, table[:, 1].astype(np.int64),
+        np.ascontiguousarray(table[:, 2:5]), np.ascontiguousarray(table[:, 5:8]),
         np.ascontiguousarray(blocks[:, 0]), np.ascontiguousarray(blocks[:, 1]), block_start,
         torch.empty(int(block_start[-1]), dtype=torch.float32, device=index.device),
     )  # fmt: skip
+
+
+def _counts(region: Tensor, classes: Tensor, n_regions: int, n_classes: int) -> Tensor:
+    """Pixels of each class in each region, those of region ``n_regions`` left out: int32 (R, K)."""
+    counts = torch.zeros((n_regions + 1) * n_classes, dtype=torch.int32, device=region.device)
+    slot = region.to(torch.int64) * n_classes + classes
+    counts.scatter_add_(0, slot, torch.ones_like(classes))
+    return counts.view(n_regions + 1, n_classes)[:n_regions]
+
+
+def _starts(sizes: Array) -> Array:
+    """Where pieces of some sizes begin, and the last one ends: int64, one more."""
+    return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
 
 
 def _steps(kernels: bool) -> tuple[Callable[..., Tensor], Callable[..., tuple[Tensor, ...]]]:
@@ -159,7 +178,7 @@ def boxes(
     -------
     lower, upper : tensor of int32, shape (R, 3)
         Upper end exclusive.
-    image : tensor of int64, shape (R,)
+    image : tensor of int32, shape (R,)
     """
     where = region.to(torch.int64)
     lower, upper = [], []
@@ -171,10 +190,6 @@ def boxes(
         high = torch.zeros(n_regions, dtype=torch.int32, device=pixels.device)
         lower.append(low.scatter_reduce_(0, where, at, "amin"))
         upper.append(high.scatter_reduce_(0, where, at + 1, "amax"))
-    image = torch.zeros(n_regions, dtype=torch.int64, device=pixels.device)
-    image.scatter_reduce_(0, where, rest, "amax")
+    image = torch.zeros(n_regions, dtype=torch.int32, device=pixels.device)
+    image.scatter_reduce_(0, where, rest.to(torch.int32), "amax")
     return torch.stack(lower[::-1], 1), torch.stack(upper[::-1], 1), image
-
-
-def _host_boxes(boxes: Tensor) -> Array:
-    return np.ascontiguousarray(boxes.cpu().numpy(), dtype=np.int32)

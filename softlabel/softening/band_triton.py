@@ -43,32 +43,33 @@ def _raise(cell, value, wanted):  # type: ignore[no-untyped-def]
     tl.atomic_max(cell, value, mask=wanted & (value > known), sem="relaxed")
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n_pixels", "image_pixels", "count", "ignored"])
 def _class_range_kernel(  # type: ignore[no-untyped-def]
     index, superpixels, least, most, n_pixels, image_pixels, count, ignored, BLOCK: tl.constexpr
 ):
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     real = at < n_pixels
     here = tl.load(index + at, mask=real, other=ignored).to(tl.int32)
-    superpixel = tl.load(superpixels + at, mask=real, other=-1).to(tl.int32)
-    wanted = (here != ignored) & (superpixel >= 0)
+    superpixel = tl.load(superpixels + at, mask=real, other=0)
+    wanted = real & (here != ignored) & (superpixel >= 0)
     slot = (at.to(tl.int32) // image_pixels).to(tl.int64) * count + superpixel
     _lower(least + slot, here, wanted)
     _raise(most + slot, here, wanted)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n_pixels", "image_pixels", "count"])
 def _number_kernel(  # type: ignore[no-untyped-def]
     superpixels, number, out, n_pixels, image_pixels, count, BLOCK: tl.constexpr
 ):
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     real = at < n_pixels
-    superpixel = tl.load(superpixels + at, mask=real, other=-1).to(tl.int32)
+    superpixel = tl.load(superpixels + at, mask=real, other=0)
     slot = (at.to(tl.int32) // image_pixels).to(tl.int64) * count + superpixel
-    tl.store(out + at, tl.load(number + slot, mask=superpixel >= 0, other=-1), mask=real)
+    found = tl.load(number + slot, mask=real & (superpixel >= 0), other=-1)
+    tl.store(out + at, found, mask=real)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n_pixels", "depth", "height", "width"])
 def _box_kernel(  # type: ignore[no-untyped-def]
     pixels, region, lower, upper, image, n_pixels, depth, height, width, BLOCK: tl.constexpr
 ):
@@ -123,17 +124,18 @@ def boxes(
                 pixels, region, lower, upper, image, len(pixels), *shape[1:],
                 BLOCK=PIXELS_A_PROGRAM,
             )  # fmt: skip
-    return lower, upper, image.to(torch.int64)
+    return lower, upper, image
 
 
 # --- values ---------------------------------------------------------------------------------------
 
 
-# what differs between the tiles of one band shall not make Triton compile anew
 @triton.jit(
-    do_not_specialize=["n_pairs", "first_entry", "first_image", "low_z", "low_y", "low_x",
-                       "tile_depth", "tile_height", "tile_width", "core_axis", "core_first",
-                       "core_past", "n_classes", "n_images"]
+    do_not_specialize=[
+        "n_pairs", "first_entry", "depth", "height", "width", "first_image", "n_classes",
+        "n_images", "low_z", "low_y", "low_x", "tile_depth", "tile_height", "tile_width",
+        "core_axis", "core_first", "core_past", "n_rows", "none", "n_levels",
+    ]
 )  # fmt: skip
 def _value_kernel(  # type: ignore[no-untyped-def]
     index, pixels, block, to_pixel, to_value, block_rank, block_limit, classes, offsets,
@@ -205,6 +207,7 @@ def fill_tile(work: Work, tile: Tile, numbers: Array) -> None:
                 n_images, *tile.lower, *tile.shape, *core,
                 rows.n_rows, work.costs.reach(2) + 1, 0 if levels is None else levels.shape[1],
                 INTEGER=levels is not None, BLOCK=PAIRS_A_PROGRAM, STEP=ROWS_A_STEP,
+                enable_fp_fusion=False,
             )  # fmt: skip
 
 

@@ -19,7 +19,6 @@ from softlabel.distance_torch import (
     Costs,
     Pairs,
     costs_within,
-    kernels_run_on,
     search_among,
     sides,
     targets,
@@ -40,7 +39,7 @@ LONGEST_ROW = 1 << 14
 
 def fill_values(
     band: Band, boundary: Boundary, metric: Metric, scale: float, budget: int,
-    kernels: bool | None = None,
+    kernels: bool = False,
 ) -> None:  # fmt: skip
     """Compute the values of a band.
 
@@ -52,14 +51,12 @@ def fill_values(
     scale : float
     budget : int
         Bytes of working memory.
-    kernels : bool, optional
-        Use the Triton kernels; default: where they run.
+    kernels : bool
+        Use the Triton kernels.
     """
     if not len(band.block_region):
         return
     _, z, y, x = band.index.shape
-    if kernels is None:
-        kernels = kernels_run_on(band.index.device)
     limits = metric.diagonals(band.lower, band.upper) * (1 + ROUNDING)
     costs = costs_within(metric, float(limits.max()), (z, y, x))
     limit = costs.limits(limits)[band.block_region]

@@ -7,14 +7,19 @@ comes back from the device. :func:`soften_batch` keeps them there, for training 
 
 from __future__ import annotations
 
+import importlib.util
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from queue import SimpleQueue
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from softlabel.device import DoesNotFit, memory_budget
+from softlabel.device import DoesNotFit, failing_makes_unusable, memory_budget
 from softlabel.distance import BOUNDARIES
 from softlabel.softening import class_table
 from softlabel.softening.band_torch import Band, find_band
@@ -26,6 +31,9 @@ from softlabel.types import Array, ClassTable, spacing_in_order
 
 LARGEST_BATCH = 2**31 - 1
 """Pixels of a batch: torch finds the non-zero elements of no larger tensor on CUDA."""
+
+SHARE_PIXELS = 1 << 23
+"""Pixels of a share: of many images, some are computed while others are copied."""
 
 BAND_BYTES = 64
 """Bytes of working memory a pixel while the mixed superpixels are found."""
@@ -60,7 +68,7 @@ def soften_images(
     memory : int, optional
         Bytes that it may take; default: :func:`softlabel.device.memory_budget`.
     kernels : bool, optional
-        Use the Triton kernels; default: where they run.
+        Use the Triton kernels; default: where they work (:func:`kernels_work`).
 
     Returns
     -------
@@ -70,28 +78,119 @@ def soften_images(
 
     Raises
     ------
-    DoesNotFit
-        When the device's memory is too small for one image.
+    DeviceUnusable
+        When the device fails, or its memory is too small for one image (``DoesNotFit``).
     """
-    shape = indices[0].shape
-    budget = memory_budget(device) if memory is None else memory
-    at_once = images_at_once(int(np.prod(shape)), budget)
-    metric = metric_of(len(shape), spacing, options)
-    maps: list[SoftMaps] = []
-    for first in range(0, len(indices), at_once):
-        share = slice(first, first + at_once)
-        try:
-            band = find_band(
-                _to_device(indices[share], _index_dtype(len(table)), device),
-                ignored_index(indices[0].dtype), len(table),
-                _to_device(superpixels[share], _id_dtype(superpixels[share]), device),
-                options.min_minority, kernels,
-            )  # fmt: skip
-            fill_values(band, BOUNDARIES[options.boundary], metric, scale, budget, kernels)
-        except torch.cuda.OutOfMemoryError as error:
-            raise DoesNotFit(f"the memory of {device} ran out") from error
-        maps.extend(soft_maps_of(band, indices[share], table))
-    return maps
+    with failing_makes_unusable(device):
+        if kernels is None:
+            kernels = kernels_work(device)
+        at_a_time = shares_at_a_time(device)
+        budget = (memory_budget(device) if memory is None else memory) // at_a_time
+        size = indices[0].size
+        length = min(images_at_once(size, budget), max(1, SHARE_PIXELS // size))
+        work = _Work(table, spacing, scale, options, device, budget, kernels)
+        shares = [
+            (indices[first : first + length], superpixels[first : first + length])
+            for first in range(0, len(indices), length)
+        ]
+        if len(shares) == 1 or at_a_time == 1:
+            return [maps for share in shares for maps in _soften_share(work, *share)]
+        with ThreadPoolExecutor(at_a_time) as pool:
+            done = pool.map(partial(_on_own_stream, work), shares)
+            return [maps for share in done for maps in share]
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What all shares of some images have in common."""
+
+    table: ClassTable
+    spacing: tuple[float, ...]
+    scale: float
+    options: SuperpixelOptions
+    device: torch.device
+    budget: int
+    kernels: bool
+
+
+def shares_at_a_time(device: torch.device) -> int:
+    """Shares of many images that are worked on together: one computes while others are copied."""
+    return 3 if device.type == "cuda" else 1
+
+
+def _soften_share(
+    work: _Work, indices: Sequence[Array], superpixels: Sequence[Array]
+) -> list[SoftMaps]:
+    """Soften as many images as are in the device's memory together."""
+    table, options, device = work.table, work.options, work.device
+    largest = max(int(_wrapped(ids).max()) for ids in superpixels)
+    ids = _to_device(superpixels, torch.int16 if largest < 2**15 else torch.int32, device)
+    band = find_band(
+        _to_device(indices, _index_dtype(len(table)), device), ignored_index(indices[0].dtype),
+        len(table), ids, max(0, largest) + 1, options.min_minority, work.kernels,
+    )  # fmt: skip
+    metric = metric_of(indices[0].ndim, work.spacing, options)
+    boundary = BOUNDARIES[options.boundary]
+    fill_values(band, boundary, metric, work.scale, work.budget, work.kernels)
+    return soft_maps_of(band, indices, table)
+
+
+def _on_own_stream(work: _Work, share: tuple[Sequence[Array], Sequence[Array]]) -> list[SoftMaps]:
+    """Soften a share on a stream that no other thread uses."""
+    if work.device.type != "cuda":
+        return _soften_share(work, *share)
+    streams = _streams(work.device)
+    stream = streams.get()
+    try:
+        with torch.cuda.device(work.device), torch.cuda.stream(stream):
+            return _soften_share(work, *share)
+    finally:
+        streams.put(stream)
+
+
+@lru_cache
+def _streams(device: torch.device) -> SimpleQueue[torch.cuda.Stream]:
+    """Streams to borrow, always the same ones: torch keeps the memory of each for itself."""
+    streams: SimpleQueue[torch.cuda.Stream] = SimpleQueue()
+    for _ in range(shares_at_a_time(device)):
+        streams.put(torch.cuda.Stream(device))
+    return streams
+
+
+@lru_cache
+def kernels_work(device: torch.device) -> bool:
+    """Whether Triton's kernels run on a device and give the bytes of the plain tensor code.
+
+    Tried once in a process, on a small image: Triton may be there without a compiler for the part
+    of it that is made on the machine. A RuntimeWarning tells when they are left out.
+    """
+    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
+        return False
+    plain = _trial(device, kernels=False)
+    try:
+        if torch.equal(plain, _trial(device, kernels=True)):
+            return True
+        reason = "they give other values"
+    except Exception as error:
+        reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    warnings.warn(
+        f"Triton's kernels are left out on {device} ({reason}); plain tensor code gives the same "
+        "in more time.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return False
+
+
+def _trial(device: torch.device, kernels: bool) -> Tensor:
+    """The values of a small image with two classes, an ignored pixel and one superpixel."""
+    index = torch.zeros((1, 1, 5, 7), dtype=torch.uint8, device=device)
+    index[0, 0, 1:4, 2:5] = 1
+    index[0, 0, 0, 0] = 255
+    band = find_band(index, 255, 2, torch.zeros_like(index), 1, kernels=kernels)
+    metric = metric_of(2, (1.0, 1.0), SuperpixelOptions())
+    fill_values(band, BOUNDARIES["inner"], metric, 1.0, 1 << 24, kernels)
+    return band.values
 
 
 def images_at_once(pixels: int, budget: int) -> int:
@@ -153,19 +252,15 @@ def _index_dtype(n_classes: int) -> torch.dtype:
     return torch.uint8 if n_classes < 255 else torch.int32
 
 
-def _id_dtype(superpixels: Sequence[Array]) -> torch.dtype:
-    """Half the bytes on the bus where the ids allow."""
-    largest = max(int(_wrapped(ids).max()) for ids in superpixels)
-    return torch.int16 if largest < 2**15 else torch.int32
-
-
 def _to_device(arrays: Sequence[Array], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Stack arrays into (B, Z, Y, X) on a device, through page-locked memory for CUDA.
 
     torch copies and converts on all cores, which NumPy does not: with one the bus would wait.
     """
     shape = arrays[0].shape
-    stack = torch.empty((len(arrays), *shape), dtype=dtype, pin_memory=device.type == "cuda")
+    stack = torch.empty(
+        (len(arrays), *shape), dtype=dtype, device="cpu", pin_memory=device.type == "cuda"
+    )
     for target, array in zip(stack, arrays, strict=True):
         target.copy_(_wrapped(array))
     padded = (1,) * (3 - len(shape)) + shape
@@ -181,7 +276,7 @@ def _to_host(values: Tensor) -> Array:
     """Start copying to the host; finished after the device was synchronised."""
     if not values.is_cuda:
         return np.asarray(values.cpu().numpy())
-    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    host = torch.empty(values.shape, dtype=values.dtype, device="cpu", pin_memory=True)
     return np.asarray(host.copy_(values, non_blocking=True).numpy())
 
 
@@ -253,6 +348,7 @@ def soften_batch(
 
     For training loops: augment image, labels and superpixels alike (nearest neighbour for the
     last two), then call this on the device. The values are those of :func:`softlabel.soften`.
+    Leave it outside of what ``torch.compile`` compiles: its shapes depend on the data.
 
     Parameters
     ----------
@@ -275,8 +371,8 @@ def soften_batch(
     ------
     ValueError
         For shapes or devices that differ, labels outside the classes, or options that cannot be.
-    DoesNotFit
-        When the device's memory is too small.
+    DeviceUnusable
+        When the device fails, or its memory is too small (``DoesNotFit``).
 
     Examples
     --------
@@ -299,15 +395,32 @@ def soften_batch(
     options = SuperpixelOptions(boundary, min_minority, in_plane, slice_axis)
     metric = metric_of(len(spatial), step, options)
     table = class_table(classes)
-    budget = memory_budget(labels.device) if memory is None else memory
+    device = labels.device
     padded = (len(labels), *(1,) * (3 - len(spatial)), *spatial)
-    index, ignored = _class_indices(labels, table, ignore)
-    ids = _dense_ids(superpixels).reshape(padded)
-    band = find_band(index.view(padded), ignored, len(table), ids, min_minority)
-    fill_values(band, BOUNDARIES[boundary], metric, width, budget)
-    if normalize == "sum":
-        band = replace(band, values=_divided_by_sum(band))
+    with failing_makes_unusable(device):
+        kernels = kernels_work(device)
+        budget = memory_budget(device) if memory is None else memory
+        if device.type != "cpu" or memory is not None:  # the host's memory is not as scarce
+            _check_memory(labels, budget)
+        index, ignored = _class_indices(labels, table, ignore)
+        ids, count = _dense_ids(superpixels)
+        band = find_band(
+            index.view(padded), ignored, len(table), ids.reshape(padded), count, min_minority,
+            kernels,
+        )  # fmt: skip
+        fill_values(band, BOUNDARIES[boundary], metric, width, budget, kernels)
+        if normalize == "sum":
+            band = replace(band, values=_divided_by_sum(band))
     return SoftBatch(table.values, spatial, band)
+
+
+def _check_memory(labels: Tensor, budget: int) -> None:
+    most = images_at_once(labels[0].numel(), budget)
+    if len(labels) > most:
+        raise DoesNotFit(
+            f"a batch of {len(labels)} images of {labels[0].numel()} pixels is too large for "
+            f"{budget / 2**20:.0f} MiB of the device's memory; {most} fit"
+        )
 
 
 def _check_batch(labels: Tensor, superpixels: Tensor) -> None:
@@ -327,12 +440,13 @@ def _check_batch(labels: Tensor, superpixels: Tensor) -> None:
         )
 
 
-def _dense_ids(superpixels: Tensor) -> Tensor:
-    """Ids that are not much larger than the number of pixels: others are numbered afresh."""
-    if int(superpixels.max()) < 2 * superpixels[0].numel():
-        return superpixels
-    ids = torch.unique(superpixels, return_inverse=True)[1]
-    return torch.where(superpixels < 0, -1, ids)
+def _dense_ids(superpixels: Tensor) -> tuple[Tensor, int]:
+    """Ids that are not much larger than the number of pixels, and a number above them all."""
+    largest = int(superpixels.max())
+    if largest < 2 * superpixels[0].numel():
+        return superpixels, max(0, largest) + 1
+    values, ids = torch.unique(superpixels, return_inverse=True)
+    return torch.where(superpixels < 0, -1, ids), len(values)
 
 
 def _class_indices(labels: Tensor, table: ClassTable, ignore: int | None) -> tuple[Tensor, int]:

@@ -20,7 +20,12 @@ triton = pytest.importorskip("triton")
 from softlabel import distance_triton  # noqa: E402
 from softlabel.distance import BOUNDARIES  # noqa: E402
 from softlabel.distance_torch import costs_within  # noqa: E402
-from softlabel.softening import band_torch, band_triton, band_values  # noqa: E402
+from softlabel.softening import (  # noqa: E402
+    band_torch,
+    band_triton,
+    band_values,
+    superpixel_torch,
+)
 from softlabel.softening.superpixel import SuperpixelOptions, metric_of  # noqa: E402
 from softlabel.softening.superpixel_torch import soften_batch, soften_images  # noqa: E402
 from softlabel.types import ClassTable  # noqa: E402
@@ -59,8 +64,10 @@ def test_mixed_superpixels_and_boxes_are_those_of_the_tensor_code(seed, n_images
     rng = np.random.default_rng(seed)
     shape = (n_images, *rng.integers(1, 9, 3))
     index = torch.from_numpy(rng.choice([0, 1, 255], shape).astype(np.uint8)).to(DEVICE)
-    ids = torch.from_numpy(rng.integers(-1, 7, shape)).to(torch.int16 if narrow else torch.int64)
-    ids = ids.to(DEVICE)
+    ids = rng.integers(-1, 7, shape)
+    if not narrow:
+        ids[ids < 0] = -(2**32)  # its lower half is 0
+    ids = torch.from_numpy(ids).to(torch.int16 if narrow else torch.int64).to(DEVICE)
     expected = band_torch.number_mixed(index, 255, ids, 7)
     found = band_triton.number_mixed(index, 255, ids, 7)
     assert found.dtype == expected.dtype and torch.equal(found, expected)
@@ -115,7 +122,7 @@ def test_soft_maps_are_those_of_the_tensor_code(shape, spacing, in_plane, bounda
 def test_tiles_and_shares_of_pairs_change_nothing(shape, edge, boundary, monkeypatch):
     index, ids = batch_of(shape, count=1, edge=edge)
     metric = metric_of(len(shape), (1.0,) * len(shape), SuperpixelOptions(boundary))
-    whole, tiled = (band_torch.find_band(index, 255, 4, ids, kernels=True) for _ in range(2))
+    whole, tiled = (band_torch.find_band(index, 255, 4, ids, 999, kernels=True) for _ in range(2))
     costs = costs_within(
         metric, float(metric.diagonals(whole.lower, whole.upper).max()), index.shape[1:]
     )
@@ -138,7 +145,7 @@ def test_tiles_and_shares_of_pairs_change_nothing(shape, edge, boundary, monkeyp
 @triton_runs.here
 def test_an_image_without_a_mixed_superpixel():
     index = torch.ones((1, 1, 4, 5), dtype=torch.uint8, device=DEVICE)
-    band = band_torch.find_band(index, 255, 4, torch.zeros_like(index), kernels=True)
+    band = band_torch.find_band(index, 255, 4, torch.zeros_like(index), 1, kernels=True)
     band_values.fill_values(
         band, BOUNDARIES["inner"], metric_of(2, (1.0, 1.0), SuperpixelOptions()), 1.0, 1 << 20,
         kernels=True,
@@ -151,8 +158,7 @@ def test_a_batch_on_the_fly(monkeypatch):
     index, ids = batch_of((10, 13))
     labels, ids = index[:, 0].to(torch.int64), ids[:, 0]
     plain = soften_batch(labels, ids, TABLE, ignore=255).dense()
-    monkeypatch.setattr(band_torch, "kernels_run_on", lambda device: True)
-    monkeypatch.setattr(band_values, "kernels_run_on", lambda device: True)
+    monkeypatch.setattr(superpixel_torch, "kernels_work", lambda device: True)
     fast = soften_batch(labels, ids, TABLE, ignore=255).dense()
     assert torch.equal(plain, fast) and (plain % 1 != 0).any()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
 
 from softlabel import device as devices  # noqa: E402
-from softlabel.device import DoesNotFit  # noqa: E402
+from softlabel.device import DeviceUnusable, DoesNotFit  # noqa: E402
 from softlabel.distance import BOUNDARIES as CONVENTIONS  # noqa: E402
 from softlabel.distance_torch import costs_within  # noqa: E402
 from softlabel.softening import band_tiles, band_torch, band_values, superpixel_torch  # noqa: E402
@@ -210,6 +211,37 @@ def test_batches_and_tiles_change_nothing(shape, edge, memory, boundary):
         assert_same(one, expected)
 
 
+def test_shares_in_threads_change_nothing(monkeypatch):
+    scenes_, indices, ids = batch(count=7)
+    monkeypatch.setattr(superpixel_torch, "shares_at_a_time", lambda device: 3)
+    monkeypatch.setattr(superpixel_torch, "SHARE_PIXELS", 2 * indices[0].size)
+    threads = set()
+    share = superpixel_torch._soften_share
+
+    def seen(*given):
+        threads.add(threading.current_thread().name)
+        return share(*given)
+
+    monkeypatch.setattr(superpixel_torch, "_soften_share", seen)
+    found = soften_images(indices, TABLE, ids, (1.0, 1.0), 1.0, SuperpixelOptions(), CPU)
+    assert len(found) == 7 and threading.main_thread().name not in threads
+    for (labels, superpixels), one in zip(scenes_, found, strict=True):
+        assert_same(one, softlabel.soften(labels, superpixels, classes=TABLE, ignore=99))
+
+
+def test_a_share_that_does_not_fit_is_said(monkeypatch):
+    _, indices, ids = batch(count=7)
+    monkeypatch.setattr(superpixel_torch, "shares_at_a_time", lambda device: 3)
+    monkeypatch.setattr(superpixel_torch, "SHARE_PIXELS", 2 * indices[0].size)
+
+    def run_out(*_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(superpixel_torch, "fill_values", run_out)
+    with pytest.raises(DoesNotFit, match="the memory of cpu ran out"):
+        soften_images(indices, TABLE, ids, (1.0, 1.0), 1.0, SuperpixelOptions(), CPU)
+
+
 @pytest.mark.parametrize("shape", [(60, 30), (20, 14, 15)])
 def test_slabs_change_nothing(shape):
     """Maps cut along the axis of the search, each with what its distances reach."""
@@ -217,7 +249,7 @@ def test_slabs_change_nothing(shape):
     pad = (1,) * (3 - len(shape))
     band = band_torch.find_band(
         torch.from_numpy(indices[0]).view(1, *pad, *shape), 255, 4,
-        torch.from_numpy(ids[0]).view(1, *pad, *shape),
+        torch.from_numpy(ids[0]).view(1, *pad, *shape), int(ids[0].max()) + 1,
     )  # fmt: skip
     metric = metric_of(len(shape), (1.0,) * len(shape), SuperpixelOptions())
     limit = float(metric.diagonals(band.lower, band.upper).max())
@@ -243,8 +275,9 @@ def test_a_row_that_does_not_fit_is_said():
     labels, ids = blobs()
     index = class_index_map(labels, TABLE, 99)
     band = band_torch.find_band(
-        torch.from_numpy(index)[None, None], 255, 4, torch.from_numpy(ids)[None, None]
-    )
+        torch.from_numpy(index)[None, None], 255, 4, torch.from_numpy(ids)[None, None],
+        int(ids.max()) + 1,
+    )  # fmt: skip
     costs = costs_within(metric_of(2, (1.0, 1.0), SuperpixelOptions()), 9.0, (1, 40, 52))
     with pytest.raises(DoesNotFit, match=r"one row of the maps .* has .* pixels"):
         band_tiles.plan_tiles(band, costs, 60)
@@ -267,6 +300,66 @@ def test_memory_that_runs_out_falls_back_to_the_cpu(monkeypatch):
     labels, ids = blobs()
     monkeypatch.setattr(superpixel_torch, "fill_values", run_out)
     with pytest.warns(RuntimeWarning, match="the memory of cpu ran out"):
+        found = softlabel.soften(labels, ids, ignore=99, device="torch-cpu")
+    assert_same(found, softlabel.soften(labels, ids, ignore=99))
+
+
+def test_results_that_do_not_fit_on_the_way_back_fall_back_to_the_cpu(monkeypatch):
+    def run_out(*_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    labels, ids = blobs()
+    monkeypatch.setattr(superpixel_torch, "soft_maps_of", run_out)
+    with pytest.warns(RuntimeWarning, match="the memory of cpu ran out"):
+        found = softlabel.soften(labels, ids, ignore=99, device="torch-cpu")
+    assert_same(found, softlabel.soften(labels, ids, ignore=99))
+
+
+def test_whatever_a_card_raises_makes_it_unusable():
+    card = torch.device("cuda:0")
+    with (
+        pytest.raises(DeviceUnusable, match=r"cuda:0 cannot do it \(no kernel image\)"),
+        devices.failing_makes_unusable(card),
+    ):
+        raise RuntimeError("no kernel image\nand more")
+    with (
+        pytest.raises(RuntimeError, match="a fault of ours"),
+        devices.failing_makes_unusable(CPU),
+    ):
+        raise RuntimeError("a fault of ours")
+
+
+def test_kernels_are_tried_before_they_are_used(monkeypatch):
+    pytest.importorskip("triton")
+    card = torch.device("cuda:0")
+
+    def trial(value):
+        def values(device, kernels):
+            if isinstance(value, Exception) and kernels:
+                raise value
+            return torch.tensor([value if kernels else 1.0])
+
+        superpixel_torch.kernels_work.cache_clear()
+        monkeypatch.setattr(superpixel_torch, "_trial", values)
+        return superpixel_torch.kernels_work(card)
+
+    assert trial(1.0)
+    with pytest.warns(RuntimeWarning, match=r"left out on cuda:0 \(they give other values\)"):
+        assert not trial(0.5)
+    with pytest.warns(RuntimeWarning, match=r"left out on cuda:0 \(RuntimeError: no C compiler\)"):
+        assert not trial(RuntimeError("no C compiler\nat all"))
+    superpixel_torch.kernels_work.cache_clear()
+    assert not superpixel_torch.kernels_work(CPU)
+
+
+def test_the_trial_of_the_kernels_has_soft_values():
+    monkey = superpixel_torch._trial(CPU, kernels=False)
+    assert len(monkey) == 2 * 34 and len(monkey.unique()) > 4
+
+
+def test_another_default_device_changes_nothing():
+    labels, ids = blobs()
+    with torch.device("meta"):
         found = softlabel.soften(labels, ids, ignore=99, device="torch-cpu")
     assert_same(found, softlabel.soften(labels, ids, ignore=99))
 
@@ -298,6 +391,14 @@ def test_on_the_fly_in_half_precision():
     half = soft.dense(torch.float16)
     assert half.dtype == torch.float16
     torch.testing.assert_close(half, soft.dense().half(), rtol=0, atol=0)
+
+
+def test_a_batch_that_does_not_fit_is_said():
+    labels, ids = (torch.from_numpy(a)[None].repeat(5, 1, 1) for a in blobs())
+    with pytest.raises(DoesNotFit, match=r"a batch of 5 images of 2080 pixels .* 1 MiB .* 3 fit"):
+        softlabel.soften_batch(labels, ids, range(4), ignore=99, memory=1 << 20)
+    with pytest.raises(DoesNotFit, match="an image of 2080 pixels"):
+        softlabel.soften_batch(labels, ids, range(4), ignore=99, memory=1 << 10)
 
 
 ROW, ONE = torch.tensor([[1, 1, 0, 0]]), torch.zeros((1, 4), dtype=torch.int64)
