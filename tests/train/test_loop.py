@@ -102,6 +102,16 @@ def test_resuming_in_the_middle_of_an_epoch_changes_nothing(
     assert states[0] | {"seconds": 0} == states[1] | {"seconds": 0}
 
 
+def test_every_step_of_every_process_has_numbers_of_its_own():
+    drawn = {}
+    for given in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (2**40, 10**7, 3)]:
+        loop.seed_step(*given)
+        drawn[given] = torch.rand(4)
+        loop.seed_step(*given)
+        assert torch.equal(torch.rand(4), drawn[given])
+    assert len({tuple(values.tolist()) for values in drawn.values()}) == len(drawn)
+
+
 def test_rows_after_the_last_checkpoint_are_written_once(oct_cache, tmp_path):
     recipe = recipe_for(oct_cache, "train.steps=4", "train.checkpoint_steps=2")
     fit(recipe, tmp_path / "run", show=False)

@@ -61,8 +61,6 @@ class Checkpoint:
         State dicts; empty where there is none.
     loop : mapping
         Counters of the training loop.
-    rng : Tensor or None
-        State of torch's generator.
     """
 
     recipe: Recipe
@@ -77,7 +75,6 @@ class Checkpoint:
     optimizer: Mapping[str, Any] = field(default_factory=dict)
     scaler: Mapping[str, Any] = field(default_factory=dict)
     loop: Mapping[str, Any] = field(default_factory=dict)
-    rng: torch.Tensor | None = None
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -106,7 +103,6 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "optimizer": dict(checkpoint.optimizer),
         "scaler": dict(checkpoint.scaler),
         "loop": dict(checkpoint.loop),
-        "rng": checkpoint.rng,
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -191,7 +187,6 @@ def load_checkpoint(path: Path) -> Checkpoint:
             optimizer=content["optimizer"],
             scaler=content["scaler"],
             loop=content["loop"],
-            rng=content["rng"],
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(

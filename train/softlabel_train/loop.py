@@ -199,6 +199,7 @@ def train(
             image, labels, soft = batch.to(fabric.device).expand(memory)
             memory = soft  # the next batch is expanded into the same memory
 
+            seed_step(recipe.seed, state.step, fabric.global_rank)
             model.train()
             logits = model(image)
             total, parts = run.loss(logits, labels, soft)
@@ -240,6 +241,16 @@ def train(
         publish(folder / RESULT, json.dumps(asdict(result), indent=2).encode())
     fabric.barrier()
     return result
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Seed torch's generators, of all devices, for one step of one process.
+
+    So dropout does in a resumed run what it would have done, on a card as well, and no two
+    processes drop alike; no state of a generator need be kept.
+    """
+    numbers = np.random.SeedSequence((seed, step, rank)).generate_state(2, np.uint32)
+    torch.manual_seed(int(numbers[0]) << 31 | int(numbers[1]) >> 1)
 
 
 def judge(run: Run, record: RunRecord | None, epoch: int) -> None:
@@ -306,7 +317,6 @@ class Run:
                 fingerprint=self.data.cache.header.fingerprint, split=group_parts(self.data.split),
                 model=self.net.state_dict(), optimizer=self.optimizer.state_dict(),
                 scaler=self.fabric.strategy.precision.state_dict(), loop=asdict(self.state),
-                rng=torch.get_rng_state(),
             )  # fmt: skip
             save_checkpoint(self.folder / name, checkpoint)
 
@@ -331,8 +341,6 @@ def start(fabric: Fabric, recipe: Recipe, folder: Path, cache_path: Path) -> Run
     if last is not None:
         optimizer.load_state_dict(dict(last.optimizer))
         fabric.strategy.precision.load_state_dict(dict(last.scaler))
-        if last.rng is not None:
-            torch.set_rng_state(last.rng)
     dataset = CacheDataset(
         data.cache, data.split.train, crop=recipe.data.crop, balance=recipe.data.balance,
         augment=recipe.augment, seed=recipe.seed, intensity=data.intensity,
