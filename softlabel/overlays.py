@@ -6,14 +6,10 @@ asked for. Large images are thinned while they are read.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
-import re
-import unicodedata
 import warnings
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +19,7 @@ import numpy as np
 from softlabel import parallel
 from softlabel.cache import Cache, CachedCase, StoredArray, publish
 from softlabel.errors import CaseError, SoftlabelError, UsageError
+from softlabel.filenames import safe_stem
 from softlabel.render import Axis, Picture, Section, draw, entropy_bits
 from softlabel.render.outlines import boundaries
 from softlabel.softening.superpixel import coarsest_axis
@@ -179,48 +176,12 @@ def _draw_case(
         yield case_id, ""
 
 
-def file_names(names: Sequence[str]) -> dict[str, str]:
-    """Names for files, one for each different text: safe on every file system, and never a path.
-
-    A text that had to be changed, or that differs from another one only in upper and lower case,
-    gets a short hash behind it.
-
-    Examples
-    --------
-    >>> list(file_names(["scan_1", "a/b", "../x"]).values())
-    ['scan_1', 'a_b-c14cddc0', 'x-d6b96a97']
-    """
-    stems = {name: _stem(name) for name in names}
-    uses = Counter(stem.lower() for stem in stems.values())
-    result = {}
-    for name, stem in stems.items():
-        if stem == name and uses[stem.lower()] == 1 and not _is_taken(stem):
-            result[name] = stem
-        else:
-            digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-            result[name] = f"{stem.replace('.', '_')}-{digest}" if stem else digest
-    return result
-
-
-def _is_taken(stem: str) -> bool:
-    """Whether it names a device of Windows, or could be another text's stem with its hash."""
-    device = re.fullmatch(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", stem, re.IGNORECASE)
-    return bool(device or re.fullmatch(r"(.*-)?[0-9a-f]{8}", stem))
-
-
-def _stem(name: str) -> str:
-    """Letters (without their accents), digits, dots, dashes and underscores of a text."""
-    plain = unicodedata.normalize("NFKD", name)
-    plain = "".join(ch for ch in plain if not unicodedata.combining(ch))
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", plain).strip("._")[:80]
-
-
 def picture_path(folder: Path, name: str, classes: ClassTable, view: View) -> Path:
     """Path of a picture: other views of a case do not overwrite its default one."""
     parts = [name]
     if view.class_index is not None:
         k = view.class_index
-        parts.append(f"class-{classes.values[k]}-{_stem(classes.names[k])}".rstrip("-"))
+        parts.append(f"class-{classes.values[k]}-{safe_stem(classes.names[k])}".rstrip("-"))
     if view.channel:
         parts.append(f"channel-{view.channel}")
     if view.axis is not None:

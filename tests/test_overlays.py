@@ -6,8 +6,6 @@ from pathlib import Path
 import factories
 import numpy as np
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 from PIL import Image
 
 from softlabel import overlays
@@ -17,7 +15,6 @@ from softlabel.overlays import (
     View,
     case_picture,
     draw_cases,
-    file_names,
     picture_path,
     write_picture,
 )
@@ -351,35 +348,6 @@ def test_zoom_measures_what_it_shows(tmp_path):
 
 
 # --- files ----------------------------------------------------------------------------------------
-
-
-@given(st.lists(st.text(min_size=1, max_size=200), unique=True, max_size=8))
-@example(["a", "A", "..", ".", "CON", "nul.txt", "x-0123abcd", "a/b", "a\\b", "a b", "a\0b"])
-@example(["a b", "a_b", "a_b-" + "0" * 8, "é", "e", "e\u0301"])
-def test_file_names_are_safe_and_distinct(names):
-    found = file_names(names)
-    assert list(found) == names
-    assert len({name.lower() for name in found.values()}) == len(names)
-    for name in found.values():
-        assert re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", name)
-        assert Path(name).name == name
-        assert name.lower().split(".")[0] not in {"con", "nul", "aux", "prn"}
-
-
-def test_plain_ids_keep_their_names():
-    names = ["Subject_01_bscan_010", "070", "a.b-c"]
-    assert file_names(names) == {name: name for name in names}
-
-
-def test_texts_that_differ_only_in_case_get_a_hash():
-    found = file_names(["scan", "Scan", "other"])
-    assert found["other"] == "other"
-    assert len({name.lower() for name in found.values()}) == 3
-
-
-def test_a_text_is_changed_no_more_than_it_must():
-    (name,) = file_names(["Größe 1/2"]).values()
-    assert re.fullmatch("Gro_e_1_2-[0-9a-f]{8}", name)
 
 
 def test_views_have_files_of_their_own():

@@ -80,7 +80,8 @@ def inspect(
     the entropy over the classes. Prints the files that it wrote.
     """
     # matplotlib takes a second to import, which --help need not wait for
-    from softlabel.overlays import View, draw_cases, file_names, picture_path
+    from softlabel.filenames import file_names
+    from softlabel.overlays import View, draw_cases, picture_path
 
     with open_cache(cache) as opened:
         chosen = _choose(opened, ids)[:limit]

@@ -150,6 +150,13 @@ def test_whole_images_and_windows_agree_on_a_pointwise_network():
     assert whole.sum(0).numpy() == pytest.approx(1, abs=1e-5)
 
 
+def test_predictions_have_names_that_every_system_can_write():
+    taken: set[str] = set()
+    ids = ["CON", "aux.x", "Größe 1", "a/b", "a_b", "A_B", "..", "scan"]
+    names = [predict_module._free_name(case_id, taken) for case_id in ids]
+    assert names == ["_CON", "_aux.x", "Größe 1", "a_b", "a_b_2", "A_B_3", "_", "scan"]
+
+
 def test_predicting_a_cache_and_its_probabilities(run, oct_cache, tmp_path):
     report = predict_images(run / "best.pt", [oct_cache], tmp_path / "out", probabilities=True)
     assert not report.failures and len(report.written) == 24

@@ -92,7 +92,9 @@ def test_swept_generation_needs_a_source_and_seeds_are_listed(tmp_path):
 def test_arms_have_names_that_are_no_paths():
     arm = Arm({"loss.beta": 0.5, "data.source": "../x", "data.crop": [64, 64]})
     assert arm.name == "loss.beta=0.5 data.source=../x data.crop=[64, 64]"
-    assert "/" not in arm.folder and arm.folder.startswith("loss.beta=0.5")
+    assert "/" not in arm.folder and arm.folder.startswith("loss_beta=0_5_data_source=")
+    assert Arm({"loss.beta": 0.5}).folder == "loss.beta=0.5"
+    assert Arm({"data.source": "a/b"}).folder != Arm({"data.source": "a_b"}).folder
 
 
 def test_a_sweep_trains_resumes_and_compares(oct_data, tmp_path, monkeypatch):

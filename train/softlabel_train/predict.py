@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from softlabel.cache import CachedCase, open_cache
 from softlabel.errors import CaseError, SoftlabelError, UsageError
+from softlabel.filenames import is_device
 from softlabel.readers.imagefiles import (
     ENDINGS,
     is_image_file,
@@ -350,6 +351,7 @@ def _free_name(case_id: str, taken: set[str]) -> str:
     stem = (
         "".join(c if c.isalnum() or c in "-_. " else "_" for c in case_id)[:120].strip(" .") or "_"
     )
+    stem = f"_{stem}" if is_device(stem) else stem
     name, n = stem, 1
     while name.lower() in taken:
         n += 1

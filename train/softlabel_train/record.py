@@ -25,6 +25,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from softlabel.filenames import file_name
 from softlabel.types import Array
 from softlabel_train.checkpoint import publish
 
@@ -176,7 +177,7 @@ class RunRecord:
         """Save a picture, uint8 (rows, columns, 3), as PNG and for TensorBoard."""
         from PIL import Image
 
-        path = self.folder / "pictures" / f"step_{step:06d}_{_file_name(name)}.png"
+        path = self.folder / "pictures" / f"step_{step:06d}_{file_name(name)}.png"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(panels).save(path)
         self._board.add_image(f"prediction/{name}", panels, step, dataformats="HWC")
@@ -189,11 +190,6 @@ class RunRecord:
     def _write(self, row: Mapping[str, Any]) -> None:
         self._writer.writerow(row)
         self._csv.flush()
-
-
-def _file_name(name: str) -> str:
-    """An id as part of a file name: letters, digits, dots, dashes; never a path."""
-    return "".join(c if c.isalnum() or c in "-." else "_" for c in name)[:80].lstrip(".") or "_"
 
 
 def picture_of(

@@ -23,6 +23,7 @@ from rich.table import Table
 
 from softlabel.cache import open_cache
 from softlabel.errors import SoftlabelError, UsageError
+from softlabel.filenames import file_name
 from softlabel_train.checkpoint import publish
 from softlabel_train.config import Recipe, load_recipe, parse_override
 from softlabel_train.evaluate import evaluate_run
@@ -59,13 +60,16 @@ class Arm:
     @property
     def name(self) -> str:
         """``key=value`` of every swept key; the value alone of ``arm``."""
-        parts = [str(v) if k == "arm" else f"{k}={_plain(v)}" for k, v in self.overrides.items()]
-        return " ".join(parts) or "recipe"
+        return " ".join(self._parts) or "recipe"
 
     @property
     def folder(self) -> str:
         """The same as a file name."""
-        return "".join(c if c.isalnum() or c in "-_.=" else "_" for c in self.name)[:120]
+        return file_name("_".join(self._parts) or "recipe")
+
+    @property
+    def _parts(self) -> list[str]:
+        return [str(v) if k == "arm" else f"{k}={_plain(v)}" for k, v in self.overrides.items()]
 
 
 @dataclass(frozen=True)
@@ -175,7 +179,7 @@ def sweep(
     if any(parse_override(text)[0] == "seed" for text in overrides):
         raise UsageError("The seeds of a sweep are listed as seed=0,1,2 and not set for all arms.")
     arms = make_arms(grid)
-    if len({arm.folder for arm in arms}) < len(arms):
+    if len({arm.name for arm in arms}) < len(arms):
         raise UsageError("Two arms of the sweep are the same; list every value once.")
     # all recipes first: a typing error in the last arm must not surface after hours
     recipes = {
