@@ -47,6 +47,9 @@ AT_ONCE = 2
 THREADS = 2
 """Cores that the process copies and converts with: the workers have the others."""
 
+LONGEST_TEMPORARY = 70
+"""Bytes of the temporary folder's path to which a socket's name can be added."""
+
 Stream = Callable[[], contextlib.AbstractContextManager[Any]]
 """Makes a context in which a thread's work goes to one stream of a device."""
 
@@ -124,7 +127,9 @@ def device_processes(devices: Sequence[str]) -> Iterator[tuple[DeviceProcess, ..
         When one does not start.
     """
     started: list[subprocess.Popen[bytes]] = []
-    with tempfile.TemporaryDirectory(prefix="softlabel-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="softlabel-", dir=_folder_of_sockets(), ignore_cleanup_errors=True
+    ) as folder:
         try:
             keys = [secrets.token_hex(32) for _ in devices]
             for number, (device, key) in enumerate(zip(devices, keys, strict=True)):
@@ -137,6 +142,19 @@ def device_processes(devices: Sequence[str]) -> Iterator[tuple[DeviceProcess, ..
             _connected.cache_clear()
             for process in started:
                 _stop(process)
+
+
+def _folder_of_sockets() -> str:
+    """The temporary folder, or a shorter one: the path of a socket has about 100 bytes."""
+    temporary = tempfile.gettempdir()
+    if os.name == "posix" and len(os.fsencode(temporary)) > LONGEST_TEMPORARY:
+        if not os.access("/tmp", os.W_OK | os.X_OK):
+            raise UsageError(
+                f"The path of the temporary folder {temporary} is too long for a device's process "
+                "to be reached in it; set TMPDIR to a shorter one, or use the device cpu."
+            )
+        return "/tmp"
+    return temporary
 
 
 def _start(device: str, key: str, socket: Path) -> subprocess.Popen[bytes]:

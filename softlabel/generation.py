@@ -28,13 +28,10 @@ from softlabel.cache import (
     SeenFile,
     build_part,
     parts_folder,
-    publish,
     read_index,
     rebuild_index,
-    sweep,
     version_of,
 )
-from softlabel.cache.files import temporary_name
 from softlabel.device import CPU
 from softlabel.device_choice import Sample, Say, chosen_devices, named_devices
 from softlabel.device_process import DeviceProcess
@@ -42,6 +39,7 @@ from softlabel.errors import CacheError, CaseError, SoftlabelError, UsageError
 from softlabel.inputs import record_inputs
 from softlabel.kernels import warm_up
 from softlabel.pipeline import FAILED, SKIP, Plan, compute, files_of, plan
+from softlabel.publish import publish, sweep, temporary_name
 from softlabel.readers import READERS, list_dataset
 from softlabel.settings import Settings
 from softlabel.superpixel_files import SuperpixelFiles

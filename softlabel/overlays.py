@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from softlabel import parallel
-from softlabel.cache import Cache, CachedCase, StoredArray, publish
+from softlabel.cache import Cache, CachedCase, StoredArray
 from softlabel.errors import CaseError, SoftlabelError, UsageError
 from softlabel.filenames import safe_stem
+from softlabel.publish import publish
 from softlabel.render import Axis, Picture, Section, draw, entropy_bits
 from softlabel.render.outlines import boundaries
 from softlabel.softening.superpixel import coarsest_axis

@@ -21,7 +21,6 @@ ALGORITHM = 1
 
 INDEX, PART, PACKED = "index", "part", "packed"
 PARTS_SUFFIX = ".parts"
-TEMPORARY_PREFIX = ".softlabel-tmp-"
 
 ROOT_TEXT = ("format", "kind", "generator", "settings", "fingerprint", "software")
 ROOT_INTEGERS = ("format_version", "algorithm")

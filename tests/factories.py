@@ -24,12 +24,12 @@ from softlabel.cache import (
     build_part,
     open_cache,
     parts_folder,
-    publish,
     rebuild_index,
     software_versions,
 )
 from softlabel.generation import Report
 from softlabel.pipeline import compute
+from softlabel.publish import publish
 from softlabel.schema import fingerprint, part_name
 from softlabel.settings import Settings
 from softlabel.types import Array, Case, ClassTable

@@ -263,6 +263,17 @@ def test_auto_takes_the_cpu_when_the_device_does_not_start(tmp_path, monkeypatch
     assert said[0].startswith("Softening on the CPU: The process of the device cuda:7 did not")
 
 
+def test_a_long_temporary_folder_does_not_keep_a_process_from_starting(tmp_path, monkeypatch):
+    long = tmp_path / ("x" * 120)
+    long.mkdir()
+    monkeypatch.setattr(device_process.tempfile, "tempdir", str(long))
+    with device_processes(["torch-cpu"]) as (process,):
+        assert process.slic(np.eye(12, dtype=np.float32), 4).shape == (12, 12)
+    monkeypatch.setattr(device_process.os, "access", lambda *_: False)
+    with pytest.raises(UsageError, match=r"temporary folder .* too long .* TMPDIR"):
+        device_process._folder_of_sockets()
+
+
 def test_as_many_streams_as_requests_at_a_time():
     streams = device_process._streams("torch-cpu")
     assert streams.qsize() == device_process.AT_ONCE

@@ -26,6 +26,7 @@ from softlabel.checks import verify
 from softlabel.errors import SourceError, UsageError
 from softlabel.generation import carry_out, estimate, failures_path, generate
 from softlabel.pipeline import plan
+from softlabel.publish import TEMPORARY_PREFIX
 from softlabel.readers import list_dataset
 from softlabel.settings import Settings
 from softlabel.types import CaseRef, ClassTable
@@ -176,14 +177,14 @@ def test_what_verify_tells_to_delete_is_computed_anew(cache):
 def test_temporary_files_of_the_dead_are_swept(cache):
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
                           capture_output=True, text=True, check=True).stdout.strip()  # fmt: skip
-    from softlabel.cache.files import temporary_name
+    from softlabel.publish import temporary_name
 
     name = temporary_name().replace(f"-{os.getpid()}-", f"-{dead}-")
     for folder in (cache.parent, parts_folder(cache)):
         (folder / name).write_bytes(b"half")
     assert verify(cache) == []  # they are nobody's part
     assert again(cache).complete
-    assert not list(cache.parent.rglob(f"{schema.TEMPORARY_PREFIX}*"))
+    assert not list(cache.parent.rglob(f"{TEMPORARY_PREFIX}*"))
 
 
 # Settings
@@ -305,7 +306,7 @@ def test_a_full_disk_stops_the_run_and_keeps_what_is_finished(tmp_path, monkeypa
     assert (report.cases, report.remaining, report.failures) == (3, 5, {})
     assert not report.complete and not report.interrupted
     assert len(inodes(out)) == 3 and not failures_path(out).exists()
-    assert not list(tmp_path.rglob(f"{schema.TEMPORARY_PREFIX}*"))
+    assert not list(tmp_path.rglob(f"{TEMPORARY_PREFIX}*"))
     assert factories.computed(generate(data, out, QUICK)) == (5, 3)
     assert verify(out) == []
 
@@ -352,7 +353,7 @@ def test_a_real_small_disk(tmp_path):
         report = generate(data, disk / "c.h5", QUICK)
         assert "No space left on device" in report.stopped and report.remaining
         assert 0 < report.cases == len(list((disk / "c.parts").glob("*.h5")))
-        assert not list((disk / "c.parts").glob(f"{schema.TEMPORARY_PREFIX}*"))
+        assert not list((disk / "c.parts").glob(f"{TEMPORARY_PREFIX}*"))
         for path in (disk / "c.parts").glob("*.h5"):
             with h5py.File(path) as file:
                 file["case/soft"][...]
@@ -792,7 +793,7 @@ def test_kill_9_at_any_moment_loses_nothing(tmp_path):
     assert report.complete and report.cases + report.skipped == 8
     assert factories.files_of(out) == factories.files_of(calm)
     assert verify(out) == []
-    assert not list(tmp_path.rglob(f"{schema.TEMPORARY_PREFIX}*"))
+    assert not list(tmp_path.rglob(f"{TEMPORARY_PREFIX}*"))
 
 
 def test_two_runs_at_the_same_time_both_end_well(tmp_path):

@@ -1,6 +1,6 @@
 """The HDF5 cache (FORMAT.md): reading, parts, index."""
 
-from softlabel.cache.files import Header, is_alive, publish, software_versions, sweep
+from softlabel.cache.files import Header, software_versions
 from softlabel.cache.index import (
     IndexContent,
     PartsFolder,
@@ -29,15 +29,12 @@ __all__ = [
     "Statistics",
     "StoredArray",
     "build_part",
-    "is_alive",
     "open_cache",
     "parts_folder",
-    "publish",
     "read_index",
     "read_part_summary",
     "rebuild_index",
     "recover_header",
     "software_versions",
-    "sweep",
     "version_of",
 ]

@@ -1,4 +1,4 @@
-"""HDF5 files that are complete or absent: built in memory, sealed, published by rename.
+"""HDF5 files of a cache: built in memory, sealed, opened for reading; their common header.
 
 This package is the only place that knows h5py (beside the reader of MATLAB 7.3 files).
 """
@@ -6,15 +6,10 @@ This package is the only place that knows h5py (beside the reader of MATLAB 7.3 
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
-import os
 import platform
-import re
 import secrets
-import socket
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -30,9 +25,6 @@ from softlabel import __version__, schema
 from softlabel.cache.soundness import own
 from softlabel.errors import CacheError, SourceError
 from softlabel.types import Array, ClassTable
-
-STALE_TEMPORARY_SECONDS = 24 * 3600.0
-"""Temporary files whose writer cannot be asked are swept when they are older than this."""
 
 DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, SourceError)
 """What h5py, and what we make of what it reads, raise for a damaged file."""
@@ -303,82 +295,6 @@ def stored_digest(dataset: h5py.Dataset) -> tuple[int, str]:
         digest.update(np.asarray(offset, "<i8").tobytes())
         digest.update(dataset.id.read_direct_chunk(offset)[1])
     return count, digest.hexdigest()
-
-
-def publish(path: Path, data: bytes | memoryview) -> None:
-    """Write a file so that it is complete under its final name or not there at all.
-
-    Raises
-    ------
-    OSError
-        As the file system reports it (no space, not writable); nothing is left behind.
-    """
-    temporary = path.parent / temporary_name()
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-    sync_folder(path.parent)
-
-
-def temporary_name() -> str:
-    """A name that no other writer has: host, process and a random number."""
-    host = re.sub(r"[^\w.-]", "_", socket.gethostname())
-    return f"{schema.TEMPORARY_PREFIX}{host}-{os.getpid()}-{secrets.token_hex(6)}"
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename survive a power failure, where the system lets folders be synced."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:  # Windows
-        return
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
-            raise
-    finally:
-        os.close(handle)
-
-
-def sweep(folder: Path) -> int:
-    """Remove temporary files that no living writer owns; return how many."""
-    removed = 0
-    for path in folder.glob(f"{schema.TEMPORARY_PREFIX}*"):
-        with contextlib.suppress(OSError):
-            if _is_abandoned(path):
-                path.unlink()
-                removed += 1
-    return removed
-
-
-def _is_abandoned(path: Path) -> bool:
-    pattern = rf"{re.escape(schema.TEMPORARY_PREFIX)}(.+)-(\d+)-[0-9a-f]{{12}}"
-    name = re.fullmatch(pattern, path.name)
-    if name is None:
-        return False
-    here = temporary_name().removeprefix(schema.TEMPORARY_PREFIX).rsplit("-", 2)[0]
-    if name[1] == here and os.name == "posix" and not is_alive(int(name[2])):
-        return True
-    return time.time() - path.stat().st_mtime > STALE_TEMPORARY_SECONDS
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process of this machine runs (POSIX)."""
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        return True
-    return True
 
 
 @contextlib.contextmanager

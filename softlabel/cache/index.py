@@ -23,7 +23,6 @@ from softlabel.cache.files import (
     get_text,
     mend_index,
     open_for_reading,
-    publish,
     read_header,
     read_texts,
     store,
@@ -33,6 +32,7 @@ from softlabel.cache.files import (
 from softlabel.cache.part import InputFile
 from softlabel.cache.soundness import own
 from softlabel.errors import CacheError
+from softlabel.publish import publish
 from softlabel.types import Array, natural_key
 
 SUMMED = ("class_pixels", "pixels", *schema.INTENSITY)

@@ -43,6 +43,7 @@ from softlabel.phantom.mri import check_shape as check_mri_shape
 from softlabel.phantom.oct import OctAnnotation, OctSubject, annotate_oct, make_oct_subject
 from softlabel.phantom.oct import check_sizes as check_oct_sizes
 from softlabel.phantom.retina import FULL_SHAPE as OCT_SHAPE
+from softlabel.publish import publish
 from softlabel.types import Array
 
 ROW_BASE = 1
@@ -318,19 +319,11 @@ def _describe(
 
 
 def _publish(path: Path, content: bytes) -> None:
-    """Write under a temporary name and rename: a file that exists is complete."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        publish(path, content)
     except OSError as error:
         raise SoftlabelError(
             f"{path} cannot be written ({error.strerror}); expected {len(content):,} free bytes "
             "in a folder that may be written to. Make room, empty the folder and run again."
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -191,7 +191,7 @@ def test_a_process_takes_its_folder_along_or_the_next_one_sweeps_it(
 
 
 def test_folders_of_living_processes_stay(case, temporary_folder):
-    other = temporary_folder / f"{kept.PREFIX}{kept._host()}-{os.getppid()}-{'0' * 16}"
+    other = temporary_folder / f"{kept.PREFIX}{kept.machine_name()}-{os.getppid()}-{'0' * 16}"
     foreign = temporary_folder / f"{kept.PREFIX}elsewhere-1-{'0' * 16}"
     for folder in (other, foreign):
         folder.mkdir()

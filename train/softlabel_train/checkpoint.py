@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from softlabel.cache import publish as publish_file
 from softlabel.errors import SoftlabelError, UsageError
+from softlabel.publish import publish as publish_file
 from softlabel.types import ClassTable
 from softlabel_train.config import Recipe, make_recipe
 from softlabel_train.data import Intensity

@@ -14,7 +14,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import tempfile
 import warnings
 import weakref
@@ -25,7 +24,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import get_worker_info
 
-from softlabel.cache import is_alive
+from softlabel.publish import is_alive, machine_name
 from softlabel_train.compact import CompactCase
 
 PREFIX = "softlabel-train-"
@@ -60,7 +59,7 @@ class KeptCases:
     """
 
     def __init__(self, limit_mb: int) -> None:
-        name = f"{PREFIX}{_host()}-{os.getpid()}-{secrets.token_hex(8)}"
+        name = f"{PREFIX}{machine_name()}-{os.getpid()}-{secrets.token_hex(8)}"
         self.folder = Path(tempfile.gettempdir()) / name
         self._limit = limit_mb << 20
         self._reset()
@@ -172,10 +171,6 @@ def _mapped(path: Path) -> CompactCase:
     return CompactCase(**values)
 
 
-def _host() -> str:
-    return re.sub(r"[^\w.]", "_", socket.gethostname())
-
-
 def _remove(folder: Path, owner: int) -> None:
     if os.getpid() == owner:  # a fork has the same object, and not the same right
         shutil.rmtree(folder, ignore_errors=True)
@@ -185,7 +180,7 @@ def _sweep(parent: Path) -> None:
     """Remove folders of processes of this machine that were killed."""
     if os.name != "posix":
         return
-    for folder in parent.glob(f"{PREFIX}{_host()}-*"):
+    for folder in parent.glob(f"{PREFIX}{machine_name()}-*"):
         owner = re.fullmatch(rf"{PREFIX}.*-(\d+)-[0-9a-f]{{16}}", folder.name)
         if owner is not None and not is_alive(int(owner[1])):
             shutil.rmtree(folder, ignore_errors=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from softlabel.publish import publish_by
 from softlabel.readers.imagefiles import (
     ITK_ENDINGS,
     NIFTI_ENDINGS,
@@ -96,10 +97,7 @@ def _write_itk(labels: Array, path: Path, file: Path | None) -> Path:
     image.SetSpacing(reader.GetSpacing())
     image.SetOrigin(reader.GetOrigin())
     image.SetDirection(reader.GetDirection())
-    temporary = path.with_name(f".tmp-{path.name}")
-    temporary = temporary.with_suffix(path.suffix)
-    sitk.WriteImage(image, str(temporary), useCompression=True)
-    temporary.replace(path)
+    publish_by(path, lambda file: sitk.WriteImage(image, str(file), useCompression=True))
     return path
 
 

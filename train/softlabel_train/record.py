@@ -178,8 +178,9 @@ class RunRecord:
         from PIL import Image
 
         path = self.folder / "pictures" / f"step_{step:06d}_{file_name(name)}.png"
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(panels).save(path)
+        buffer = io.BytesIO()
+        Image.fromarray(panels).save(buffer, "png")
+        publish(path, buffer.getvalue())
         self._board.add_image(f"prediction/{name}", panels, step, dataformats="HWC")
 
     def say(self, text: str) -> None:

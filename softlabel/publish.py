@@ -1,0 +1,121 @@
+"""Files that are complete under their final name or not there; sweeping what was left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+TEMPORARY_PREFIX = ".softlabel-tmp-"
+
+STALE_TEMPORARY_SECONDS = 24 * 3600.0
+"""Temporary files whose writer cannot be asked are swept when they are older than this."""
+
+
+def publish(path: Path, data: bytes | memoryview) -> None:
+    """Write a file so that it is complete under its final name or not there at all.
+
+    Raises
+    ------
+    OSError
+        As the file system reports it (no space, not writable); nothing is left behind.
+    """
+    publish_by(path, lambda temporary: _write(temporary, data))
+
+
+def publish_by(path: Path, write: Callable[[Path], object]) -> None:
+    """As :func:`publish`, of a file that a function writes to the path that it is given.
+
+    That path has the ending of ``path``, by which some writers choose the format.
+    """
+    temporary = path.parent / f"{temporary_name()}{path.suffix}"
+    try:
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def _write(path: Path, data: bytes | memoryview) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+
+
+def temporary_name() -> str:
+    """A name that no other writer has: machine, process and a random number."""
+    return f"{TEMPORARY_PREFIX}{machine_name()}-{os.getpid()}-{secrets.token_hex(6)}"
+
+
+@lru_cache
+def machine_name() -> str:
+    """Name of what gives out the numbers of processes: the host, or a container on it.
+
+    Two containers may have one host name and share a folder; a process of the one is none of the
+    other's.
+    """
+    marks = [socket.gethostname()]
+    with contextlib.suppress(OSError):  # Linux
+        marks.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+        marks.append(str(Path("/proc/self/ns/pid").stat().st_ino))
+    host = re.sub(r"[^\w.]", "_", marks[0])[:60]
+    return f"{host}-{hashlib.sha256(' '.join(marks).encode()).hexdigest()[:8]}"
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename survive a power failure, where the system lets folders be synced."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # Windows
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
+    finally:
+        os.close(handle)
+
+
+def sweep(folder: Path) -> int:
+    """Remove temporary files that no living writer owns; return how many."""
+    removed = 0
+    for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if _is_abandoned(path):
+                path.unlink()
+                removed += 1
+    return removed
+
+
+def _is_abandoned(path: Path) -> bool:
+    pattern = rf"{re.escape(TEMPORARY_PREFIX)}(.+)-(\d+)-[0-9a-f]{{12}}(\.\w+)?"
+    name = re.fullmatch(pattern, path.name)
+    if name is None:
+        return False
+    if name[1] == machine_name() and os.name == "posix" and not is_alive(int(name[2])):
+        return True
+    return time.time() - path.stat().st_mtime > STALE_TEMPORARY_SECONDS
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine runs (POSIX)."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
