@@ -15,8 +15,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from softlabel.cache import CachedCase as CachedCase
     from softlabel.cache import open_cache as open_cache
-    from softlabel.generation import Report as Report
     from softlabel.generation import generate as generate
+    from softlabel.report import Report as Report
     from softlabel.settings import Settings as Settings
     from softlabel.softening import soften as soften
     from softlabel.softening.superpixel_torch import soften_batch as soften_batch
@@ -30,7 +30,7 @@ _PUBLIC = {
     "CachedCase": "softlabel.cache",
     "Case": "softlabel.types",
     "ClassTable": "softlabel.types",
-    "Report": "softlabel.generation",
+    "Report": "softlabel.report",
     "Settings": "softlabel.settings",
     "SoftMaps": "softlabel.softmaps",
     "generate": "softlabel.generation",

@@ -28,7 +28,7 @@ def publish(path: Path, data: bytes | memoryview) -> None:
     OSError
         As the file system reports it (no space, not writable); nothing is left behind.
     """
-    publish_by(path, lambda temporary: _write(temporary, data))
+    _publish(path, temporary_name(), lambda temporary: _write(temporary, data))
 
 
 def publish_by(path: Path, write: Callable[[Path], object]) -> None:
@@ -36,7 +36,11 @@ def publish_by(path: Path, write: Callable[[Path], object]) -> None:
 
     That path has the ending of ``path``, by which some writers choose the format.
     """
-    temporary = path.parent / f"{temporary_name()}{path.suffix}"
+    _publish(path, f"{temporary_name()}{path.suffix}", write)
+
+
+def _publish(path: Path, name: str, write: Callable[[Path], object]) -> None:
+    temporary = path.parent / name
     try:
         write(temporary)
         with temporary.open("rb+") as file:

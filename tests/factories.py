@@ -27,9 +27,9 @@ from softlabel.cache import (
     rebuild_index,
     software_versions,
 )
-from softlabel.generation import Report
 from softlabel.pipeline import compute
 from softlabel.publish import publish
+from softlabel.report import Report
 from softlabel.schema import fingerprint, part_name
 from softlabel.settings import Settings
 from softlabel.types import Array, Case, ClassTable

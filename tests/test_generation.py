@@ -19,15 +19,16 @@ import pytest
 from PIL import Image
 
 import softlabel
-from softlabel import generation, parallel, schema
+from softlabel import generation, parallel, schema, worker
 from softlabel.cache import open_cache, parts_folder
 from softlabel.cache import part as part_module
 from softlabel.checks import verify
 from softlabel.errors import SourceError, UsageError
-from softlabel.generation import carry_out, estimate, failures_path, generate
+from softlabel.generation import carry_out, estimate, generate
 from softlabel.pipeline import plan
 from softlabel.publish import TEMPORARY_PREFIX
 from softlabel.readers import list_dataset
+from softlabel.report import failures_path
 from softlabel.settings import Settings
 from softlabel.types import CaseRef, ClassTable
 
@@ -328,7 +329,7 @@ def test_an_index_that_cannot_be_written_at_the_end(tmp_path, monkeypatch):
 
 def test_a_passing_error_of_the_disk_fails_one_case(tmp_path, monkeypatch):
     data = factories.write_scenes(tmp_path / "data")
-    real, names = generation.publish, []
+    real, names = worker.publish, []
 
     def publish(path, content):
         names.append(path)
@@ -336,7 +337,7 @@ def test_a_passing_error_of_the_disk_fails_one_case(tmp_path, monkeypatch):
             raise OSError(errno.EIO, "Input/output error")
         real(path, content)
 
-    monkeypatch.setattr(generation, "publish", publish)
+    monkeypatch.setattr(worker, "publish", publish)
     report = generate(data, tmp_path / "c.h5", QUICK)
     assert report.cases == 2 and list(report.failures) == ["b"]
 
@@ -524,7 +525,7 @@ def test_ids_with_slashes_or_nul_never_reach_the_disk(tmp_path, bad):
 
 def test_an_unexpected_error_fails_one_case_with_its_traceback(tmp_path, monkeypatch):
     data = factories.write_scenes(tmp_path / "data")
-    real = generation.compute
+    real = worker.compute
 
     def compute(case, *args):
         if case.id == "b":
@@ -533,7 +534,7 @@ def test_an_unexpected_error_fails_one_case_with_its_traceback(tmp_path, monkeyp
             raise MemoryError
         return real(case, *args)
 
-    monkeypatch.setattr(generation, "compute", compute)
+    monkeypatch.setattr(worker, "compute", compute)
     report = generate(data, tmp_path / "c.h5", QUICK)
     assert report.failures["b"].startswith("b: unexpected ZeroDivisionError: what. Please report")
     assert report.failures["c"] == (
@@ -674,7 +675,7 @@ def test_an_estimate_writes_nothing_and_skips_bad_cases(tmp_path):
 
 def stop_after(monkeypatch, count, error=KeyboardInterrupt):
     """Ctrl-C while the case after so many is computed."""
-    real, started = generation.compute, []
+    real, started = worker.compute, []
 
     def compute(case, *args):
         started.append(case.id)
@@ -682,7 +683,7 @@ def stop_after(monkeypatch, count, error=KeyboardInterrupt):
             raise error
         return real(case, *args)
 
-    monkeypatch.setattr(generation, "compute", compute)
+    monkeypatch.setattr(worker, "compute", compute)
 
 
 def test_ctrl_c_keeps_what_is_finished(tmp_path, monkeypatch):

@@ -25,17 +25,12 @@ from softlabel.cli.options import (
 )
 from softlabel.device_choice import named_devices
 from softlabel.errors import UsageError
-from softlabel.generation import (
-    CaseReport,
-    Report,
-    carry_out,
-    estimate,
-    failures_path,
-    output_path,
-)
+from softlabel.generation import carry_out, estimate
+from softlabel.output import output_path
 from softlabel.parallel import cpu_count
 from softlabel.pipeline import COMPUTE, FAILED, SKIP, STALE, Plan, plan
 from softlabel.readers import READERS, list_dataset
+from softlabel.report import CaseReport, Report, failures_path
 from softlabel.settings import (
     COMPRESSIONS,
     DISTANCE_UNITS,
