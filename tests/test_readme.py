@@ -81,20 +81,31 @@ def test_every_recipe_key_and_arm_that_the_trainers_readme_names_exists():
     keys = set(Recipe().flat())
     sections = "|".join({key.partition(".")[0] for key in keys if "." in key})
     named = set(re.findall(rf"`((?:{sections})(?:\.[a-z_]+)+)", text))
+    named = {name for name in named if not name.endswith(".py")}
     assert named and named <= keys
     assert {"oct_dme"} <= set(recipe_names())
     for arm in recipe_arms("oct_dme"):
         assert f"`{arm}`" in text
 
 
-def test_modules_of_the_architecture_exist():
-    text = README.read_text()
-    section = text[text.index("## Architecture") : text.index("## Commands")]
-    names = re.findall(r"`([\w/*.]+(?:\.py|\.md|/))`", section)
-    assert len(names) > 10
+ARCHITECTURES = {
+    README: ("## Architecture", "## Commands", ROOT / "softlabel"),
+    TRAIN_README: ("## Where things are", "## Commands", ROOT / "train/softlabel_train"),
+}
+
+
+@pytest.mark.parametrize("file", ARCHITECTURES, ids=["softlabel", "train"])
+def test_the_architecture_names_the_modules_that_there_are(file):
+    first, last, package = ARCHITECTURES[file]
+    text = file.read_text()
+    names = re.findall(r"`([\w/*.]+(?:\.py|\.md|/))`", text[text.index(first) : text.index(last)])
+    named = set()
     for name in names:
-        folders = (ROOT, ROOT / "softlabel")
-        assert any(any(folder.glob(name)) for folder in folders), name
+        found = [*package.glob(name), *ROOT.glob(name)]
+        assert found, name
+        named |= {part for path in found for part in (path, *path.glob("**/*"))}
+    modules = {p for p in package.rglob("*.py") if not p.name.startswith("__")}
+    assert {p.name for p in modules - named} == set()
 
 
 if __name__ == "__main__":

@@ -18,9 +18,10 @@ from softlabel_train.cli import main
 from softlabel_train.config import load_recipe
 from softlabel_train.evaluate import cases_of_part, evaluate_run
 from softlabel_train.labelfiles import write_label_map
-from softlabel_train.loop import case_image, fit
+from softlabel_train.loop import fit
 from softlabel_train.metrics import evaluate
 from softlabel_train.predict import (
+    case_image,
     choose_device,
     load_network,
     normalised,

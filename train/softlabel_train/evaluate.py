@@ -16,10 +16,9 @@ from softlabel.errors import UsageError
 from softlabel.types import Array
 from softlabel_train.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, publish
 from softlabel_train.config import EvaluateConfig
-from softlabel_train.loop import case_image, scored_classes, scored_set
 from softlabel_train.memory import explain_memory
 from softlabel_train.metrics import calibration, evaluate
-from softlabel_train.predict import load_network, predict_probabilities
+from softlabel_train.predict import case_image, load_network, predict_probabilities
 from softlabel_train.runfolder import ABOUT
 from softlabel_train.scores import (
     ALL,
@@ -30,6 +29,7 @@ from softlabel_train.scores import (
     summarise,
     with_class_means,
 )
+from softlabel_train.validation import scored_classes, scored_set
 
 PARTS = ("evaluation", "validation", "train", "new")
 """Of the patients; ``new`` are those that the run has not seen."""

@@ -11,28 +11,22 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import multiprocessing
 import os
-import signal
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from softlabel.cache import CachedCase
-from softlabel.errors import SoftlabelError, UsageError
-from softlabel.softmaps import class_index_map, ignored_index
+from softlabel.errors import SoftlabelError
+from softlabel.softmaps import ignored_index
 from softlabel_train.checkpoint import (
     BEST,
     LAST,
@@ -44,16 +38,17 @@ from softlabel_train.checkpoint import (
     save_checkpoint,
 )
 from softlabel_train.config import OptimizerConfig, Recipe
-from softlabel_train.data import Batch, CacheDataset, Intensity, StepSampler, make_loader
+from softlabel_train.data import Batch, CacheDataset, StepSampler, make_loader
+from softlabel_train.devices import check_devices, make_fabric, several_were_started
 from softlabel_train.losses import SoftLabelLoss
 from softlabel_train.memory import explain_memory
-from softlabel_train.metrics import CLASS_SETS, ClassSet, evaluate
 from softlabel_train.models import AnySize, build_model, check_network
-from softlabel_train.predict import normalised, predict_probabilities
 from softlabel_train.prepare import TrainingData, find_cache, open_data
-from softlabel_train.record import LOSS_TERMS, RunRecord, picture_of
+from softlabel_train.record import LOSS_TERMS, RunRecord
 from softlabel_train.runfolder import RESULT, begin, check_folder
+from softlabel_train.signals import pass_signals_on, stop_on_signal
 from softlabel_train.splits import group_parts
+from softlabel_train.validation import validate, validated_classes
 
 
 class TrainingError(SoftlabelError):
@@ -256,7 +251,7 @@ def seed_step(seed: int, step: int, rank: int) -> None:
 def judge(run: Run, record: RunRecord | None, epoch: int) -> None:
     """Validate, save the best network, and lower a rate that has not helped for long."""
     state, recipe, groups = run.state, run.recipe, run.optimizer.param_groups
-    score, scores = validate(run, record)
+    score, scores = validate(run.fabric, recipe, run.data, run.net, record, state.step)
     if record is not None:
         record.validation(state.step, epoch, groups[0]["lr"], score, scores)
     if state.is_better(score):
@@ -411,199 +406,6 @@ def make_optimizer(config: OptimizerConfig, net: nn.Module) -> Optimizer:
         )  # fmt: skip
     kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
     return kind(parameters, config.lr, weight_decay=config.weight_decay)
-
-
-# -- validation ------------------------------------------------------------------------------------
-
-
-def validated_classes(recipe: Recipe, data: TrainingData) -> dict[int, str]:
-    """Label values and names of the classes that are scored."""
-    return scored_classes(recipe.evaluate.classes, dict(data.classes))
-
-
-def scored_classes(
-    chosen: str | tuple[int, ...] | None, names: Mapping[int, str]
-) -> dict[int, str]:
-    """Label values and names of the classes of ``evaluate.classes``.
-
-    Raises
-    ------
-    UsageError
-        When the data do not have one of them.
-    """
-    if chosen is None:
-        values = tuple(names)[1:]
-    else:
-        values = CLASS_SETS[chosen].values if isinstance(chosen, str) else tuple(chosen)
-    if missing := [v for v in values if v not in names]:
-        raise UsageError(
-            f"evaluate.classes asks for the label values {missing}, which the data do not have; "
-            f"they have {', '.join(f'{v} ({n})' for v, n in names.items())}."
-        )
-    return {v: names[v] for v in values}
-
-
-def scored_set(chosen: str | tuple[int, ...] | None, values: Mapping[int, str]) -> ClassSet:
-    """The same with what is excluded, as :func:`softlabel_train.metrics.evaluate` takes it."""
-    excluded = CLASS_SETS[chosen].excluded if isinstance(chosen, str) else ()
-    return ClassSet(tuple(values), excluded)
-
-
-def validate(run: Run, record: RunRecord | None) -> tuple[float, dict[str, float]]:
-    """Mean Dice over the validation cases, and of each class; each process does its share.
-
-    The network is used without its wrapper, whose processes would wait for each other: they may
-    have unequal numbers of cases.
-    """
-    fabric, recipe, data = run.fabric, run.recipe, run.data
-    classes = validated_classes(recipe, data)
-    chosen = scored_set(recipe.evaluate.classes, classes)
-    # rows: sum and count of the cases' means, then of each class
-    sums = torch.zeros(2, 1 + len(classes), dtype=torch.float64)
-    drawn = 0
-    run.net.eval()
-    if fabric.world_size > 1:
-        for buffer in run.net.buffers():  # the statistics that a checkpoint holds
-            torch.distributed.broadcast(buffer, 0)
-    for case_id in data.split.validation[fabric.global_rank :: fabric.world_size]:
-        case = data.cache[case_id]
-        image = case_image(case, data.intensity)
-        with fabric.autocast():
-            probabilities = predict_probabilities(
-                run.net, image.to(fabric.device), window=recipe.evaluate.window,
-                overlap=recipe.evaluate.overlap,
-            )  # fmt: skip
-        index = probabilities.argmax(0).cpu().numpy()
-        values = np.asarray(data.classes.values)[index]
-        labels = case.labels[...]
-        found = evaluate(values, labels, chosen, ignore=data.cache.ignore, distances=False)
-        dice = torch.tensor([found[v]["dice"] for v in classes], dtype=torch.float64)
-        row = torch.cat([torch.nanmean(dice).unsqueeze(0), dice])
-        sums += torch.stack([row.nan_to_num(0), (~row.isnan()).double()])
-        if record is not None and drawn < recipe.train.pictures:
-            drawn += 1
-            truth = class_index_map(labels, data.classes, data.cache.ignore)
-            panels = picture_of(image[0, 0].numpy(), index, truth, ignored_index(truth.dtype))
-            record.picture(run.state.step, case_id, panels)
-    if fabric.world_size > 1:
-        sums = fabric.all_reduce(sums.to(fabric.device), reduce_op="sum").cpu()  # type: ignore[union-attr]
-    score, *each = (sums[0] / sums[1]).tolist()
-    return score, dict(zip(classes.values(), each, strict=True))
-
-
-def case_image(case: CachedCase, intensity: Intensity | None) -> Tensor:
-    """A cached image as the network sees it, float32 (1, C, *spatial)."""
-    return normalised(case.image[...], intensity or Intensity.of([case.statistics]))
-
-
-# -- devices, signals, errors ----------------------------------------------------------------------
-
-
-def check_devices(recipe: Recipe) -> None:
-    """Refuse devices that are not there.
-
-    Raises
-    ------
-    UsageError
-    """
-    config = recipe.train
-    if config.accelerator == "cuda" and not torch.cuda.is_available():
-        raise UsageError(
-            "train.accelerator is cuda, and PyTorch sees no CUDA device here (driver, "
-            "CUDA_VISIBLE_DEVICES, or a PyTorch built for the CPU only); set "
-            "train.accelerator=cpu or auto."
-        )
-    if config.accelerator == "mps" and not torch.backends.mps.is_available():
-        raise UsageError("train.accelerator is mps, and there is no such device; set cpu or auto.")
-    on_cuda = config.accelerator == "cuda" or (
-        config.accelerator == "auto" and torch.cuda.is_available()
-    )
-    if on_cuda and config.devices > torch.cuda.device_count():
-        raise UsageError(
-            f"train.devices is {config.devices} and there are {torch.cuda.device_count()} CUDA "
-            "devices."
-        )
-    if config.precision == "16-mixed" and not on_cuda:
-        raise UsageError("train.precision=16-mixed needs CUDA; set bf16-mixed or 32-true.")
-    processes = config.devices * config.nodes
-    if recipe.data.batch_size % processes:
-        raise UsageError(
-            f"data.batch_size is {recipe.data.batch_size}, which {processes} processes cannot "
-            f"share evenly; use a multiple of {processes}."
-        )
-
-
-def make_fabric(recipe: Recipe) -> Fabric:
-    """Devices, precision and processes of a recipe."""
-    config = recipe.train
-    strategy: str | DDPStrategy = "auto"
-    if config.devices * config.nodes > 1:
-        # some architectures leave the deepest stages of their encoder unused
-        strategy = DDPStrategy(
-            start_method="popen" if several_were_started(recipe) else "spawn",
-            find_unused_parameters=True,
-        )
-    return Fabric(
-        accelerator=config.accelerator, devices=config.devices, num_nodes=config.nodes,
-        precision=config.precision, strategy=strategy,
-    )  # fmt: skip
-
-
-def several_were_started(recipe: Recipe) -> bool:
-    """Whether this is one of several processes that torchrun or SLURM started.
-
-    Otherwise several devices are served by processes that this one starts.
-    """
-    config = recipe.train
-    found = "RANK" in os.environ or "SLURM_NTASKS" in os.environ or config.nodes > 1
-    return config.devices * config.nodes > 1 and found
-
-
-@contextlib.contextmanager
-def stop_on_signal() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or a request to terminate sets; the second Ctrl-C works as usual."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    usual = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        event.set()
-        for s, handler in usual.items():
-            signal.signal(s, handler)
-
-    for s in usual:
-        signal.signal(s, ask)
-    try:
-        yield event
-    finally:
-        for s, handler in usual.items():
-            signal.signal(s, handler)
-
-
-@contextlib.contextmanager
-def pass_signals_on() -> Iterator[None]:
-    """For a process that waits for those that train, which save and stop.
-
-    Ctrl-C reaches all processes of a terminal; a request to terminate only this one.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    usual = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-
-    def tell(number: int, frame: FrameType | None) -> None:
-        for process in multiprocessing.active_children():
-            process.terminate()
-
-    signal.signal(signal.SIGINT, lambda number, frame: None)
-    signal.signal(signal.SIGTERM, tell)
-    try:
-        yield
-    finally:
-        for s, handler in usual.items():
-            signal.signal(s, handler)
 
 
 def memory_advice(recipe: Recipe) -> str:

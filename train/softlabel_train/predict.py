@@ -40,6 +40,11 @@ def normalised(image: Array, intensity: Intensity) -> Tensor:
     return ((values - mean) / deviation).unsqueeze(0)
 
 
+def case_image(case: CachedCase, intensity: Intensity | None) -> Tensor:
+    """A cached image as the network sees it, float32 (1, C, *spatial)."""
+    return normalised(case.image[...], intensity or Intensity.of([case.statistics]))
+
+
 def predict_probabilities(
     model: nn.Module,
     image: Tensor,
