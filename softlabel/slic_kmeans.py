@@ -22,6 +22,9 @@ are ruled out for a whole tile at once:
 
 The loops over 64 pixels and over a block's centres have no branches and unit stride, so that LLVM
 turns them into vector instructions; nothing is reordered (no fastmath).
+
+It is all in one module because numba's cache of compiled code notices a change of the kernel's own
+file, and not of the files that it calls functions from.
 """
 
 from typing import NamedTuple
