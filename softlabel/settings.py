@@ -6,12 +6,13 @@ A cache is made with one set of settings and records it; another set is another 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from softlabel.distance import BOUNDARIES
 from softlabel.errors import UsageError, did_you_mean
+from softlabel.fieldtypes import make_plain
 from softlabel.softening import METHODS, NORMALIZATIONS
 
 SUPERPIXELS = ("slic", "grid", "file")
@@ -20,7 +21,6 @@ MASK_MODES = ("after", "slic")
 SLIC_CODES = ("cpu", "device")
 DISTANCE_UNITS = ("pixel", "mm")
 COMPRESSIONS = ("zstd", "gzip")
-FLOATS = ("superpixel_size", "compactness", "sigma", "scale")
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,21 @@ class Settings:
     compression: str = "zstd"
 
     def __post_init__(self) -> None:
+        try:
+            make_plain(self)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        self._check_words()
+        self._check_numbers()
+        options = self.checked_method_options()
+        given = {name: options[name] for name in self.method_options}
+        object.__setattr__(self, "method_options", given)
+        if self.slic_code == "device" and self.mask_mode == "slic":
+            raise UsageError(
+                'slic_code="device" knows no masked SLIC; use mask_mode="after" or slic_code="cpu".'
+            )
+
+    def _check_words(self) -> None:
         for name, allowed in (
             ("superpixels", SUPERPIXELS),
             ("slic_dims", SLIC_DIMS),
@@ -95,22 +110,21 @@ class Settings:
             ("slic_code", SLIC_CODES),
             ("distance_unit", DISTANCE_UNITS),
             ("compression", COMPRESSIONS),
+            ("method", METHODS),
+            ("boundary", BOUNDARIES),
+            ("normalize", NORMALIZATIONS),
         ):
-            _known(name, getattr(self, name), allowed)
+            value = getattr(self, name)
+            if value not in allowed:
+                raise UsageError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.")
+
+    def _check_numbers(self) -> None:
         for name in ("n_segments", "superpixel_size", "compactness", "max_num_iter", "scale"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise UsageError(f"{name} must be positive; got {value}.")
-        _known("method", self.method, METHODS)
-        _known("boundary", self.boundary, BOUNDARIES)
-        _known("normalize", self.normalize, NORMALIZATIONS)
-        self.checked_method_options()
         if not 0 <= self.sigma < float("inf"):
             raise UsageError(f"sigma must not be negative; got {self.sigma}.")
-        if self.slic_code == "device" and self.mask_mode == "slic":
-            raise UsageError(
-                'slic_code="device" knows no masked SLIC; use mask_mode="after" or slic_code="cpu".'
-            )
         low, high = self.channel_percentiles
         if not 0 <= low < high <= 100:
             raise UsageError(
@@ -130,9 +144,6 @@ class Settings:
             The reader's name and options.
         """
         record: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        for name in FLOATS:  # 100 and 100.0 are one setting
-            record[name] = None if record[name] is None else float(record[name])
-        record["channel_percentiles"] = [float(p) for p in self.channel_percentiles]
         record["method_options"] = self.checked_method_options()
         for name in self._idle():
             record.pop(name, None)
@@ -147,7 +158,7 @@ class Settings:
             When the method has no such option, or not of this value.
         """
         kind = METHODS[self.method].options
-        known = {f.name: f.default for f in fields(kind) if f.name != "boundary"}
+        known = [f.name for f in fields(kind) if f.name != "boundary"]
         for name in self.method_options:
             if name not in known:
                 raise UsageError(
@@ -155,12 +166,9 @@ class Settings:
                 )
         try:
             chosen = asdict(kind(**self.method_options))
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             raise UsageError(f"The options of the method {self.method}: {error}") from error
-        return {
-            name: float(chosen[name]) if isinstance(default, float) else chosen[name]
-            for name, default in known.items()
-        }
+        return {name: chosen[name] for name in known}
 
     def _idle(self) -> set[str]:
         """Settings that have no say beside the others."""
@@ -188,8 +196,3 @@ def _unknown(name: str, settings: list[str]) -> str:
             f"method_options={{{name!r}: …}}."
         )
     return f"{name} is no setting{did_you_mean(name, settings) or '.'}"
-
-
-def _known(name: str, value: str, allowed: Iterable[str]) -> None:
-    if value not in allowed:
-        raise UsageError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.")
