@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 from softlabel.distance import BOUNDARIES
 from softlabel.errors import UsageError, did_you_mean
@@ -22,7 +23,26 @@ SLIC_CODES = ("cpu", "device")
 DISTANCE_UNITS = ("pixel", "mm")
 COMPRESSIONS = ("zstd", "gzip")
 
+S = TypeVar("S")
 
+
+def _refusing_the_unknown(cls: type[S]) -> type[S]:
+    """A dataclass that says what is meant where Python would only say what is unknown."""
+    init = cls.__init__
+
+    @wraps(init)  # help and editors show the fields
+    def __init__(self: S, *args: Any, **given: Any) -> None:
+        names = [f.name for f in fields(cls)]  # type: ignore[arg-type]  # S is a dataclass
+        for name in given:
+            if name not in names:
+                raise UsageError(_unknown(name, names))
+        init(self, *args, **given)
+
+    cls.__init__ = __init__  # type: ignore[assignment]
+    return cls
+
+
+@_refusing_the_unknown
 @dataclass(frozen=True)
 class Settings:
     """Settings of ``generate``.
@@ -60,13 +80,6 @@ class Settings:
         ``{"blur": 2}`` (Gaussian); see the dataclasses in :data:`softlabel.softening.METHODS`.
     compression : {"zstd", "gzip"}
     """
-
-    def __new__(cls, *_args: Any, **given: Any) -> Settings:
-        """Say what is meant where Python would only say what is unknown."""
-        for name in given:
-            if name not in cls.__dataclass_fields__:
-                raise UsageError(_unknown(name, list(cls.__dataclass_fields__)))
-        return super().__new__(cls)
 
     superpixels: str = "slic"
     n_segments: int = 2000

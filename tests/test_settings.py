@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import pickle
 
@@ -243,6 +244,11 @@ def test_the_options_of_a_method_are_filled_in():
 def test_unknown_settings_say_what_may_be_meant(given, what):
     with pytest.raises(UsageError, match=what):
         Settings(**given)
+
+
+def test_help_shows_the_settings():
+    shown = list(inspect.signature(Settings).parameters)
+    assert shown == [f.name for f in dataclasses.fields(Settings)]
 
 
 def test_settings_can_be_copied_and_pickled():
