@@ -158,8 +158,12 @@ class Settings:
         """
         record: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         record["method_options"] = self.checked_method_options()
-        for name in self._idle():
-            record.pop(name, None)
+        idle = set(idle_settings(self))
+        if METHODS[self.method].needs_superpixels:
+            idle.discard("slice_axis")  # every cache has recorded it, so caches stay what they are
+        if self.superpixel_size is None:
+            idle.add("superpixel_size")
+        record = {name: value for name, value in record.items() if name not in idle}
         return json.dumps(record | dict(source), sort_keys=True, ensure_ascii=False)
 
     def checked_method_options(self) -> dict[str, Any]:
@@ -183,19 +187,46 @@ class Settings:
             raise UsageError(f"The options of the method {self.method}: {error}") from error
         return {name: chosen[name] for name in known}
 
-    def _idle(self) -> set[str]:
-        """Settings that have no say beside the others."""
-        idle = {"n_segments"} if self.superpixel_size is not None else {"superpixel_size"}
-        of_slic = {"compactness", "sigma", "max_num_iter", "channel_percentiles", "mask_mode",
-                   "slic_code"}  # fmt: skip
-        if self.superpixels != "slic":
-            idle |= of_slic
-        if self.superpixels == "file":
-            idle |= {"n_segments", "superpixel_size", "slic_dims"}
-        if not METHODS[self.method].needs_superpixels:
-            idle |= {*of_slic, "superpixels", "n_segments", "superpixel_size", "slic_dims",
-                     "slice_axis", "boundary", "scale"}  # fmt: skip
-        return idle
+
+def idle_settings(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Settings that have no say beside the others.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Returns
+    -------
+    dict of str to tuple of str
+        Name of an idle setting → names of the settings, or of the method's options, that leave it
+        no say by the values that they have.
+
+    Examples
+    --------
+    >>> idle_settings(Settings(superpixel_size=190, method_options={"in_plane": True}))
+    {'n_segments': ('superpixel_size',)}
+    >>> idle_settings(Settings())
+    {'slice_axis': ('slic_dims', 'in_plane')}
+    """
+    in_plane = settings.checked_method_options().get("in_plane", False)
+    of_slic = ("compactness", "sigma", "max_num_iter", "channel_percentiles", "mask_mode",
+               "slic_code")  # fmt: skip
+    of_superpixels = ("n_segments", "superpixel_size", "slic_dims")
+    idle: dict[str, tuple[str, ...]] = {}
+    if settings.superpixel_size is not None:
+        idle["n_segments"] = ("superpixel_size",)
+    if settings.slic_dims != "slice" and not in_plane:
+        idle["slice_axis"] = ("slic_dims", "in_plane")
+    if settings.superpixels != "slic":
+        idle |= dict.fromkeys(of_slic, ("superpixels",))
+    if settings.superpixels == "file":
+        idle |= dict.fromkeys(of_superpixels, ("superpixels",))
+        if not in_plane:
+            idle["slice_axis"] = ("superpixels", "in_plane")
+    if not METHODS[settings.method].needs_superpixels:
+        others = ("superpixels", *of_slic, *of_superpixels, "slice_axis", "boundary", "scale")
+        idle |= dict.fromkeys(others, ("method",))
+    return idle
 
 
 def _unknown(name: str, settings: list[str]) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from softlabel.errors import UsageError
 from softlabel.schema import fingerprint
-from softlabel.settings import Settings
+from softlabel.settings import Settings, idle_settings
 from softlabel.types import ClassTable
 
 TABLE = ClassTable.from_mapping({0: "background", 1: "läsion"})
@@ -204,6 +204,27 @@ def test_every_setting_tells_caches_apart():
 )
 def test_settings_without_a_say_do_not_tell_caches_apart(base, without_a_say):
     assert Settings(**base).as_json(SOURCE) == Settings(**base, **without_a_say).as_json(SOURCE)
+
+
+@pytest.mark.parametrize(
+    ("given", "idle"),
+    [
+        ({}, {"slice_axis": ("slic_dims", "in_plane")}),
+        ({"slic_dims": "slice"}, {}),
+        ({"slic_dims": "slice", "superpixel_size": 9}, {"n_segments": ("superpixel_size",)}),
+        ({"method_options": {"in_plane": True}}, {}),
+    ],
+)
+def test_idle_settings_name_what_leaves_them_no_say(given, idle):
+    assert idle_settings(Settings(**given)) == idle
+
+
+def test_the_method_leaves_its_superpixels_no_say_however_they_are_made():
+    for given in ({}, {"superpixels": "grid"}, {"superpixel_size": 9}, {"slic_dims": "slice"}):
+        idle = idle_settings(Settings(method="gaussian", **given))
+        assert set(idle.values()) == {("method",)}
+        assert {"superpixels", "n_segments", "slice_axis", "boundary", "scale"} <= set(idle)
+        assert not {"method", "method_options", "distance_unit", "normalize"} & set(idle)
 
 
 def test_json_does_not_depend_on_the_order_of_options():
