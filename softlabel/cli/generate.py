@@ -13,7 +13,6 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from softlabel.cli import EXIT_FAILED, EXIT_INTERRUPTED
 from softlabel.cli.console import duration, percent, plural, progress, size
 from softlabel.cli.options import (
     SectionedCommand,
@@ -26,6 +25,7 @@ from softlabel.cli.options import (
 from softlabel.device_choice import named_devices
 from softlabel.errors import UsageError
 from softlabel.generation import carry_out, estimate
+from softlabel.lazygroup import EXIT_FAILED, EXIT_INTERRUPTED
 from softlabel.output import output_path
 from softlabel.parallel import cpu_count
 from softlabel.pipeline import COMPUTE, FAILED, SKIP, STALE, Plan, plan
