@@ -100,6 +100,21 @@ def test_terminals_without_utf8_get_escapes(encoding, arguments, status, what):
     assert what in done.stdout + done.stderr and b"Traceback" not in done.stderr
 
 
+def test_a_library_that_is_missing_is_named_with_the_mend():
+    code = """
+import sys
+sys.modules["lightning_fabric"] = None
+from softlabel_train.cli import main
+main(["fit", "smoke"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "Error: The trainer needs lightning-fabric, which is not installed; run pip install "
+        "'.[train]' in the clone of softlabel, or pip install lightning-fabric.\n"
+    )
+
+
 def test_recipes_are_listed_and_shown():
     assert "oct_dme" in call("recipes").output
     assert json.loads(call("recipes", "--json").output)["oct_dme"]["arms"]

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from softlabel import __version__
-from softlabel.errors import CacheError, SoftlabelError, SourceError, UsageError
+from softlabel.errors import CacheError, SoftlabelError, SourceError, UsageError, missing_extra
 from softlabel.lazygroup import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, LazyGroup, fail
 
 # Commands are imported when they are asked for: torch takes seconds.
@@ -35,13 +35,11 @@ class Commands(LazyGroup):
         try:
             return super().get_command(ctx, cmd_name)
         except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] in ("softlabel", "softlabel_train"):
+            module = (error.name or "").partition(".")[0]
+            if module in ("softlabel", "softlabel_train"):
                 raise
-            fail(
-                f"The trainer needs {error.name}, which is not installed: "
-                "pip install 'softlabel[train]'.",
-                EXIT_USAGE,
-            )
+            package = module.replace("_", "-")
+            fail(str(missing_extra("The trainer", package, "train")), EXIT_USAGE)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; errors become one sentence on stderr and an exit status."""
