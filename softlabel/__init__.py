@@ -40,13 +40,23 @@ _PUBLIC = {
     "soften_batch": "softlabel.softening.superpixel_torch",
 }
 
-__all__ = ["__version__", *_PUBLIC]
+# `from softlabel import *` and help() work without torch, so they leave out what needs it.
+_NEEDS_TORCH = {"soften_batch"}
+
+__all__ = ["__version__", *(name for name in _PUBLIC if name not in _NEEDS_TORCH)]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'softlabel' has no attribute {name!r}")
-    value = getattr(import_module(_PUBLIC[name]), name)
+    try:
+        value = getattr(import_module(_PUBLIC[name]), name)
+    except ModuleNotFoundError as error:
+        if name not in _NEEDS_TORCH or error.name != "torch":
+            raise
+        from softlabel.errors import missing_extra
+
+        raise missing_extra(f"softlabel.{name}", "torch", "gpu") from error
     globals()[name] = value
     return value
 

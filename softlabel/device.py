@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from softlabel.errors import MissingExtraError, UsageError
+from softlabel.errors import UsageError, missing_extra
 
 if TYPE_CHECKING:
     import torch
@@ -120,7 +120,7 @@ def torch_device(name: str) -> torch.device | None:
     try:
         import torch
     except ImportError as error:
-        raise MissingExtraError(f"device={name!r}", "gpu") from error
+        raise missing_extra(f"device={name!r}", "torch", "gpu") from error
     if name == TORCH_CPU:
         return torch.device("cpu")
     device = torch.device("cuda" if name == AUTO else name)

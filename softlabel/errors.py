@@ -32,13 +32,25 @@ class CacheError(SoftlabelError):
 
 
 class MissingExtraError(SoftlabelError):
-    """An optional dependency that is not installed."""
+    """An optional dependency that is not installed; :func:`missing_extra` makes one."""
 
-    def __init__(self, what: str, extra: str) -> None:
-        super().__init__(
-            f"{what} needs an optional dependency that is not installed: "
-            f"pip install 'softlabel[{extra}]'."
-        )
+
+def missing_extra(what: str, package: str, extra: str) -> MissingExtraError:
+    """The error of something that needs a package which is not installed.
+
+    The mend names the extra of the clone, whose versions fit together, and the package, which is
+    enough where softlabel was installed without its clone.
+
+    Examples
+    --------
+    >>> print(missing_extra("device='cuda'", "torch", "gpu"))
+    device='cuda' needs torch, which is not installed; run pip install '.[gpu]' in the clone of
+    softlabel, or pip install torch.
+    """
+    return MissingExtraError(
+        f"{what} needs {package}, which is not installed; run pip install '.[{extra}]' in the "
+        f"clone of softlabel, or pip install {package}."
+    )
 
 
 def nearest(word: str, known: Iterable[str], most: int = 1, cutoff: float = 0.6) -> list[str]:

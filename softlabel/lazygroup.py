@@ -1,17 +1,28 @@
-"""A group of commands that are imported when they are asked for, so that ``--help`` is quick.
+"""What both command lines are: a group of commands, exit statuses, errors on stderr.
 
-Both command lines are one; this module knows click and nothing of their commands.
+Commands are imported when they are asked for, so that ``--help`` is quick. This module knows click
+and nothing of the commands.
 """
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from softlabel.errors import did_you_mean
+
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def fail(message: str, status: int) -> NoReturn:
+    """Print an error on stderr and exit."""
+    click.echo(f"Error: {message}", err=True)
+    sys.exit(status)
 
 
 class LazyGroup(click.Group):
@@ -28,6 +39,13 @@ class LazyGroup(click.Group):
     def __init__(self, *args: Any, package: str, about: Mapping[str, str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.package, self.about = package, about
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line on streams that escape what a terminal does not know."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # it may not know ×, Σ, β or an id
+                stream.reconfigure(errors="backslashreplace")
+        return super().main(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in their order."""

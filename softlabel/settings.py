@@ -6,12 +6,14 @@ A cache is made with one set of settings and records it; another set is another 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 from softlabel.distance import BOUNDARIES
 from softlabel.errors import UsageError, did_you_mean
+from softlabel.fieldtypes import make_plain
 from softlabel.softening import METHODS, NORMALIZATIONS
 
 SUPERPIXELS = ("slic", "grid", "file")
@@ -20,9 +22,27 @@ MASK_MODES = ("after", "slic")
 SLIC_CODES = ("cpu", "device")
 DISTANCE_UNITS = ("pixel", "mm")
 COMPRESSIONS = ("zstd", "gzip")
-FLOATS = ("superpixel_size", "compactness", "sigma", "scale")
+
+S = TypeVar("S")
 
 
+def _refusing_the_unknown(cls: type[S]) -> type[S]:
+    """A dataclass that says what is meant where Python would only say what is unknown."""
+    init = cls.__init__
+
+    @wraps(init)  # help and editors show the fields
+    def __init__(self: S, *args: Any, **given: Any) -> None:
+        names = [f.name for f in fields(cls)]  # type: ignore[arg-type]  # S is a dataclass
+        for name in given:
+            if name not in names:
+                raise UsageError(_unknown(name, names))
+        init(self, *args, **given)
+
+    cls.__init__ = __init__  # type: ignore[assignment]
+    return cls
+
+
+@_refusing_the_unknown
 @dataclass(frozen=True)
 class Settings:
     """Settings of ``generate``.
@@ -61,13 +81,6 @@ class Settings:
     compression : {"zstd", "gzip"}
     """
 
-    def __new__(cls, *_args: Any, **given: Any) -> Settings:
-        """Say what is meant where Python would only say what is unknown."""
-        for name in given:
-            if name not in cls.__dataclass_fields__:
-                raise UsageError(_unknown(name, list(cls.__dataclass_fields__)))
-        return super().__new__(cls)
-
     superpixels: str = "slic"
     n_segments: int = 2000
     superpixel_size: float | None = None
@@ -88,6 +101,21 @@ class Settings:
     compression: str = "zstd"
 
     def __post_init__(self) -> None:
+        try:
+            make_plain(self)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        self._check_words()
+        self._check_numbers()
+        options = self.checked_method_options()
+        given = {name: options[name] for name in self.method_options}
+        object.__setattr__(self, "method_options", given)
+        if self.slic_code == "device" and self.mask_mode == "slic":
+            raise UsageError(
+                'slic_code="device" knows no masked SLIC; use mask_mode="after" or slic_code="cpu".'
+            )
+
+    def _check_words(self) -> None:
         for name, allowed in (
             ("superpixels", SUPERPIXELS),
             ("slic_dims", SLIC_DIMS),
@@ -95,22 +123,21 @@ class Settings:
             ("slic_code", SLIC_CODES),
             ("distance_unit", DISTANCE_UNITS),
             ("compression", COMPRESSIONS),
+            ("method", METHODS),
+            ("boundary", BOUNDARIES),
+            ("normalize", NORMALIZATIONS),
         ):
-            _known(name, getattr(self, name), allowed)
+            value = getattr(self, name)
+            if value not in allowed:
+                raise UsageError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.")
+
+    def _check_numbers(self) -> None:
         for name in ("n_segments", "superpixel_size", "compactness", "max_num_iter", "scale"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise UsageError(f"{name} must be positive; got {value}.")
-        _known("method", self.method, METHODS)
-        _known("boundary", self.boundary, BOUNDARIES)
-        _known("normalize", self.normalize, NORMALIZATIONS)
-        self.checked_method_options()
         if not 0 <= self.sigma < float("inf"):
             raise UsageError(f"sigma must not be negative; got {self.sigma}.")
-        if self.slic_code == "device" and self.mask_mode == "slic":
-            raise UsageError(
-                'slic_code="device" knows no masked SLIC; use mask_mode="after" or slic_code="cpu".'
-            )
         low, high = self.channel_percentiles
         if not 0 <= low < high <= 100:
             raise UsageError(
@@ -130,12 +157,13 @@ class Settings:
             The reader's name and options.
         """
         record: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        for name in FLOATS:  # 100 and 100.0 are one setting
-            record[name] = None if record[name] is None else float(record[name])
-        record["channel_percentiles"] = [float(p) for p in self.channel_percentiles]
         record["method_options"] = self.checked_method_options()
-        for name in self._idle():
-            record.pop(name, None)
+        idle = set(idle_settings(self))
+        if METHODS[self.method].needs_superpixels:
+            idle.discard("slice_axis")  # every cache has recorded it, so caches stay what they are
+        if self.superpixel_size is None:
+            idle.add("superpixel_size")
+        record = {name: value for name, value in record.items() if name not in idle}
         return json.dumps(record | dict(source), sort_keys=True, ensure_ascii=False)
 
     def checked_method_options(self) -> dict[str, Any]:
@@ -147,7 +175,7 @@ class Settings:
             When the method has no such option, or not of this value.
         """
         kind = METHODS[self.method].options
-        known = {f.name: f.default for f in fields(kind) if f.name != "boundary"}
+        known = [f.name for f in fields(kind) if f.name != "boundary"]
         for name in self.method_options:
             if name not in known:
                 raise UsageError(
@@ -155,26 +183,50 @@ class Settings:
                 )
         try:
             chosen = asdict(kind(**self.method_options))
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             raise UsageError(f"The options of the method {self.method}: {error}") from error
-        return {
-            name: float(chosen[name]) if isinstance(default, float) else chosen[name]
-            for name, default in known.items()
-        }
+        return {name: chosen[name] for name in known}
 
-    def _idle(self) -> set[str]:
-        """Settings that have no say beside the others."""
-        idle = {"n_segments"} if self.superpixel_size is not None else {"superpixel_size"}
-        of_slic = {"compactness", "sigma", "max_num_iter", "channel_percentiles", "mask_mode",
-                   "slic_code"}  # fmt: skip
-        if self.superpixels != "slic":
-            idle |= of_slic
-        if self.superpixels == "file":
-            idle |= {"n_segments", "superpixel_size", "slic_dims"}
-        if not METHODS[self.method].needs_superpixels:
-            idle |= {*of_slic, "superpixels", "n_segments", "superpixel_size", "slic_dims",
-                     "slice_axis", "boundary", "scale"}  # fmt: skip
-        return idle
+
+def idle_settings(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Settings that have no say beside the others.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Returns
+    -------
+    dict of str to tuple of str
+        Name of an idle setting → names of the settings, or of the method's options, that leave it
+        no say by the values that they have.
+
+    Examples
+    --------
+    >>> idle_settings(Settings(superpixel_size=190, method_options={"in_plane": True}))
+    {'n_segments': ('superpixel_size',)}
+    >>> idle_settings(Settings())
+    {'slice_axis': ('slic_dims', 'in_plane')}
+    """
+    in_plane = settings.checked_method_options().get("in_plane", False)
+    of_slic = ("compactness", "sigma", "max_num_iter", "channel_percentiles", "mask_mode",
+               "slic_code")  # fmt: skip
+    of_superpixels = ("n_segments", "superpixel_size", "slic_dims")
+    idle: dict[str, tuple[str, ...]] = {}
+    if settings.superpixel_size is not None:
+        idle["n_segments"] = ("superpixel_size",)
+    if settings.slic_dims != "slice" and not in_plane:
+        idle["slice_axis"] = ("slic_dims", "in_plane")
+    if settings.superpixels != "slic":
+        idle |= dict.fromkeys(of_slic, ("superpixels",))
+    if settings.superpixels == "file":
+        idle |= dict.fromkeys(of_superpixels, ("superpixels",))
+        if not in_plane:
+            idle["slice_axis"] = ("superpixels", "in_plane")
+    if not METHODS[settings.method].needs_superpixels:
+        others = ("superpixels", *of_slic, *of_superpixels, "slice_axis", "boundary", "scale")
+        idle |= dict.fromkeys(others, ("method",))
+    return idle
 
 
 def _unknown(name: str, settings: list[str]) -> str:
@@ -188,8 +240,3 @@ def _unknown(name: str, settings: list[str]) -> str:
             f"method_options={{{name!r}: …}}."
         )
     return f"{name} is no setting{did_you_mean(name, settings) or '.'}"
-
-
-def _known(name: str, value: str, allowed: Iterable[str]) -> None:
-    if value not in allowed:
-        raise UsageError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.")

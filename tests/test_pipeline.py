@@ -26,7 +26,7 @@ from softlabel.pipeline import (
 )
 from softlabel.readers import list_dataset
 from softlabel.schema import fingerprint
-from softlabel.settings import Settings
+from softlabel.settings import Settings, idle_settings
 from softlabel.types import Case, ClassTable, Dataset
 
 QUICK = factories.QUICK
@@ -402,6 +402,41 @@ def test_slices_have_superpixels_of_their_own():
     assert set.union(*slices) == set(range(ids.max() + 1))
     ids, asked = make_superpixels(case, replace(settings, slice_axis=0))
     assert asked == 6 * 18
+
+
+OTHER = {
+    "superpixels": "grid", "n_segments": 30, "superpixel_size": 25.0, "compactness": 2.0,
+    "sigma": 3.0, "max_num_iter": 1, "slic_dims": "slice", "slice_axis": 0,
+    "channel_percentiles": (30.0, 60.0), "mask_mode": "slic", "slic_code": "device",
+    "boundary": "edge", "scale": 2.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        {},
+        {"superpixel_size": 60},
+        {"superpixels": "grid"},
+        {"superpixels": "file"},
+        {"superpixels": "file", "method_options": {"in_plane": True}},
+        {"method": "gaussian"},
+    ],
+    ids=str,
+)
+def test_idle_settings_change_nothing(base):
+    case = factories.full_case()
+    given = np.arange(case.labels.size).reshape(case.labels.shape) // 40
+    header, settings = header_of(case, ignore=999), Settings(n_segments=12)
+
+    def values(**changes):
+        result = compute(case, header, replace(settings, **changes), superpixels=given)
+        return [] if result.superpixels is None else result.superpixels, result.soft.dense()
+
+    before = values(**base)
+    for name in idle_settings(replace(settings, **base)):
+        for old, new in zip(before, values(**base, **{name: OTHER[name]}), strict=True):
+            np.testing.assert_array_equal(new, old, err_msg=name)
 
 
 def test_superpixel_size_scales_with_the_image():

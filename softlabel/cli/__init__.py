@@ -6,15 +6,13 @@ Each command is a module; nothing else in softlabel knows click.
 from __future__ import annotations
 
 import errno
-import io
-import sys
 from typing import Any
 
 import click
 
 from softlabel import __version__
 from softlabel.errors import CacheError, SoftlabelError, SourceError, UsageError
-from softlabel.lazygroup import LazyGroup
+from softlabel.lazygroup import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, LazyGroup, fail
 
 # Commands are imported when they are asked for, so that --help is quick.
 COMMANDS = {
@@ -26,17 +24,12 @@ COMMANDS = {
     "phantom": "Write a synthetic data set whose true labels are known.",
 }
 
-EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
-
 
 class Commands(LazyGroup):
     """Turns errors into sentences."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; errors become one sentence on stderr and an exit status."""
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):  # a terminal may not know ×, Σ or an id
-                stream.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except (UsageError, SourceError, CacheError) as error:
@@ -63,9 +56,3 @@ class Commands(LazyGroup):
 @click.version_option(__version__, prog_name="softlabel")
 def main() -> None:
     """Turn hard label maps into soft ones where the image says that a boundary is uncertain."""
-
-
-def fail(message: str, status: int) -> None:
-    """Print an error on stderr and exit."""
-    click.echo(f"Error: {message}", err=True)
-    sys.exit(status)

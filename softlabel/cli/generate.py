@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from softlabel.cli import EXIT_FAILED, EXIT_INTERRUPTED
 from softlabel.cli.console import duration, percent, plural, progress, size
 from softlabel.cli.options import (
     SectionedCommand,
@@ -26,6 +25,7 @@ from softlabel.cli.options import (
 from softlabel.device_choice import named_devices
 from softlabel.errors import UsageError
 from softlabel.generation import carry_out, estimate
+from softlabel.lazygroup import EXIT_FAILED, EXIT_INTERRUPTED
 from softlabel.output import output_path
 from softlabel.parallel import cpu_count
 from softlabel.pipeline import COMPUTE, FAILED, SKIP, STALE, Plan, plan
@@ -38,6 +38,7 @@ from softlabel.settings import (
     SLIC_CODES,
     SLIC_DIMS,
     Settings,
+    idle_settings,
 )
 from softlabel.softening import METHODS, NORMALIZATIONS
 from softlabel.superpixel_files import SuperpixelFiles
@@ -46,7 +47,6 @@ from softlabel.types import Dataset, natural_key
 SHOWN_IDS = 5
 SHOWN_FAILURES = 20
 SHOWN_CLASSES = 20
-SLIC_OPTIONS = ("compactness", "sigma", "channel_percentiles", "mask_mode", "slic_code")
 SHOWN_COMPILE_SECONDS = 2.0
 
 
@@ -185,7 +185,8 @@ SHOWN_COMPILE_SECONDS = 2.0
     "Softening",
     "--scale",
     type=float,
-    help="Distance at which a label is 3/4 or 1/4. Default: 1 pixel, or the finest spacing.",
+    help="[superpixel] Distance at which a label is 3/4 or 1/4. Default: 1 pixel, or the finest "
+    "spacing.",
 )
 @option(
     "Softening",
@@ -273,7 +274,6 @@ def generate(
     files = None
     if superpixels not in ("slic", "grid"):
         files, superpixels = SuperpixelFiles(Path(superpixels)), "file"
-    _refuse_idle_options(superpixels, options)
     settings = _settings(superpixels, options)
     decided = plan(
         dataset,
@@ -318,26 +318,26 @@ def generate(
     sys.exit(_status(report))
 
 
-def _refuse_idle_options(superpixels: str, options: dict[str, Any]) -> None:
+def _refuse_idle_options(settings: Settings) -> None:
     """Refuse options on the command line that the others leave without a say."""
     context = click.get_current_context()
-    method = options["method"]
-    cuts = options["slic_dims"] == "slice" or options["in_plane"]
-    idle: dict[str, str] = {}
-    if options["superpixel_size"] is not None:
-        idle["n_segments"] = "beside --superpixel-size"
-    if not cuts:
-        idle["slice_axis"] = "without --slic-dims slice or --in-plane"
-    if superpixels != "slic":
-        idle |= dict.fromkeys(SLIC_OPTIONS, f"with --superpixels {superpixels}")
-    if not METHODS[method].needs_superpixels:
-        names = ("boundary", "superpixels", "n_segments", "superpixel_size", *SLIC_OPTIONS)
-        idle |= dict.fromkeys((*names, "slic_dims", "slice_axis"), f"for --method {method}")
-    for name, why in idle.items():
+    for name, others in idle_settings(settings).items():
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise UsageError(
-                f"--{name.replace('_', '-')} has no meaning {why}; leave one of them out."
-            )
+            raise UsageError(_no_say(name, others))
+
+
+def _no_say(name: str, others: Iterable[str]) -> str:
+    """That an option has no meaning beside others, with what was given for them."""
+    given = click.get_current_context().params
+    reasons = [
+        f"with {_flag(other)} {given[other]}" if given[other] else f"without {_flag(other)}"
+        for other in others
+    ]
+    return f"{_flag(name)} has no meaning {' and '.join(reasons)}; leave it out, or change that."
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _class_sentence(decided: Plan) -> str:
@@ -358,11 +358,10 @@ def _settings(superpixels: str, options: dict[str, Any]) -> Settings:
     given = {name: value for name, value in method_options.items() if value is not None}
     for name in given:
         if name not in {f.name for f in fields(method.options)}:
-            raise UsageError(
-                f"--{name.replace('_', '-')} has no meaning for --method {options['method']}; "
-                "leave it out or choose another method."
-            )
-    return Settings(superpixels=superpixels, method_options=given, **options)
+            raise UsageError(_no_say(name, ["method"]))
+    settings = Settings(superpixels=superpixels, method_options=given, **options)
+    _refuse_idle_options(settings)
+    return settings
 
 
 def _wanted(texts: tuple[str, ...], dataset: Dataset) -> list[str] | None:

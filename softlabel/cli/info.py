@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from softlabel.cache import open_cache
-from softlabel.cli import EXIT_FAILED
 from softlabel.cli.console import percent, plural, size
 from softlabel.cli.options import cache_argument, json_option, verbosity_options
+from softlabel.lazygroup import EXIT_FAILED
 from softlabel.summary import describe
 
 SHOWN_CASES = 20

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from softlabel.errors import CaseError, MissingExtraError
+from softlabel.errors import CaseError, missing_extra
 from softlabel.readers.geometry import require_invertible, spacing_from_affine
 from softlabel.readers.pixels import Pixels, numbers
 from softlabel.readers.safety import MAX_DEFLATE_RATIO, check_promise, reading
@@ -31,7 +31,7 @@ def read_itk(path: Path) -> Pixels:
     try:
         import SimpleITK as sitk
     except ImportError:
-        raise MissingExtraError(f"Reading {path.suffix.lower()} files", "itk") from None
+        raise missing_extra(f"Reading {path.suffix.lower()} files", "SimpleITK", "itk") from None
     with reading(path, "a NRRD or MetaImage file"):
         _require_attached(path)
         reader = sitk.ImageFileReader()

@@ -42,7 +42,7 @@ class Method:
     title : str
         What it does and where it comes from, in a line.
     options : type
-        Frozen dataclass of its options.
+        Frozen dataclass of its options, which makes them plain (:mod:`softlabel.fieldtypes`).
     needs_superpixels : bool
     run : callable (index, table, superpixels or None, spacing, scale, options) -> SoftMaps
     on_device : bool

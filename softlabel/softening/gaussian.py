@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from softlabel.fieldtypes import make_plain
 from softlabel.softmaps import SoftMaps, from_class_maps, ignored_index
 from softlabel.types import Array, ClassTable
 
@@ -33,6 +34,7 @@ class GaussianOptions:
     blur: float = 1.0
 
     def __post_init__(self) -> None:
+        make_plain(self)
         if not 0 < self.blur < np.inf:
             raise ValueError(f"blur must be a positive number; got {self.blur}.")
 

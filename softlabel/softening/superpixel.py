@@ -24,6 +24,7 @@ from softlabel.distance import (
     Search,
     search_levels,
 )
+from softlabel.fieldtypes import make_plain
 from softlabel.kernels import kernel
 from softlabel.softening.mixed import Mixed, mixed_superpixels
 from softlabel.softmaps import SoftMaps, ignored_index
@@ -54,6 +55,7 @@ class SuperpixelOptions:
     slice_axis: int | None = None
 
     def __post_init__(self) -> None:
+        make_plain(self)
         if self.boundary not in BOUNDARIES:
             raise ValueError(
                 f"boundary must be one of {', '.join(BOUNDARIES)}; got {self.boundary!r}."

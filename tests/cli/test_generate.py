@@ -190,7 +190,7 @@ def test_other_settings_are_refused_and_overwritten_on_request(data, tmp_path):
 def test_options_of_another_method_are_refused(data, tmp_path):
     for wrong in (("--blur", "2"), ("--method", "gaussian", "--min-minority", "0.1")):
         result = run(data, "-o", tmp_path / "c.h5", *wrong)
-        assert result.exit_code == 2 and "has no meaning for --method" in result.stderr
+        assert result.exit_code == 2 and "has no meaning with --method" in result.stderr
     assert run(data, "-o", tmp_path / "c.h5", "--method", "gaussian", "--blur", "2",
                "-j", "1").exit_code == 0  # fmt: skip
     with open_cache(tmp_path / "c.h5") as cache:
@@ -403,18 +403,65 @@ def test_kill_9(slow, tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--n-segments", "9", "--superpixel-size", "50"), "beside --superpixel-size"),
+        (("--n-segments", "9", "--superpixel-size", "50"), "with --superpixel-size 50.0"),
         (("--superpixels", "grid", "--compactness", "1"), "with --superpixels grid"),
-        (("--method", "gaussian", "--boundary", "edge"), "for --method gaussian"),
-        (("--method", "gaussian", "--superpixels", "grid"), "for --method gaussian"),
-        (("--slice-axis", "1"), "without --slic-dims slice or --in-plane"),
+        (("--method", "gaussian", "--boundary", "edge"), "with --method gaussian"),
+        (("--method", "gaussian", "--scale", "3"), "with --method gaussian"),
+        (("--method", "gaussian", "--superpixels", "grid"), "with --method gaussian"),
+        (("--slice-axis", "1"), "with --slic-dims volume and without --in-plane"),
     ],
 )
 def test_an_option_without_a_say_is_refused(data, tmp_path, options, words):
     result = run(data, "-o", tmp_path / "c.h5", *options)
     assert result.exit_code == 2
-    assert f"has no meaning {words}; leave one of them out." in result.stderr
+    assert f"has no meaning {words}; leave it out, or change that." in result.stderr
     assert not (tmp_path / "c.h5").exists()
+
+
+VALUES = {
+    "--superpixels": ["grid"], "--n-segments": ["24"], "--superpixel-size": ["50"],
+    "--compactness": ["0.1"], "--sigma": ["1"], "--slic-dims": ["volume"], "--slice-axis": ["1"],
+    "--channel-percentiles": ["0", "100"], "--mask-mode": ["after"], "--slic-code": ["cpu"],
+    "--boundary": ["inner"], "--distance-unit": ["pixel"], "--scale": ["1"],
+    "--normalize": ["none"], "--min-minority": ["0"], "--in-plane": [], "--blur": ["1"],
+    "--compression": ["zstd"],
+}  # fmt: skip
+"""Defaults, mostly: what was typed for nothing is refused even when it changes nothing."""
+
+OF_SLIC = {"--compactness", "--sigma", "--channel-percentiles", "--mask-mode", "--slic-code"}
+OF_FILES = OF_SLIC | {"--n-segments", "--superpixel-size", "--slic-dims"}
+IDLE = [
+    ((), {"--blur", "--slice-axis"}),
+    (("--superpixel-size", "50"), {"--blur", "--slice-axis", "--n-segments"}),
+    (("--slic-dims", "slice"), {"--blur"}),
+    (("--in-plane",), {"--blur"}),
+    (("--superpixels", "grid"), OF_SLIC | {"--blur", "--slice-axis"}),
+    (("--superpixels", "grid", "--in-plane"), OF_SLIC | {"--blur"}),
+    (("--superpixels", "FILE"), OF_FILES | {"--blur", "--slice-axis"}),
+    (("--superpixels", "FILE", "--in-plane"), OF_FILES | {"--blur"}),
+    (
+        ("--method", "gaussian"),
+        OF_FILES | {"--superpixels", "--slice-axis", "--boundary", "--scale", "--min-minority",
+                    "--in-plane"},
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("others", "idle"), IDLE, ids=[" ".join(o) or "none" for o, _ in IDLE])
+def test_an_option_is_refused_exactly_when_it_has_no_say(data, tmp_path, others, idle):
+    if "FILE" in others:
+        run(data, "-o", tmp_path / "grid.h5", *QUICK, "--superpixels", "grid")
+        others = [str(tmp_path / "grid.h5") if word == "FILE" else word for word in others]
+    refused = set()
+    for option, values in VALUES.items():
+        if option in others:
+            continue
+        result = run(data, "-o", tmp_path / "c.h5", "--dry-run", *others, option, *values)
+        if result.exit_code:
+            assert result.exit_code == 2, result.stderr
+            assert f"Error: {option} has no meaning with" in result.stderr
+            refused.add(option)
+    assert refused == idle
 
 
 def test_classes_that_were_collected_are_named(data, tmp_path):

@@ -172,6 +172,10 @@ REFUSED = {
         {"method": "gaussian", "in_plane": True},
         "The method gaussian has no option 'in_plane'; it has: blur",
     ),
+    "text for a bool": ({"in_plane": "no"}, "in_plane must be True or False; got 'no'"),
+    "bool for a number": (
+        {"method": "gaussian", "blur": True}, "blur must be a number; got True",
+    ),
     "scale 0": ({"scale": 0.0}, "scale must be a positive number; got 0.0"),
     "scale < 0": ({"scale": -1.0}, "scale must be a positive number; got -1.0"),
     "scale inf": ({"scale": float("inf")}, "scale must be a positive number; got inf"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -82,6 +83,36 @@ def test_predict_tells_what_failed(run, tmp_path):
     result = call("predict", run, folder, "-o", tmp_path / "out", "-q")
     assert result.exit_code == 1
     assert "1 files written" in result.output and "failed: b" in result.output
+
+
+@pytest.mark.parametrize("encoding, arguments, status, what", [
+    ("ascii", ["recipes"], 0, b"\\u03b1"),
+    ("latin-1", ["recipes"], 0, b"\\u03b1"),
+    ("latin-1", ["recipes", "Ω"], 2, b"Error: There is no recipe '\\u03a9'"),
+    ("latin-1", ["Ω"], 2, b"Error: No such command '\\u03a9'"),
+])  # fmt: skip
+def test_terminals_without_utf8_get_escapes(encoding, arguments, status, what):
+    code = "from softlabel_train.cli import main; main(prog_name='softlabel-train')"
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True,
+                          check=False, timeout=60,
+                          env=os.environ | {"PYTHONIOENCODING": encoding})  # fmt: skip
+    assert done.returncode == status, done.stderr
+    assert what in done.stdout + done.stderr and b"Traceback" not in done.stderr
+
+
+def test_a_library_that_is_missing_is_named_with_the_mend():
+    code = """
+import sys
+sys.modules["lightning_fabric"] = None
+from softlabel_train.cli import main
+main(["fit", "smoke"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "Error: The trainer needs lightning-fabric, which is not installed; run pip install "
+        "'.[train]' in the clone of softlabel, or pip install lightning-fabric.\n"
+    )
 
 
 def test_recipes_are_listed_and_shown():

@@ -92,6 +92,14 @@ def test_a_recipe_is_frozen_and_survives_a_round_trip():
     ("loss.beta.more=1", r"loss\.beta\.more is no key of a recipe: beta is a value"),
     ("train.steps=true", r"train\.steps: .*valid integer; got True"),
     ("seed=true", "seed: .*valid integer"),
+    ("loss.beta=true", r"^The recipe smoke: loss\.beta: .*valid number; got True\.$"),
+    ("loss.beta='0.5'", r"^The recipe smoke: loss\.beta: .*valid number; got '0\.5'\.$"),
+    ("generate.n_segments=true", r"^The recipe smoke: generate: n_segments must be .* True\.$"),
+    ("generate.n_segments=2.5", r"generate: n_segments must be an integer; got 2\.5\.$"),
+    ("generate.compactness='0.5'", r"generate: compactness must be a number; got '0\.5'\.$"),
+    ("generate.channel_percentiles=5", r"channel_percentiles must be 2 numbers; got 5\.$"),
+    ("generate.method_options=", r"generate: method_options must be a mapping; got None\.$"),
+    ("generate.method_options.in_plane='no'", r"in_plane must be True or False; got 'no'\.$"),
     ("arm=[1]", r"no arm \[1\]"),
     ("arm=none-such", "no arm 'none-such'; its arms are: hard, gaussian"),
     ("novalue", "key=value"),
@@ -133,6 +141,26 @@ def test_files_that_are_no_recipes(tmp_path):
     (tmp_path / "arms.yaml").write_text("arms: [1]\n")
     with pytest.raises(UsageError, match="arms must map"):
         load_recipe(tmp_path / "arms.yaml")
+
+
+def test_a_recipe_that_is_not_utf8_says_where_and_what_to_do(tmp_path):
+    latin = tmp_path / "latin.yaml"
+    latin.write_bytes("base: smoke\nabout: für später\n".encode("latin-1"))
+    with pytest.raises(UsageError) as raised:
+        load_recipe(latin)
+    assert str(raised.value) == (
+        f"The recipe {latin} is not UTF-8 (byte 0xfc in line 2); save it as UTF-8."
+    )
+
+
+def test_exponents_are_numbers_in_every_section():
+    r = load_recipe("smoke", ["optimizer.lr=3e-4", "generate.compactness=1e-2",
+                              "generate.channel_percentiles=[1e0, 99]"])  # fmt: skip
+    assert r.optimizer.lr == 3e-4
+    settings = generation_settings(r.generate)
+    assert (settings.compactness, settings.channel_percentiles) == (0.01, (1.0, 99.0))
+    r = load_recipe("smoke", ["generate={method: gaussian, method_options: {blur: 2e0}}"])
+    assert generation_settings(r.generate).method_options == {"blur": 2.0}
 
 
 def test_overrides_and_grids_are_read_as_yaml():

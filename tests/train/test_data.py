@@ -235,6 +235,16 @@ def test_processes_share_every_batch():
         StepSampler(10, 4, 5, world=3)
 
 
+@pytest.mark.parametrize("wrong, what", [
+    ({"n": 0}, r"^n of a StepSampler must be at least 1; got 0; give a data set that"),
+    ({"batch_size": 0}, r"^batch_size of a StepSampler must be at least 1; got 0\.$"),
+    ({"world": 0}, r"^world of a StepSampler must be at least 1; got 0\.$"),
+])  # fmt: skip
+def test_a_sampler_without_anything_to_draw_is_refused(wrong, what):
+    with pytest.raises(UsageError, match=what):
+        StepSampler(**({"n": 5, "batch_size": 2, "steps": 7} | wrong))
+
+
 def test_a_crop_of_another_dimension_is_refused(oct_cache):
     with pytest.raises(UsageError, match="2 spatial axes; give 2 numbers"):
         CacheDataset(oct_cache, list(open_cache(oct_cache)), crop=(8, 8, 8))

@@ -7,23 +7,47 @@ set last wins: base, recipe, arm, ``key=value`` overrides.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from softlabel.errors import SoftlabelError, UsageError, did_you_mean
 from softlabel.settings import Settings
 from softlabel_train.metrics import CLASS_SETS, Convention
 
-# strict: `true` is no number, and neither is "3"
+_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+
+
+def _with_numbers(value: Any) -> Any:
+    """The value with numbers such as 1e-2, which are text to YAML 1.1."""
+    if isinstance(value, Mapping):
+        return {key: _with_numbers(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_numbers(inner) for inner in value]
+    if isinstance(value, str) and _EXPONENT.fullmatch(value):
+        return float(value)
+    return value
+
+
+# strict, as the settings of a cache are: `true` is no number, and neither is "3"
+Number = Annotated[float, BeforeValidator(_with_numbers), Field(strict=True)]
 Whole = Annotated[int, Field(ge=0, strict=True)]
 Positive = Annotated[int, Field(gt=0, strict=True)]
-Share = Annotated[float, Field(ge=0, le=1)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+NotNegative = Annotated[Number, Field(ge=0, allow_inf_nan=False)]
 
 
 class Section(BaseModel):
@@ -121,14 +145,14 @@ class AugmentConfig(Section):
     rotate_degrees: NotNegative = Field(
         default=0.0, description="largest rotation in the image plane"
     )
-    scale: Annotated[float, Field(ge=0, lt=1)] = Field(
+    scale: Annotated[Number, Field(ge=0, lt=1)] = Field(
         default=0.0, description="0.1: zoom between 0.9 and 1.1"
     )
-    shift: Annotated[float, Field(ge=0, lt=1)] = Field(
+    shift: Annotated[Number, Field(ge=0, lt=1)] = Field(
         default=0.0, description="largest shift as a share of the image"
     )
     brightness: NotNegative = Field(default=0.0, description="largest added value, in deviations")
-    contrast: Annotated[float, Field(ge=0, lt=1)] = Field(
+    contrast: Annotated[Number, Field(ge=0, lt=1)] = Field(
         default=0.0, description="0.1: factor between 0.9 and 1.1"
     )
     noise: NotNegative = Field(
@@ -182,16 +206,16 @@ class OptimizerConfig(Section):
     """How weights are changed, and the learning rate's schedule."""
 
     name: Literal["adam", "adamw", "sgd"] = "adam"
-    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3e-4
+    lr: Annotated[Number, Field(gt=0, allow_inf_nan=False)] = 3e-4
     weight_decay: NotNegative = 1e-5
     momentum: Share = Field(default=0.9, description="sgd only")
-    clip_norm: Annotated[float, Field(gt=0)] | None = Field(
+    clip_norm: Annotated[Number, Field(gt=0)] | None = Field(
         default=None, description="largest norm of the gradient"
     )
     patience: Positive = Field(
         default=20, description="epochs without a better validation score before the rate falls"
     )
-    factor: Annotated[float, Field(gt=0, lt=1)] = Field(
+    factor: Annotated[Number, Field(gt=0, lt=1)] = Field(
         default=0.5, description="of the rate's fall"
     )
 
@@ -229,7 +253,7 @@ class EvaluateConfig(Section):
     window: tuple[Positive, ...] | None = Field(
         default=None, description="size of the sliding window; null: whole images"
     )
-    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    overlap: Annotated[Number, Field(ge=0, lt=1)] = 0.5
     bootstrap: Whole = Field(default=2000, description="resamples over patients for the intervals")
 
     @field_validator("classes")
@@ -280,11 +304,8 @@ def generation_settings(values: Mapping[str, Any]) -> Settings:
         Naming the key.
     """
     try:
-        given = dict(values)
-        if "channel_percentiles" in given:
-            given["channel_percentiles"] = tuple(given["channel_percentiles"])
-        return Settings(**given)
-    except (SoftlabelError, TypeError) as error:
+        return Settings(**_with_numbers(values))
+    except SoftlabelError as error:
         raise ValueError(str(error)) from error
 
 
@@ -443,7 +464,7 @@ def _read_yaml(name_or_path: str | Path) -> dict[str, Any]:
     if path.suffix in _SUFFIXES:
         if not path.is_file():
             raise UsageError(f"The recipe {path} does not exist.")
-        text = path.read_text(encoding="utf-8")
+        text = _text_of(path)
     else:
         name = str(name_or_path)
         known = list(recipe_names())
@@ -463,6 +484,18 @@ def _read_yaml(name_or_path: str | Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UsageError(f"The recipe {name_or_path} must be a mapping of keys to values.")
     return values
+
+
+def _text_of(path: Path) -> str:
+    data = path.read_bytes()
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UsageError(
+            f"The recipe {path} is not UTF-8 (byte 0x{data[error.start]:02x} in line {line}); save "
+            "it as UTF-8."
+        ) from error
 
 
 def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

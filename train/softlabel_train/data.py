@@ -429,6 +429,11 @@ class StepSampler(Sampler[list[tuple[int, ...]]]):
         Steps that are done.
     rank, world : int
         This process and their number.
+
+    Raises
+    ------
+    UsageError
+        When there is nothing to draw from, or nothing to draw.
     """
 
     def __init__(
@@ -442,6 +447,12 @@ class StepSampler(Sampler[list[tuple[int, ...]]]):
         rank: int = 0,
         world: int = 1,
     ) -> None:
+        for name, number in (("n", n), ("batch_size", batch_size), ("world", world)):
+            if number < 1:
+                raise UsageError(
+                    f"{name} of a StepSampler must be at least 1; got {number}"
+                    + ("; give a data set that holds samples." if name == "n" else ".")
+                )
         if batch_size % world:
             raise UsageError(
                 f"data.batch_size is {batch_size}, which {world} processes cannot share evenly; "

@@ -5,17 +5,16 @@ Each command is a module; nothing else in softlabel_train knows click.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
 from softlabel import __version__
-from softlabel.errors import CacheError, SoftlabelError, SourceError, UsageError
-from softlabel.lazygroup import LazyGroup
+from softlabel.errors import CacheError, SoftlabelError, SourceError, UsageError, missing_extra
+from softlabel.lazygroup import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, LazyGroup, fail
 
 # Commands are imported when they are asked for: torch takes seconds.
 COMMANDS = {
@@ -26,7 +25,6 @@ COMMANDS = {
     "recipes": "List the recipes and what can be set in them.",
     "train-oct": "Hard against soft labels on OCT, from the data to the table.",
 }
-EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 
 class Commands(LazyGroup):
@@ -37,13 +35,11 @@ class Commands(LazyGroup):
         try:
             return super().get_command(ctx, cmd_name)
         except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] in ("softlabel", "softlabel_train"):
+            module = (error.name or "").partition(".")[0]
+            if module in ("softlabel", "softlabel_train"):
                 raise
-            fail(
-                f"The trainer needs {error.name}, which is not installed: "
-                "pip install 'softlabel[train]'.",
-                EXIT_USAGE,
-            )
+            package = module.replace("_", "-")
+            fail(str(missing_extra("The trainer", package, "train")), EXIT_USAGE)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; errors become one sentence on stderr and an exit status."""
@@ -89,12 +85,6 @@ def show_tables(tables: Iterable[Table]) -> None:
         console = Console(width=120)
     for table in tables:
         console.print(table)
-
-
-def fail(message: str, status: int) -> NoReturn:
-    """Say what is wrong on stderr and leave."""
-    click.echo(f"Error: {message}", err=True)
-    sys.exit(status)
 
 
 @click.command(

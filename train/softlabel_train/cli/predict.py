@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from softlabel.errors import UsageError
+from softlabel.lazygroup import EXIT_FAILED, fail
 from softlabel_train.checkpoint import find_checkpoint
-from softlabel_train.cli import EXIT_FAILED, fail
 from softlabel_train.predict import predict_images
 
 
