@@ -94,6 +94,20 @@ def input_change(
     return None
 
 
+def shares_input(
+    files: Mapping[str, Path], recorded: tuple[InputFile, ...], seen: dict[str, SeenFile]
+) -> bool:
+    """Whether one of the files that a part was made from is there unchanged.
+
+    Parameters are those of :func:`input_change`.
+    """
+    return any(
+        file.path in files
+        and _file_change(files[file.path], file.path, file, seen, check_content=False) is None
+        for file in recorded
+    )
+
+
 def _file_change(
     path: Path, name: str, before: InputFile, seen: dict[str, SeenFile], check_content: bool
 ) -> str | None:

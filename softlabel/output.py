@@ -9,7 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from softlabel import schema
-from softlabel.cache import IndexContent, PartSummary, parts_folder, read_index, rebuild_index
+from softlabel.cache import (
+    IndexContent,
+    PartSummary,
+    is_damaged_index,
+    parts_folder,
+    read_index,
+    rebuild_index,
+)
 from softlabel.errors import CacheError, UsageError
 from softlabel.pipeline import Plan
 from softlabel.publish import sweep, temporary_name
@@ -70,8 +77,8 @@ def _present_index(out: Path) -> IndexContent | None:
     try:
         return read_index(out)
     except CacheError as error:
-        if any(parts_folder(out).glob("*.h5")) and not out.is_dir():
-            return None  # its parts say that it is a damaged index of ours
+        if any(parts_folder(out).glob("*.h5")) and is_damaged_index(out):
+            return None
         raise UsageError(
             f"{out} exists and is no softlabel cache; give another output or delete it."
         ) from error

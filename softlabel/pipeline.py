@@ -29,7 +29,7 @@ from softlabel.cache import (
 from softlabel.device import TORCH_CPU, DeviceUnusable
 from softlabel.device_process import DeviceProcess
 from softlabel.errors import CacheError, CaseError, UsageError, nearest
-from softlabel.inputs import input_change
+from softlabel.inputs import input_change, shares_input
 from softlabel.readers import READERS, scan_classes
 from softlabel.schema import fingerprint
 from softlabel.settings import Settings
@@ -159,6 +159,7 @@ def plan(
     seen = dict(existing.seen) if existing is not None else {}
     folder = PartsFolder(parts_folder(out))
     parts = folder.read() if not overwrite else {}
+    _refuse_other_data(out, dataset, header, parts, seen)
 
     def step(ref: CaseRef) -> Step:
         fault = dataset.problems.get(ref.id) or _fault_of_id(ref.id)
@@ -512,6 +513,32 @@ def _refuse_other_settings(out: Path, existing: Header, settings_json: str) -> N
         raise UsageError(
             f"{out} was made with other settings ({'; '.join(differences)}); give the same "
             "settings to resume it, another output for these, or --overwrite to make it anew."
+        )
+
+
+def _refuse_other_data(
+    out: Path,
+    dataset: Dataset,
+    header: Header,
+    parts: Mapping[str, PartSummary | CacheError],
+    seen: dict[str, SeenFile],
+) -> None:
+    """Refuse to mix two data sets: ids like 01 are in many, and would replace each other."""
+    refs = {ref.id: ref for ref in dataset.refs}
+    finished, one_changed = 0, False
+    for part in parts.values():
+        if isinstance(part, CacheError) or part.fingerprint != header.fingerprint:
+            continue
+        finished += 1
+        ref = refs.get(part.id)
+        if ref and shares_input(files_of(ref, dataset, None), part.inputs, seen):
+            return
+        one_changed = ref is not None and finished == 1
+    if finished and not one_changed:  # a single case may well have changed in all of its files
+        raise UsageError(
+            f"{out} holds {finished} cases, and no file that they were made from is in "
+            f"{dataset.root} as it was: it seems to be of another data set; give another output, "
+            "or --overwrite to make it anew."
         )
 
 

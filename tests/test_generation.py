@@ -6,6 +6,7 @@ import errno
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -262,6 +263,43 @@ def test_an_output_that_is_not_ours_is_never_overwritten(tmp_path):
         with pytest.raises(UsageError):
             generate(data, letter, QUICK, overwrite=overwrite)
     assert letter.read_text() == "a letter" and not (tmp_path / "c.parts").exists()
+
+
+@pytest.mark.parametrize("ids", [("a", "b", "c"), ("x", "y")])
+def test_another_data_set_is_not_mixed_in(cache, tmp_path, ids):
+    before = factories.files_of(cache)
+    other = factories.write_scenes(tmp_path / "other" / "data", ids, shape=(30, 34))
+    with pytest.raises(UsageError, match=r"holds 3 cases, and no file .* of another data set"):
+        generate(other, cache, QUICK)
+    assert factories.files_of(cache) == before
+    assert generate(other, cache, QUICK, overwrite=True).complete
+    assert list(open_cache(cache)) == list(ids)
+
+
+def test_a_data_set_that_has_moved_grown_and_changed_is_the_same(cache, tmp_path):
+    moved = tmp_path / "moved"
+    (cache.parent / "data").rename(moved)
+    (moved / "images/a.png").unlink()
+    (moved / "labels/a.png").unlink()
+    shutil.copy(moved / "images/b.png", moved / "images/d.png")
+    shutil.copy(moved / "labels/b.png", moved / "labels/d.png")
+    (moved / "labels/b.png").write_bytes((moved / "labels/c.png").read_bytes())
+    report = generate(moved, cache, QUICK)
+    assert (report.cases, report.skipped) == (2, 1)  # d is new, b has another label map
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("content", ["text", "hdf5"])
+def test_a_foreign_file_beside_a_folder_of_parts_is_not_replaced(cache, content, overwrite):
+    if content == "text":
+        cache.write_text("my only copy")
+    else:
+        with h5py.File(cache, "w") as file:
+            file["my_only_copy"] = np.arange(9)
+    before = cache.read_bytes()
+    with pytest.raises(UsageError, match="exists and is no softlabel cache"):
+        again(cache, overwrite=overwrite)
+    assert cache.read_bytes() == before
 
 
 def test_a_damaged_index_is_mended_by_a_run(cache):

@@ -14,6 +14,7 @@ import numpy as np
 
 from softlabel import schema
 from softlabel.cache.files import (
+    DAMAGE,
     MEND_PART,
     Header,
     build_in_memory,
@@ -39,6 +40,8 @@ SUMMED = ("class_pixels", "pixels", *schema.INTENSITY)
 """Attributes of a part that the index sums over each group."""
 
 REBUILD_ATTEMPTS = 10
+
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 Version = tuple[int, int, int]
 """Inode, size and modification time: two files that agree in all are taken for the same."""
@@ -170,6 +173,25 @@ def read_index(path: Path) -> IndexContent:
         with damage_as_error(path, mend_index(path)):
             header = read_header(file)
             return IndexContent(header, _read_inputs(file))
+
+
+def is_damaged_index(path: Path) -> bool:
+    """Whether an unreadable file can be an index of ours that was damaged.
+
+    An HDF5 file of somebody else, or a file that is none at all, is not; an empty file is.
+    """
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(len(HDF5_SIGNATURE))
+    except OSError:
+        return False
+    if start and start != HDF5_SIGNATURE:
+        return False
+    try:
+        with open_for_reading(path) as file:
+            return get_text(file, "format", "") == schema.FORMAT
+    except (CacheError, *DAMAGE):
+        return True
 
 
 def _read_inputs(file: h5py.File) -> dict[str, SeenFile]:
