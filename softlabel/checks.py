@@ -125,8 +125,9 @@ def _stray_part(part: PartSummary | CacheError, header: Header, index: Path) -> 
             f"is of other settings than the index, which an --overwrite left because the case "
             f"{part.id!r} failed; mend the case and generate again, or delete it"
         )
-    reason = f": {part}" if isinstance(part, CacheError) else ""
-    return f"is not in the index{reason}; run `softlabel index {index}` to take it in, or delete it"
+    if isinstance(part, CacheError):
+        return f"is not in the index, and cannot be taken in: {str(part).rstrip('.')}"
+    return f"is not in the index; run `softlabel index {index}` to take it in, or delete it"
 
 
 @contextlib.contextmanager

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from softlabel import parallel
@@ -144,14 +147,20 @@ def carry_out(
     before = {ref.id: version_of(part_of(decided.out, ref.id)) for ref in decided.todo}
     tally = _Tally(seen=dict(decided.seen))
     try:
-        with contextlib.closing(_reports(decided, jobs, device, say or (lambda _: None))) as told:
+        with (
+            remembered_interrupt() as asked_to_stop,
+            contextlib.closing(_reports(decided, jobs, device, say or (lambda _: None))) as told,
+        ):
             for report in told:
                 if report.fatal:
                     tally.stopped = report.error
                     break
-                tally.add(report)
-                if progress is not None:
-                    progress(report)
+                if not (report.error and asked_to_stop.is_set()):
+                    tally.add(report)
+                    if progress is not None:
+                        progress(report)
+                if asked_to_stop.is_set():
+                    raise KeyboardInterrupt
     except KeyboardInterrupt:
         tally.interrupted = True
     except parallel.WorkerDied as error:
@@ -171,6 +180,31 @@ def carry_out(
         decided, tally.reports, unfinished, tally.interrupted, tally.stopped, started,
         compile_seconds,
     )  # fmt: skip
+
+
+@contextlib.contextmanager
+def remembered_interrupt() -> Iterator[threading.Event]:
+    """Whether Ctrl-C was pressed, for when its KeyboardInterrupt goes astray.
+
+    One that is raised in a callback of the garbage collector is swallowed, and compiled code may
+    turn it into another error; then the case is done, or fails, and the run stops behind it.
+    """
+    asked = threading.Event()
+    usual = signal.getsignal(signal.SIGINT)
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or usual is not signal.default_int_handler:
+        yield asked
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        asked.set()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 @dataclass

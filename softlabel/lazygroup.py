@@ -6,6 +6,7 @@ and nothing of the commands.
 
 from __future__ import annotations
 
+import errno
 import io
 import sys
 from collections.abc import Mapping
@@ -17,6 +18,20 @@ import click
 from softlabel.errors import did_you_mean
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def system_error(error: OSError) -> str:
+    """An error of the operating system as a sentence with its mend."""
+    mends = {
+        errno.ENOSPC: "free some space", errno.EDQUOT: "free some space",
+        errno.EROFS: "choose a folder that may be written to",
+        errno.EACCES: "check that you may read or write it",
+        errno.EPERM: "check that you may read or write it",
+    }  # fmt: skip
+    mend = mends.get(error.errno or 0)
+    reason = error.strerror or str(error) or type(error).__name__
+    what = error.filename if error.filename is not None else "The system"
+    return f"{what}: {reason}{f'; {mend} and run the same command again' if mend else ''}."
 
 
 def fail(message: str, status: int) -> NoReturn:

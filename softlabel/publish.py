@@ -14,6 +14,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
+from softlabel.errors import UsageError
+
 TEMPORARY_PREFIX = ".softlabel-tmp-"
 
 STALE_TEMPORARY_SECONDS = 24 * 3600.0
@@ -46,9 +48,11 @@ def _publish(path: Path, name: str, write: Callable[[Path], object]) -> None:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError):
+            error.filename = str(path)  # the name that its reader knows
         raise
     sync_folder(path.parent)
 
@@ -76,6 +80,20 @@ def machine_name() -> str:
         marks.append(str(Path("/proc/self/ns/pid").stat().st_ino))
     host = re.sub(r"[^\w.]", "_", marks[0])[:60]
     return f"{host}-{hashlib.sha256(' '.join(marks).encode()).hexdigest()[:8]}"
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse a folder in which nothing can be written, before hours are spent for it.
+
+    Raises
+    ------
+    UsageError
+        Naming the nearest folder that there is.
+    """
+    there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        what = "may not be written to" if there.is_dir() else "is a file"
+        raise UsageError(f"{there} {what}; choose another folder than {folder}.")
 
 
 def sync_folder(folder: Path) -> None:

@@ -189,6 +189,32 @@ def test_temporary_files_of_the_dead_are_swept(cache):
     assert not list(cache.parent.rglob(f"{TEMPORARY_PREFIX}*"))
 
 
+@pytest.mark.parametrize("swallowed_as", ["nothing", "failure"])
+def test_an_interrupt_that_goes_astray_stops_the_run_behind_the_case(
+    tmp_path, monkeypatch, swallowed_as
+):
+    data = factories.write_scenes(tmp_path / "data", IDS)
+    real, done = worker.compute, []
+
+    def compute(case, *args):
+        done.append(case.id)
+        if len(done) == 3:
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except KeyboardInterrupt:  # as a callback of the garbage collector swallows it
+                if swallowed_as == "failure":
+                    raise SystemError("returned a result with an exception set") from None
+        return real(case, *args)
+
+    monkeypatch.setattr(worker, "compute", compute)
+    report = generate(data, tmp_path / "c.h5", QUICK)
+    finished = 3 if swallowed_as == "nothing" else 2
+    assert report.interrupted and not report.failures
+    assert (report.cases, report.remaining) == (finished, len(IDS) - finished)
+    assert len(done) == 3
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 # Settings
 
 

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from softlabel.errors import UsageError
 from softlabel.publish import (
     TEMPORARY_PREFIX,
     machine_name,
     publish,
     publish_by,
+    require_writable,
     sweep,
     temporary_name,
 )
@@ -131,3 +133,21 @@ def test_a_function_writes_to_a_path_with_the_ending(tmp_path):
     left = tmp_path / (temporary(machine_name(), dead_pid()) + ".nrrd")
     left.write_bytes(b"x")
     assert sweep(tmp_path) == 1
+
+
+def test_errors_name_the_file_and_not_the_temporary_one(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        publish(tmp_path / "absent" / "x.h5", b"data")
+    assert caught.value.filename == str(tmp_path / "absent" / "x.h5")
+
+
+def test_a_folder_that_cannot_be_written_is_refused_and_nothing_is_made(tmp_path, monkeypatch):
+    wanted = tmp_path / "a" / "b"
+    require_writable(wanted)
+    assert not wanted.parent.exists()
+    (tmp_path / "a").write_text("a file")
+    with pytest.raises(UsageError, match=r"a is a file; choose another folder than .*b"):
+        require_writable(wanted)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may do everything
+    with pytest.raises(UsageError, match=f"{tmp_path} may not be written to"):
+        require_writable(tmp_path / "c")

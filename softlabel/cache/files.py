@@ -327,7 +327,8 @@ def open_file(path: Path) -> h5py.File:
         )
     if not path.is_file():
         raise CacheError(
-            f"There is no cache file {path}; check the path, or make it with `softlabel generate`."
+            f"There is no cache file {path}; {_rebuilt(path) or 'check the path'}, or make it "
+            "with `softlabel generate`."
         )
     try:
         try:
@@ -339,10 +340,15 @@ def open_file(path: Path) -> h5py.File:
             return h5py.File(path, "r", rdcc_nbytes=0)
     except OSError as error:
         raise CacheError(
-            f"{path} cannot be opened as HDF5 ({first_line(error)}); expected a cache written by "
-            "`softlabel generate`. It is damaged or another kind of file: delete it and generate "
-            "again."
+            f"{path} cannot be opened as HDF5 ({first_line(error)}): it is damaged or no cache of "
+            f"softlabel; {_rebuilt(path) or MEND_PART}."
         ) from error
+
+
+def _rebuilt(path: Path) -> str:
+    """How a lost or damaged index is made again where its parts are there; empty for others."""
+    has_parts = path.with_suffix(schema.PARTS_SUFFIX).is_dir()
+    return f"{mend_index(path)} from the parts beside it" if has_parts else ""
 
 
 def first_line(error: BaseException) -> str:

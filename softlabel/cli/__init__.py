@@ -12,7 +12,14 @@ import click
 
 from softlabel import __version__
 from softlabel.errors import CacheError, SoftlabelError, SourceError, UsageError
-from softlabel.lazygroup import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, LazyGroup, fail
+from softlabel.lazygroup import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    LazyGroup,
+    fail,
+    system_error,
+)
 
 # Commands are imported when they are asked for, so that --help is quick.
 COMMANDS = {
@@ -39,7 +46,7 @@ class Commands(LazyGroup):
         except OSError as error:
             if error.errno == errno.EPIPE:  # whoever reads the output has had enough
                 raise
-            fail(f"{error.filename or 'A file'}: {error.strerror or error}.", EXIT_FAILED)
+            fail(system_error(error), EXIT_FAILED)
         except KeyboardInterrupt:
             fail("Interrupted.", EXIT_INTERRUPTED)
 

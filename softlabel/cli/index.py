@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ import click
 from softlabel.cache import (
     IndexContent,
     PartsFolder,
+    is_damaged_index,
     parts_folder,
     read_index,
     rebuild_index,
@@ -17,12 +19,16 @@ from softlabel.cache import (
 from softlabel.cli.console import plural
 from softlabel.cli.options import cache_argument
 from softlabel.errors import CacheError
+from softlabel.lazygroup import EXIT_FAILED
 
 
 @click.command()
 @cache_argument
 def index(cache: Path) -> None:
-    """Rebuild the index CACHE.h5 from the parts in the folder beside it."""
+    """Rebuild the index CACHE.h5 from the parts in the folder beside it.
+
+    The exit status is 1 when a part had to be left out.
+    """
     folder = PartsFolder(parts_folder(cache))
     if not folder.path.is_dir():
         raise CacheError(
@@ -32,6 +38,10 @@ def index(cache: Path) -> None:
     try:
         content = read_index(cache)
     except CacheError:
+        if cache.exists() and not is_damaged_index(cache):
+            raise CacheError(
+                f"{cache} exists and is no softlabel cache; move it away, and run this again."
+            ) from None
         content = IndexContent(recover_header(cache))
     parts = rebuild_index(cache, content, folder)
     taken = {part.file for part in parts}
@@ -40,3 +50,5 @@ def index(cache: Path) -> None:
         if name not in taken:
             reason = str(part) if isinstance(part, CacheError) else "it is of other settings."
             click.echo(f"left out {name}: {reason}", err=True)
+    if len(taken) < len(folder.read()):
+        sys.exit(EXIT_FAILED)

@@ -18,7 +18,12 @@ def run(path):
 def test_a_lost_index_comes_back(tmp_path):
     cache = factories.make_cache(tmp_path)
     expected = factories.read_everything(cache)
-    for damage in (lambda: cache.unlink(), lambda: cache.write_bytes(b"x")):
+    whole = cache.read_bytes()
+    for damage in (
+        cache.unlink,
+        lambda: cache.write_bytes(b""),
+        lambda: cache.write_bytes(whole[:900]),
+    ):
         damage()
         result = run(cache)
         assert (result.exit_code, result.stdout) == (0, f"{cache}: 3 cases.\n")
@@ -31,9 +36,26 @@ def test_what_is_left_out_is_named(tmp_path):
     shutil.copy(factories.part(other, "z"), factories.part(cache, "z"))
     factories.part(cache, "b").write_bytes(b"x")
     result = run(cache)
-    assert result.exit_code == 0 and "2 cases" in result.stdout
+    assert result.exit_code == 1 and "2 cases" in result.stdout
     assert f"left out {factories.part(cache, 'z').name}: it is of other settings." in result.stderr
     assert f"left out {factories.part(cache, 'b').name}: " in result.stderr
+
+
+def test_a_foreign_file_is_not_replaced(tmp_path):
+    cache = factories.make_cache(tmp_path)
+    cache.write_text("my only copy")
+    result = run(cache)
+    assert result.exit_code == 2 and "exists and is no softlabel cache" in result.stderr
+    assert cache.read_text() == "my only copy"
+
+
+def test_a_lost_index_names_this_command(tmp_path):
+    cache = factories.make_cache(tmp_path)
+    for damage in (cache.unlink, lambda: cache.write_bytes(b"\x89HDF\r\n\x1a\n and no more")):
+        damage()
+        result = CliRunner().invoke(main, ["info", str(cache)])
+        assert result.exit_code == 2
+        assert f"rebuild it with `softlabel index {cache}` from the parts" in result.stderr
 
 
 def test_without_parts_nothing_is_written(tmp_path):

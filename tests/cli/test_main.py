@@ -73,7 +73,11 @@ def test_errors_of_the_system_are_one_sentence(monkeypatch, tmp_path):
 
     monkeypatch.setattr("softlabel.cli.info.open_cache", fail)
     result = CliRunner().invoke(main, ["info", str(cache)])
-    assert (result.exit_code, result.stderr) == (1, f"Error: {cache}: Permission denied.\n")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"Error: {cache}: Permission denied; "
+        "check that you may read or write it and run the same command again.\n",
+    )
 
 
 def test_ctrl_c_anywhere_is_exit_130(monkeypatch, tmp_path):

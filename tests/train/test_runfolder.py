@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import pytest
+from softlabel_train import runfolder
 from softlabel_train.checkpoint import load_checkpoint
 from softlabel_train.config import load_recipe
 from softlabel_train.loop import fit
@@ -13,6 +15,7 @@ from softlabel_train.loop import fit
 from softlabel.cache import open_cache
 from softlabel.errors import SoftlabelError, UsageError
 from softlabel.generation import generate
+from softlabel.publish import machine_name
 from softlabel.settings import Settings
 
 
@@ -108,3 +111,23 @@ def test_a_run_that_was_killed_while_its_folder_was_made_may_begin_again(run, oc
     for name in ("last.pt", "best.pt", "about.json"):
         (run / name).unlink()
     assert fit(recipe_for(oct_cache), run, show=False).steps == 1
+
+
+def test_two_processes_do_not_train_in_one_folder(oct_cache, tmp_path, monkeypatch):
+    recipe, run = recipe_for(oct_cache, "train.steps=1"), tmp_path / "run"
+    with runfolder.held(run):
+        with pytest.raises(UsageError, match=rf"process {os.getpid()} is training in {run}"):
+            fit(recipe, run, show=False)
+        assert [p.name for p in run.iterdir()] == [runfolder.LOCK]
+    assert not (run / runfolder.LOCK).exists()
+    # left by a process that was killed, or by one of another machine
+    for left in (f"{machine_name()} {2**22 + 1}", "other-host 1", "", "nonsense"):
+        (run / runfolder.LOCK).write_text(left)
+        fit(recipe, run, show=False)
+        assert not (run / runfolder.LOCK).exists()
+
+
+def test_a_folder_that_cannot_be_written_is_refused_at_once(oct_cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(UsageError, match="may not be written to; choose another folder than"):
+        fit(recipe_for(oct_cache), tmp_path / "run", show=False)

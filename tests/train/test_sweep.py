@@ -139,6 +139,22 @@ def test_a_run_that_fails_leaves_the_others(oct_cache, tmp_path, monkeypatch):
     assert [a.arm.name for a in result.arms] == ["loss.beta=1"]
 
 
+def test_a_mistyped_second_sweep_erases_no_table(oct_cache, tmp_path, monkeypatch):
+    grid = {"arm": ["hard", "superpixel"]}
+    overrides = [*SMALL, f"data.cache={oct_cache}"]
+    sweep("smoke", grid, tmp_path / "s", overrides=overrides, show=False)
+    before = {p: p.read_bytes() for p in (tmp_path / "s").rglob("*") if p.is_file()}
+    with pytest.raises(UsageError, match=r"was started with loss\.beta=0\.0 and now has"):
+        sweep("smoke", grid, tmp_path / "s", overrides=[*overrides, "loss.beta=0.5"], show=False)
+
+    def fail(*args, **options):
+        raise TrainingError("no")
+
+    monkeypatch.setattr(module, "fit", fail)
+    assert len(sweep("smoke", grid, tmp_path / "s", overrides=overrides, show=False).failures) == 2
+    assert {p: p.read_bytes() for p in before} == before
+
+
 def test_an_interrupted_sweep_keeps_what_it_has(oct_cache, tmp_path, monkeypatch):
     def stop(*_args, **_options):
         raise KeyboardInterrupt

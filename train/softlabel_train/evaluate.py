@@ -13,6 +13,7 @@ import torch
 
 from softlabel.cache import Cache, CachedCase, open_cache
 from softlabel.errors import UsageError
+from softlabel.publish import require_writable
 from softlabel.types import Array
 from softlabel_train.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, publish
 from softlabel_train.config import EvaluateConfig
@@ -100,6 +101,7 @@ def evaluate_run(
         raise UsageError(f"The part must be one of {', '.join(PARTS)}; got {part!r}.")
     path = find_checkpoint(run, checkpoint)
     run = path.parent
+    require_writable(run)
     found = load_checkpoint(path)
     opened = open_cache(cache or cache_of_run(run, found))
     check_fit(opened, found, str(path))

@@ -45,7 +45,7 @@ from softlabel_train.memory import explain_memory
 from softlabel_train.models import AnySize, build_model, check_network
 from softlabel_train.prepare import TrainingData, find_cache, open_data
 from softlabel_train.record import LOSS_TERMS, RunRecord
-from softlabel_train.runfolder import RESULT, begin, check_folder
+from softlabel_train.runfolder import RESULT, begin, check_folder, held
 from softlabel_train.signals import pass_signals_on, stop_on_signal
 from softlabel_train.splits import group_parts
 from softlabel_train.validation import validate, validated_classes
@@ -148,11 +148,13 @@ def fit(
     fabric = make_fabric(recipe)
     if several_were_started(recipe):
         fabric.launch()
-        with fabric.rank_zero_first():  # it generates and writes; the others find it done
-            cache = _prepare(recipe, folder, jobs, overwrite and fabric.is_global_zero)
-        return FitResult(**_train_in_process(fabric, recipe, folder, cache, show))
-    cache = _prepare(recipe, folder, jobs, overwrite)
+        with contextlib.ExitStack() as stack:
+            with fabric.rank_zero_first():  # it generates and writes; the others find it done
+                first = stack if fabric.is_global_zero else None
+                cache = _prepare(recipe, folder, jobs, overwrite and first is not None, first)
+            return FitResult(**_train_in_process(fabric, recipe, folder, cache, show))
     with contextlib.ExitStack() as stack:
+        cache = _prepare(recipe, folder, jobs, overwrite, stack)
         if recipe.train.devices > 1:
             stack.enter_context(pass_signals_on())
         result = fabric.launch(_train_in_process, recipe, folder, cache, show)
@@ -160,12 +162,19 @@ def fit(
     return FitResult(**result)
 
 
-def _prepare(recipe: Recipe, folder: Path, jobs: int, overwrite: bool) -> Path:
-    """Check everything, generate the cache if it is missing, and make the folder ready."""
+def _prepare(
+    recipe: Recipe, folder: Path, jobs: int, overwrite: bool, stack: contextlib.ExitStack | None
+) -> Path:
+    """Check everything, generate the cache if it is missing, and make the folder ready.
+
+    With a stack, the folder is held until that is closed.
+    """
     check_folder(folder, recipe, overwrite)
     cache = find_cache(recipe, jobs=jobs)
     data = open_data(recipe, cache)
     validated_classes(recipe, data)
+    if stack is not None:
+        stack.enter_context(held(folder))
     begin(folder, recipe, data, overwrite)
     return cache
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from softlabel.cache import CachedCase, open_cache
 from softlabel.errors import CaseError, SoftlabelError, UsageError
 from softlabel.filenames import is_device
+from softlabel.publish import require_writable
 from softlabel.readers.imagefiles import (
     ENDINGS,
     is_image_file,
@@ -200,6 +201,7 @@ def predict_images(
     require_axes("The window", window, checkpoint.dims, "the images that the network takes")
     net = load_network(checkpoint, str(checkpoint_path), device)
     window = window or checkpoint.recipe.evaluate.window
+    require_writable(out)
     out.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     failures: dict[str, str] = {}

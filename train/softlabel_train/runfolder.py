@@ -5,19 +5,24 @@ Nothing is changed before everything has been checked: a mistyped path costs no 
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 
 from softlabel.errors import UsageError
+from softlabel.publish import is_alive, machine_name, require_writable
 from softlabel_train.checkpoint import BEST, LAST, Checkpoint, load_checkpoint, publish
 from softlabel_train.config import Recipe
 from softlabel_train.prepare import TrainingData
 from softlabel_train.record import METRICS, software_versions
 from softlabel_train.splits import group_parts
 
+LOCK = "training.lock"
 RECIPE, ABOUT, RESULT = "recipe.yaml", "about.json", "result.json"
 
 MAY_CHANGE = (
@@ -40,7 +45,8 @@ def check_folder(folder: Path, recipe: Recipe, overwrite: bool) -> None:
     CheckpointError
         When the run's last checkpoint is damaged.
     """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    require_writable(folder)
+    if not folder.exists() or (folder.is_dir() and {p.name for p in folder.iterdir()} <= {LOCK}):
         return
     # only what is a run without doubt is overwritten; one that was killed early may go on
     certain = all if overwrite else any
@@ -70,6 +76,39 @@ def check_folder(folder: Path, recipe: Recipe, overwrite: bool) -> None:
             f"The run {folder} was started with {key}={before.get(key)} and now has "
             f"{key}={now.get(key)}{more}; give another folder, or --overwrite to start anew."
         )
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a run's folder while training in it.
+
+    Raises
+    ------
+    UsageError
+        When another process of this machine trains in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = folder / LOCK
+    mine = f"{machine_name()} {os.getpid()}"
+    for _ in range(2):
+        try:
+            with lock.open("x", encoding="utf-8") as file:
+                file.write(mine)
+            break
+        except FileExistsError:
+            machine, _, number = lock.read_text(encoding="utf-8").partition(" ")
+            owner = int(number) if number.isdecimal() else 0
+            if machine == machine_name() and owner and is_alive(owner):
+                raise UsageError(
+                    f"The process {owner} is training in {folder}; wait for it, or give another "
+                    f"folder (delete {lock} if that process is something else)."
+                ) from None
+            lock.unlink(missing_ok=True)  # of a process that was killed
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            lock.unlink()
 
 
 def begin(folder: Path, recipe: Recipe, data: TrainingData, overwrite: bool) -> None:

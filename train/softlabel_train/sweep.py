@@ -29,7 +29,7 @@ from softlabel_train.config import Recipe, load_recipe, parse_override
 from softlabel_train.evaluate import evaluate_run
 from softlabel_train.loop import fit
 from softlabel_train.metrics import DISTANCES
-from softlabel_train.runfolder import ABOUT
+from softlabel_train.runfolder import ABOUT, check_folder
 from softlabel_train.scores import (
     ALL,
     MEAN,
@@ -174,13 +174,15 @@ def sweep(
     Raises
     ------
     UsageError
-        For a key or value that no recipe can have, before anything is trained.
+        Before anything is trained: for a key or value that no recipe can have, and when a run is
+        there that was trained with other values.
     """
     if any(parse_override(text)[0] == "seed" for text in overrides):
         raise UsageError("The seeds of a sweep are listed as seed=0,1,2 and not set for all arms.")
     arms = make_arms(grid)
     if len({arm.name for arm in arms}) < len(arms):
         raise UsageError("Two arms of the sweep are the same; list every value once.")
+    folders = {arm.name: arm.folder for arm in arms}
     # all recipes first: a typing error in the last arm must not surface after hours
     recipes = {
         (arm.name, seed): load_recipe(recipe, [*overrides, *_as_overrides(arm), f"seed={seed}"])
@@ -193,6 +195,8 @@ def sweep(
             f"{generated[0]} is swept and every value needs a cache of its own; give "
             "--set data.source=FOLDER, so that they can be generated."
         )
+    for (name, seed), wanted in recipes.items():
+        check_folder(folder / folders[name] / f"seed_{seed}", wanted, overwrite=False)
     failures: dict[str, str] = {}
     scores: dict[tuple[str, int], list[Score]] = {}
     superpixels: dict[str, float] = {}
@@ -214,7 +218,9 @@ def sweep(
             break
     results = compare(arms, scores, superpixels)
     result = SweepResult(tuple(results), failures, interrupted, unit, folder)
-    _write(result, list(grid))
+    # a table of nothing shall not replace an earlier one
+    if scores or not (folder / "sweep.csv").is_file():
+        _write(result, list(grid))
     return result
 
 

@@ -5,6 +5,7 @@ Each command is a module; nothing else in softlabel_train knows click.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,7 +15,14 @@ from rich.table import Table
 
 from softlabel import __version__
 from softlabel.errors import CacheError, SoftlabelError, SourceError, UsageError, missing_extra
-from softlabel.lazygroup import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, LazyGroup, fail
+from softlabel.lazygroup import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    LazyGroup,
+    fail,
+    system_error,
+)
 
 # Commands are imported when they are asked for: torch takes seconds.
 COMMANDS = {
@@ -49,6 +57,10 @@ class Commands(LazyGroup):
             fail(str(error), EXIT_USAGE)
         except SoftlabelError as error:
             fail(plain(error), EXIT_FAILED)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever reads the output has had enough
+                raise
+            fail(system_error(error), EXIT_FAILED)
         except KeyboardInterrupt:
             fail("Interrupted; run the same command again to go on.", EXIT_INTERRUPTED)
         except Exception as error:
@@ -70,7 +82,7 @@ def plain(error: BaseException) -> str:
 def from_worker(error: BaseException) -> str | None:
     """The last sentence of one of our errors in a traceback that arrived as text, else None."""
     kinds = [CacheError.__name__, UsageError.__name__, "CaseError", "TrainingError",
-             "CheckpointError", "ModelError", "OutOfMemory"]  # fmt: skip
+             "CheckpointError", "ModelError", "OutOfMemory", "OSError"]  # fmt: skip
     for line in reversed(str(error).splitlines()):
         kind, colon, sentence = line.partition(": ")
         if colon and kind.rpartition(".")[2] in kinds:
