@@ -24,6 +24,7 @@ from softlabel.publish import publish
 from softlabel.render import Axis, Picture, Section, draw, entropy_bits
 from softlabel.render.outlines import boundaries
 from softlabel.softening.superpixel import coarsest_axis
+from softlabel.softmaps import class_positions
 from softlabel.types import Array, ClassTable
 
 MAX_EDGE = 2000
@@ -411,9 +412,8 @@ def _blocks(
 
 def _class_indices(labels: Array, table: ClassTable) -> Array:
     """Places of label values in the class table, −1 of what is not in it (ignored pixels)."""
-    values = np.asarray(table.values)
-    place = np.searchsorted(values, labels).clip(max=len(values) - 1)
-    return np.where(values[place] == labels, place, -1)
+    position, known = class_positions(labels, table)
+    return np.where(known, position, -1)
 
 
 # --- what the picture says ------------------------------------------------------------------------

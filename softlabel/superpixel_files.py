@@ -26,6 +26,8 @@ from softlabel.types import Array
 INPUT_PREFIX = "superpixels:"
 """Before the names of these files among the inputs of a case; no path in a data set has it."""
 
+_LARGEST_WHOLE_FLOAT = 2**53
+
 
 class SuperpixelFiles:
     """Superpixels of many cases in a folder, an archive or a cache.
@@ -63,7 +65,8 @@ class SuperpixelFiles:
         Raises
         ------
         CaseError
-            When there are none for this case, or they are not whole numbers.
+            When there are none for this case, they are not whole numbers, or they are floats too
+            large to be told apart.
         """
         path = self._path(case_id)
         if self.kind == "folder":
@@ -75,13 +78,7 @@ class SuperpixelFiles:
             if stored is None:
                 raise self._missing(case_id, "superpixels of that case")
             ids = stored[...]
-        whole = np.rint(ids) if ids.dtype.kind == "f" else ids
-        if ids.dtype.kind not in "uif" or not np.array_equal(whole, ids):
-            raise CaseError(
-                f"{path} holds superpixels of {case_id!r} that are no whole numbers ({ids.dtype}); "
-                "save superpixel ids as integers."
-            )
-        return whole.astype(np.int64)
+        return _whole_ids(ids, path, case_id)
 
     def _path(self, case_id: str) -> Path:
         if self.kind == "folder":
@@ -113,6 +110,25 @@ class SuperpixelFiles:
             f"{self.path} has no superpixels for {case_id!r}; expected {expected}. Add it, or "
             "leave the case out with --ids."
         )
+
+
+def _whole_ids(ids: Array, path: Path, case_id: str) -> Array:
+    """Ids as int64; those of uint64 that it cannot hold are numbered afresh."""
+    whole = np.rint(ids) if ids.dtype.kind == "f" else ids
+    if ids.dtype.kind not in "uif" or not np.array_equal(whole, ids) or not np.isfinite(ids).all():
+        raise CaseError(
+            f"{path} holds superpixels of {case_id!r} that are no whole numbers ({ids.dtype}); "
+            "save superpixel ids as integers."
+        )
+    largest = float(np.abs(ids).max(initial=0)) if ids.dtype.kind == "f" else 0.0
+    if largest > _LARGEST_WHOLE_FLOAT:
+        raise CaseError(
+            f"{path} holds superpixels of {case_id!r} up to {largest:.4g} as {ids.dtype}; expected "
+            "at most 2^53, since larger floats skip whole numbers. Save superpixel ids as integers."
+        )
+    if ids.dtype == np.uint64 and ids.max(initial=0) > np.iinfo(np.int64).max:
+        whole = np.unique(ids, return_inverse=True)[1].reshape(ids.shape)
+    return whole.astype(np.int64)
 
 
 def _opened(path: Path) -> Cache:

@@ -51,7 +51,9 @@ def slic(
     channel_axis : int, optional
         Axis of the channels; None for an image without channels.
     mask : ndarray of bool, shape (*spatial), optional
-        Superpixels cover True pixels only (scikit-image's masked SLIC, slow); −1 elsewhere.
+        Superpixels cover True pixels only (scikit-image's masked SLIC, slow); −1 elsewhere. With
+        one seed, which is all that ``n_segments=1`` or a mask of one pixel allow, scikit-image
+        searches no pixel around it, and all of the image is −1.
     max_num_iter : int
         Iterations of k-means.
     device : {"cpu", "cuda", "cuda:1", …}
@@ -64,7 +66,7 @@ def slic(
     Returns
     -------
     ndarray of int32, shape (*spatial)
-        Ids 0..M−1, −1 outside of the mask.
+        Ids 0..M−1, −1 outside of the mask (and inside where it allows one seed only).
 
     Raises
     ------

@@ -30,6 +30,9 @@ Array = npt.NDArray[Any]
 MAX_CLASSES = 4096
 """More classes than this are a sign that an image was taken for a label map."""
 
+MAX_LABEL = 2**63 - 1
+"""Label values are compared, and stored in a cache, as int64."""
+
 
 @dataclass(frozen=True)
 class ClassTable:
@@ -70,6 +73,11 @@ class ClassTable:
             raise SourceError(
                 "The values of a class table must be distinct, ascending and not negative; "
                 f"found {list(self.values)[:20]}."
+            )
+        if self.values[-1] > MAX_LABEL:
+            raise SourceError(
+                f"The class table has the value {self.values[-1]}; expected values below 2^63. "
+                "Check that the label maps are label maps and not images."
             )
         if len(set(self.names)) != len(self.names):
             raise SourceError(

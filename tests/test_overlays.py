@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from softlabel import overlays
+from softlabel import generate, overlays
 from softlabel.cache import StoredArray, open_cache
+from softlabel.checks import verify
 from softlabel.errors import CaseError, UsageError
 from softlabel.overlays import (
     View,
@@ -68,6 +69,22 @@ def test_an_image_is_shown_as_it_is_in_the_file(images):
     assert section.mask is section.truth is None
     assert picture.class_names == images.classes.names
     assert (picture.rows.name, picture.columns.name) == ("axis 0", "axis 1")
+
+
+def test_large_label_values_come_through_to_the_picture(tmp_path):
+    """Neighbours beyond 2^53, which float64 cannot tell apart, as unsigned numbers of 64 bits."""
+    image, labels = factories.scene()
+    values = np.array([0, 2**60, 2**60 + 1], np.uint64)[np.digitize(labels, [1, 200])]
+    for folder, array in (("images", image), ("labels", values)):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        np.save(tmp_path / "data" / folder / "a.npy", array)
+    assert generate(tmp_path / "data", tmp_path / "c.h5", factories.QUICK).complete
+    with open_cache(tmp_path / "c.h5") as cache:
+        assert cache.classes.values == (0, 2**60, 2**60 + 1)
+        np.testing.assert_array_equal(cache["a"].labels[...], values)
+        shown = case_picture(cache, "a", View()).sections[0].labels
+        np.testing.assert_array_equal(shown, np.digitize(labels, [1, 200]))
+    assert not verify(tmp_path / "c.h5")
 
 
 def test_a_class_is_read_alone(images, monkeypatch):

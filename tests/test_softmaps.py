@@ -12,6 +12,7 @@ import softlabel
 from softlabel.softmaps import (
     TILE_EDGE,
     class_index_map,
+    class_positions,
     from_class_maps,
     hard_maps,
     ignored_index,
@@ -291,6 +292,32 @@ def test_values_of_any_size(ignore):
     values = [5, 2**33] if ignore != 2**33 else [5]
     index = class_index_map(labels, ClassTable.from_values(values), ignore)
     assert index.tolist() == [255 if ignore == 2**33 else 1, 0, 255, 0]
+
+
+BIG = 2**60
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64])
+@pytest.mark.parametrize("big", [2**31, 2**53, BIG, 2**63 - 3])
+def test_neighbours_are_told_apart_however_large(dtype, big):
+    """int64 and uint64 meet as float64 in NumPy, where 2^53 and 2^53 + 1 are one number."""
+    table = ClassTable.from_values([0, big, big + 1])
+    labels = np.array([big + 1, 0, big, big + 2], dtype)
+    assert class_index_map(labels, table, big + 2).tolist() == [2, 0, 1, 255]
+    with pytest.raises(ValueError, match=rf"holds \[{big + 2}\], which are not among"):
+        class_index_map(labels, table, None)
+    position, known = class_positions(labels, table)
+    assert position[:3].tolist() == [2, 0, 1] and known.tolist() == [True, True, True, False]
+    maps = softlabel.soften(labels, np.zeros(4, int), ignore=big + 2)
+    assert maps.classes == table.values and maps.class_map(1)[2] == 0.5
+
+
+def test_labels_beyond_int64_are_no_classes():
+    labels = np.array([2**64 - 1, 0, 2**63 + 1], np.uint64)
+    with pytest.raises(ValueError, match=rf"holds \[{2**63 + 1}, {2**64 - 1}\], which are not"):
+        class_index_map(labels, ClassTable.from_values([0, 1]), ignore=-1)
+    found = class_index_map(labels[:2], ClassTable.from_values([0, 1]), ignore=2**64 - 1)
+    assert found.tolist() == [255, 0]
 
 
 def test_empty_label_map():

@@ -95,6 +95,37 @@ def test_what_is_missing_or_no_ids(tmp_path):
         SuperpixelFiles(tmp_path / "all.npz").read("b")
 
 
+@pytest.mark.parametrize("first", [0, 2**32, 2**63 - 6, 2**63 - 1, 2**64 - 7])
+def test_ids_of_the_whole_range_of_uint64(tmp_path, first):
+    """Ids beyond int64 are superpixels like all others, and equal only to themselves."""
+    ids = np.array([[0, 1, 2], [3, 4, 6]], np.uint64) + np.uint64(first)
+    np.save(tmp_path / "a.npy", ids)
+    found = SuperpixelFiles(tmp_path).read("a")
+    assert found.dtype == np.int64 and found.min() >= 0 and (np.diff(found.ravel()) > 0).all()
+    if first + 6 < 2**63:
+        np.testing.assert_array_equal(found, ids)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_ids_that_are_not_finite(tmp_path, dtype, bad):
+    np.savez(tmp_path / "all.npz", a=np.array([[0, 1, bad]], dtype))
+    with pytest.raises(CaseError, match="no whole numbers"):
+        SuperpixelFiles(tmp_path / "all.npz").read("a")
+
+
+@pytest.mark.parametrize("bad", [2.0**53 + 2, -(2.0**53) - 2, 1e19, 1e300])
+def test_floats_that_skip_whole_numbers(tmp_path, bad):
+    np.save(tmp_path / "a.npy", np.array([[2.0**53, -(2.0**53)]]))
+    np.save(tmp_path / "b.npy", np.array([[0, bad]]))
+    files = SuperpixelFiles(tmp_path)
+    assert files.read("a").tolist() == [[2**53, -(2**53)]]
+    np.save(tmp_path / "c.npy", np.array([0, 65504, -65504], np.float16))
+    assert files.read("c").tolist() == [0, 65504, -65504]
+    with pytest.raises(CaseError, match=r"b\.npy .* expected at most 2\^53"):
+        files.read("b")
+
+
 @pytest.mark.parametrize("case_id", ["../secret", "sub/x", "/etc/passwd"])
 def test_ids_do_not_lead_out_of_the_folder(tmp_path, case_id):
     folder = tmp_path / "ids"

@@ -89,6 +89,18 @@ def test_a_mask_without_pixels_has_no_superpixels():
     assert found.dtype == np.int32 and (found == -1).all()
 
 
+@pytest.mark.parametrize(("n_pixels", "n_segments"), [(1, 1), (1, 50), (12, 1)])
+def test_a_mask_with_one_seed_has_no_superpixels(n_pixels, n_segments):
+    """As documented, and as scikit-image has it; two seeds cover the mask."""
+    image = textured(np.random.default_rng(7), (6, 7))
+    mask = np.arange(42).reshape(6, 7) < n_pixels
+    found = softlabel.slic(image, n_segments, mask=mask)
+    np.testing.assert_array_equal(found, scikit_image(image, n_segments=n_segments, mask=mask))
+    assert (found == -1).all()
+    mask[3, 3] = True
+    assert (softlabel.slic(image, max(2, n_segments), mask=mask)[mask] >= 0).all()
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 1, 1), (1, 2), (2, 1)])
 def test_tiny_images(shape):
     found = softlabel.slic(np.full(shape, 3, np.float32))

@@ -72,6 +72,7 @@ def test_a_misspelt_class_is_hinted_at(misspelt):
         ((1, 0), ("a", "b"), r"distinct, ascending and not negative; found \[1, 0\]"),
         ((1, 1), ("a", "b"), r"distinct, ascending and not negative; found \[1, 1\]"),
         ((-1, 1), ("a", "b"), r"distinct, ascending and not negative; found \[-1, 1\]"),
+        ((0, 2**63), ("a", "b"), r"the value 9223372036854775808; expected values below 2\^63"),
         ((0, 1), ("a", "a"), r"names of a class table must be distinct; found \['a', 'a'\]"),
     ],
 )

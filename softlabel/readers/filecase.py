@@ -97,6 +97,8 @@ def _read_further(dataset: Dataset, ref: CaseRef, relative: str, image: Pixels) 
 def _merged(labels: Array, key: Mapping[str, Any]) -> Array:
     merged = labels
     for value, becomes in key.get("merge", ()):
+        if value > np.iinfo(labels.dtype).max:
+            continue  # no pixel has it; what it becomes, the smaller of both, may not fit either
         merged = np.where(labels == value, labels.dtype.type(becomes), merged)
     return merged
 

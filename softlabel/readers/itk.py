@@ -9,12 +9,11 @@ import numpy as np
 
 from softlabel.errors import CaseError, missing_extra
 from softlabel.readers.geometry import require_invertible, spacing_from_affine
+from softlabel.readers.itkheader import image_io_of
 from softlabel.readers.pixels import Pixels, numbers
 from softlabel.readers.safety import MAX_DEFLATE_RATIO, check_promise, reading
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_HEADER_BYTES = 1 << 16
-_DETACHED = (b"data file:", b"datafile:", b"elementdatafile")
 
 
 def read_itk(path: Path) -> Pixels:
@@ -33,8 +32,9 @@ def read_itk(path: Path) -> Pixels:
     except ImportError:
         raise missing_extra(f"Reading {path.suffix.lower()} files", "SimpleITK", "itk") from None
     with reading(path, "a NRRD or MetaImage file"):
-        _require_attached(path)
         reader = sitk.ImageFileReader()
+        # Named, so that no other reader of ITK's can claim the file by its ending or content.
+        reader.SetImageIO(image_io_of(path))
         reader.SetFileName(str(path))
         reader.ReadImageInformation()
         itemsize = max(1, sitk.GetArrayViewFromImage(_one_voxel(sitk, reader)).dtype.itemsize)
@@ -62,21 +62,6 @@ def read_itk(path: Path) -> Pixels:
 def _one_voxel(sitk: Any, reader: Any) -> Any:
     """A 1 × 1 image of the file's voxel type."""
     return sitk.Image([1, 1], reader.GetPixelID(), max(1, reader.GetNumberOfComponents()))
-
-
-def _require_attached(path: Path) -> None:
-    """Refuse a header that points to another file: it could name any file of the machine."""
-    with path.open("rb") as stream:
-        header = stream.read(_HEADER_BYTES)
-    for line in header.split(b"\n"):
-        text = line.strip().lower()
-        if text.startswith(_DETACHED) and not text.replace(b" ", b"").endswith(b"=local"):
-            raise CaseError(
-                f"{path} takes its voxels from another file ({line[:80].decode('latin-1')}); "
-                "expected a file that holds them. Save it in one piece (.nrrd, .mha)."
-            )
-        if not text or text.startswith(b"elementdatafile"):
-            return  # an empty line ends the header of NRRD, this entry that of MetaImage
 
 
 def _affine(image: Any) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from softlabel.errors import CaseError
-from softlabel.types import Array, ClassTable
+from softlabel.types import MAX_LABEL, Array, ClassTable
 
 ROUNDING = 1e-3
 """Labels stored with an intensity scaling come back as 0.99998; an interpolated map does not."""
@@ -40,7 +40,7 @@ def whole_numbers(values: Array, path: Path) -> Array:
             "values of at least 0. If they mean 'not annotated', replace them by a positive value "
             "and give that as the ignore label."
         )
-    if values.dtype == np.uint64 and values.size and int(values.max()) > np.iinfo(np.int64).max:
+    if values.dtype == np.uint64 and values.size and int(values.max()) > MAX_LABEL:
         raise CaseError(
             f"{path} has label values up to {int(values.max())}; expected values below 2^63. "
             "Check that it is a label map."

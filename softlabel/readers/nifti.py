@@ -10,6 +10,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.arrayproxy import ArrayProxy
 
 from softlabel.errors import CaseError
 from softlabel.readers.geometry import require_invertible, spacing_from_affine
@@ -19,6 +20,7 @@ from softlabel.types import Array
 
 _MM_PER_UNIT = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
 _DRAIN_BYTES = 1 << 20
+_MAX_SKIPPED_BYTES = 64 * _DRAIN_BYTES
 
 
 def read_nifti(path: Path) -> Pixels:
@@ -48,33 +50,46 @@ def read_nifti(path: Path) -> Pixels:
         stream.seek(0)
         if compressed:
             stream = stack.enter_context(gzip.open(stream))
-        image_class = _image_class(stream, path)
-        image = image_class.from_file_map(image_class.make_file_map({"image": stream}), mmap=False)
-        header = image.header
+        header = _header(stream, path)
+        dataobj = ArrayProxy(stream, header, mmap=False)
         check_promise(
             path,
-            image.shape,
+            dataobj.shape,
             header.get_data_dtype().itemsize,
-            path.stat().st_size - (0 if compressed else int(image.dataobj.offset)),
+            path.stat().st_size - (0 if compressed else int(dataobj.offset)),
             max_ratio=MAX_DEFLATE_RATIO if compressed else 1,
         )
-        values = _scaled(image.dataobj, path)
+        if compressed:
+            _require_near(int(dataobj.offset), path)
+        values = _scaled(dataobj, path)
         if compressed:
             _check_sum(stream, path)
-        return _with_place(values, image, path)
+        return _with_place(values, header, path)
 
 
-def _image_class(stream: Any, path: Path) -> Any:
-    """NIfTI-1 or NIfTI-2, by the size that the header gives itself, in either byte order."""
+def _header(stream: Any, path: Path) -> Any:
+    """The header of NIfTI-1 or NIfTI-2, by the size that it gives itself, in either byte order.
+
+    nibabel's reader of files would take the memory of extensions, which may be gigabytes of zeros,
+    and hand what is in them to further decoders.
+    """
     sizeof_hdr = stream.read(4)
-    stream.seek(0)
-    for image_class, size in ((nib.Nifti1Image, 348), (nib.Nifti2Image, 540)):
+    for header_class, size in ((nib.Nifti1Header, 348), (nib.Nifti2Header, 540)):
         if sizeof_hdr in (size.to_bytes(4, "little"), size.to_bytes(4, "big")):
-            return image_class
+            return header_class(sizeof_hdr + stream.read(size - 4))
     raise CaseError(
         f"{path} does not begin like a NIfTI file (first bytes {sizeof_hdr!r}); expected NIfTI-1 "
         f"or NIfTI-2. {COPY_AGAIN}"
     )
+
+
+def _require_near(offset: int, path: Path) -> None:
+    """Refuse to decompress for minutes what lies before the first voxel."""
+    if offset > _MAX_SKIPPED_BYTES:
+        raise CaseError(
+            f"{path} begins its voxels at byte {offset}; expected at most {_MAX_SKIPPED_BYTES} "
+            "bytes of header extensions before them. Save it without extensions."
+        )
 
 
 def _scaled(dataobj: Any, path: Path) -> Array:
@@ -93,20 +108,19 @@ def _check_sum(stream: Any, path: Path) -> None:
     drained = 0
     while block := stream.read(_DRAIN_BYTES):
         drained += len(block)
-        if drained > 64 * _DRAIN_BYTES:
+        if drained > _MAX_SKIPPED_BYTES:
             raise CaseError(
                 f"{path} goes on for more than {drained} bytes after its last voxel; expected the "
                 f"file to end there. {COPY_AGAIN}"
             )
 
 
-def _with_place(values: Array, image: Any, path: Path) -> Pixels:
-    header = image.header
+def _with_place(values: Array, header: Any, path: Path) -> Pixels:
     values, channel_axis = _channels(values, path)
     ndim = values.ndim - (channel_axis is not None)
     mm = _MM_PER_UNIT.get(header.get_xyzt_units()[0], 1.0)
     if int(header["sform_code"]) or int(header["qform_code"]):
-        affine = np.diag([mm, mm, mm, 1.0]) @ require_invertible(image.affine, path)
+        affine = np.diag([mm, mm, mm, 1.0]) @ require_invertible(header.get_best_affine(), path)
         return Pixels(
             values, channel_axis, spacing_mm=spacing_from_affine(affine, ndim), affine=affine
         )

@@ -140,7 +140,7 @@ def soften(
     ValueError
         For shapes that differ, labels outside the classes, unknown options or values.
     SourceError
-        For values that cannot be a class table: negative ones, or too many of them.
+        For values that cannot be a class table: negative ones, too large or too many of them.
     UsageError
         When the machine has no such device.
     MissingExtraError

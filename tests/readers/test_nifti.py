@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import tracemalloc
 
 import nibabel as nib
 import numpy as np
@@ -143,4 +144,50 @@ def test_a_broken_affine_is_refused(tmp_path):
     content[280:296] = struct.pack("<4f", 0, 0, 0, 0)  # srow_x
     path.write_bytes(content)
     with pytest.raises(CaseError, match="cannot be inverted"):
+        read_nifti(path)
+
+
+def with_extension(path, length, compress):
+    """A copy whose header is followed by an extension of zeros, and then by the voxels."""
+    content = bytearray(path.read_bytes())
+    assert struct.unpack_from("<f", content, 108) == (352.0,)  # vox_offset
+    content[108:112] = struct.pack("<f", 352 + length)
+    content[348] = 1  # extensions follow
+    extension = struct.pack("<2i", length, 6) + bytes(length - 8)
+    copy = path.with_name("extended.nii.gz" if compress else "extended.nii")
+    whole = bytes(content[:352]) + extension + bytes(content[352:])
+    copy.write_bytes(gzip.compress(whole, compresslevel=1) if compress else whole)
+    return copy
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_header_extensions_are_skipped_and_take_no_memory(tmp_path, compress):
+    path = write_nifti(tmp_path / "a.nii", volume())
+    extended = with_extension(path, 32 << 20, compress)
+    expected = read_nifti(path)
+    tracemalloc.start()
+    try:
+        found = read_nifti(extended)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(found.values, expected.values)
+    np.testing.assert_array_equal(found.affine, expected.affine)
+    assert found.spacing_mm == expected.spacing_mm
+
+
+def test_extensions_that_never_end_are_not_decompressed(tmp_path):
+    path = write_nifti(tmp_path / "a.nii", volume())
+    with pytest.raises(CaseError, match=r"begins its voxels at byte 73400672; expected at most"):
+        read_nifti(with_extension(path, 70 << 20, compress=True))
+
+
+@pytest.mark.parametrize("offset", [np.nan, np.inf, -1e9, 1e9])
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_voxels_that_begin_nowhere(tmp_path, ending, offset):
+    content = bytearray(write_nifti(tmp_path / "a.nii", volume()).read_bytes())
+    content[108:112] = struct.pack("<f", offset)
+    path = tmp_path / f"lie{ending}"
+    path.write_bytes(gzip.compress(bytes(content)) if ending.endswith("gz") else bytes(content))
+    with pytest.raises(CaseError, match=r"lie\.nii"):
         read_nifti(path)

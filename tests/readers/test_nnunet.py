@@ -67,6 +67,14 @@ def test_regions_that_do_not_overlap_are_merged(tmp_path):
     )
 
 
+def test_merged_values_may_be_larger_than_the_label_map_can_hold(tmp_path):
+    labels = {"background": 0, "lesion": [2, 1, 256], "rare": [300, 400], "huge": [2**40, 2**41]}
+    write_nnunet(tmp_path, ("a",), labels=labels)
+    case = read_one(tmp_path)
+    assert case.labels.dtype == np.uint8 and case.classes.values == (0, 1, 300, 2**40)
+    np.testing.assert_array_equal(case.labels, label_volume(seed=0) > 0)
+
+
 @pytest.mark.parametrize("missing", ["labelsTr/a.nii.gz", "imagesTr/a_0001.nii.gz"])
 def test_missing_files_are_problems(tmp_path, missing):
     write_nnunet(tmp_path, ("a", "b"))
