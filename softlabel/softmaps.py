@@ -97,6 +97,12 @@ class SoftMaps:
     block_start: Array
     values: npt.NDArray[np.float32]
 
+    def __repr__(self) -> str:
+        return (
+            f"<SoftMaps of {len(self.table)} classes, {' × '.join(map(str, self.index.shape))}, "
+            f"{len(self.values)} values in the band>"
+        )
+
     @property
     def classes(self) -> tuple[int, ...]:
         """Label values along axis 0."""
@@ -158,13 +164,17 @@ class SoftMaps:
         slices : slice or tuple of slice
             One slice of step 1 for each leading spatial axis, as in indexing; axes that are
             left out are taken whole.
-        dtype : dtype, default float32
+        dtype : floating dtype, default float32
 
         Raises
         ------
         IndexError
             When there are more slices than axes, or one is not a slice of step 1.
+        ValueError
+            For a type that cannot hold what lies between 0 and 1.
         """
+        if not np.issubdtype(dtype, np.floating):
+            raise ValueError(f"Soft labels need a floating type; got {np.dtype(dtype)}.")
         bounds = _patch_bounds(slices, self.index.shape)
         sizes = tuple(hi - lo for lo, hi in bounds)
         out = np.empty((len(self.table), *sizes), np.float32)

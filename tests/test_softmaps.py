@@ -322,3 +322,16 @@ def test_labels_beyond_int64_are_no_classes():
 
 def test_empty_label_map():
     assert class_index_map(np.zeros((0, 3), int), ClassTable.from_values([0]), None).shape == (0, 3)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, bool, np.int64])
+def test_soft_labels_are_not_cut_to_whole_numbers(dtype):
+    soft = softlabel.soften(np.array([1, 1, 0, 0]), np.zeros(4, int))
+    with pytest.raises(ValueError, match=f"need a floating type; got {np.dtype(dtype)}"):
+        soft.dense(dtype)
+    assert soft.dense(np.float16).dtype == np.float16
+
+
+def test_what_notebooks_show_is_short():
+    soft = softlabel.soften(np.array([[1, 1, 0, 0]]), np.zeros((1, 4), int))
+    assert repr(soft) == "<SoftMaps of 2 classes, 1 × 4, 8 values in the band>"

@@ -165,6 +165,9 @@ class CachedCase:
     fingerprint: str
     _handles: Handles
 
+    def __repr__(self) -> str:
+        return f"<case {self.id!r} of the cache file {self.path}>"
+
     @property
     def image(self) -> StoredArray:
         """Intensities, (C, *spatial)."""
@@ -267,6 +270,9 @@ class StoredArray:
 
     case: CachedCase
     name: str
+
+    def __repr__(self) -> str:
+        return f"<array {self.name} of {self.case.id!r}: {self.dtype} {self.shape}, in the file>"
 
     @property
     def path(self) -> Path:

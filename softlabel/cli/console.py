@@ -142,8 +142,10 @@ def plural(count: int, noun: str) -> str:
     --------
     >>> plural(1, "case"), plural(2, "case")
     ('1 case', '2 cases')
+    >>> plural(0, "class")
+    '0 classes'
     """
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+    return f"{count:,} {noun}" + ("" if count == 1 else "es" if noun.endswith("s") else "s")
 
 
 def percent(share: float) -> str:

@@ -44,6 +44,9 @@ from softlabel.softening import METHODS, NORMALIZATIONS
 from softlabel.superpixel_files import SuperpixelFiles
 from softlabel.types import Dataset, natural_key
 
+NOT_ANNOTATED = 255
+"""A label value that often means that a pixel was not annotated."""
+
 SHOWN_IDS = 5
 SHOWN_FAILURES = 20
 SHOWN_CLASSES = 20
@@ -269,24 +272,18 @@ def generate(
     Running the same command again computes only what is missing or out of date.
     """
     dataset = list_dataset(source, format_, given_reader_options(options))
+    recorded = output_path(output).exists() and not overwrite
     if not quiet:
         click.echo(dataset.description, err=True)
     files = None
     if superpixels not in ("slic", "grid"):
         files, superpixels = SuperpixelFiles(Path(superpixels)), "file"
-    settings = _settings(superpixels, options)
     decided = plan(
-        dataset,
-        settings,
-        output_path(output),
-        ids=_wanted(ids, dataset),
-        limit=limit,
-        overwrite=overwrite,
-        check_content=check_content,
-        superpixel_files=files,
-    )
+        dataset, _settings(superpixels, options), output_path(output), ids=_wanted(ids, dataset),
+        limit=limit, overwrite=overwrite, check_content=check_content, superpixel_files=files,
+    )  # fmt: skip
     if dataset.classes is None and not quiet:
-        click.echo(_class_sentence(decided), err=True)
+        click.echo(_class_sentence(decided, recorded), err=True)
     named_devices(decided, device)  # a plan for a device that is not there is none
     jobs = jobs or cpu_count()
     if dry_run:
@@ -297,18 +294,7 @@ def generate(
         for step in decided.steps if verbose else ():
             if step.action == STALE:
                 click.echo(f"  again {step.ref.id}: {step.reason}", err=True)
-    with progress(len(decided.todo), "cases", quiet) as advance:
-
-        def on_case(report: CaseReport) -> None:
-            if report.error:
-                advance(f"failed: {report.id}")
-            else:
-                advance(f"{report.id}: {duration(report.seconds)}" if verbose else "")
-
-        report = carry_out(
-            decided, jobs=jobs, device=device, progress=on_case,
-            say=lambda text: None if quiet else click.echo(text, err=True),
-        )  # fmt: skip
+    report = _carry_out(decided, jobs, device, verbose, quiet)
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2, ensure_ascii=False))
     elif not quiet:
@@ -316,6 +302,25 @@ def generate(
     _print_failures(report, output)
     _print_end(report, overwrite)
     sys.exit(_status(report))
+
+
+def _carry_out(decided: Plan, jobs: int, device: str, verbose: bool, quiet: bool) -> Report:
+    """Carry a plan out, and show how far it is and why a case failed."""
+    told: set[str] = set()
+    with progress(len(decided.todo), "cases", quiet) as advance:
+
+        def on_case(report: CaseReport) -> None:
+            if not report.error:
+                advance(f"{report.id}: {duration(report.seconds)}" if verbose else "")
+                return
+            reason = _own_words(report.id, report.error)
+            advance(f"failed: {report.id}" + (", likewise" if reason in told else f": {reason}"))
+            told.add(reason)
+
+        return carry_out(
+            decided, jobs=jobs, device=device, progress=on_case,
+            say=lambda text: None if quiet else click.echo(text, err=True),
+        )  # fmt: skip
 
 
 def _refuse_idle_options(settings: Settings) -> None:
@@ -340,15 +345,26 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _class_sentence(decided: Plan) -> str:
+def _class_sentence(decided: Plan, recorded: bool) -> str:
     """What the scan for classes found: an antialiased label map shows in their number."""
     values = decided.header.classes.values
     shown = ", ".join(map(str, values[:SHOWN_CLASSES])) + (
         ", …" if len(values) > SHOWN_CLASSES else ""
     )
+    if recorded:
+        return (
+            f"{plural(len(values), 'class')}, recorded when the cache was made: {shown} "
+            "(--overwrite looks again)."
+        )
+    # grey levels such as 0, 128, 255 are classes; 0, 1, 2, 255 are three and something else
+    often_ignored = (
+        decided.header.ignore is None and len(values) > 2 and values[-1] == NOT_ANNOTATED
+        and values[-2] < NOT_ANNOTATED // 2
+    )  # fmt: skip
+    hint = f" If {NOT_ANNOTATED} means 'not annotated': --ignore {NOT_ANNOTATED}."
     return (
-        f"{len(values)} classes, the values that the label maps hold: {shown} (--classes names "
-        "others)."
+        f"{plural(len(values), 'class')}, the values that the label maps hold: {shown} (--classes "
+        f"names others).{hint if often_ignored else ''}"
     )
 
 
@@ -468,9 +484,13 @@ def _by_reason(failures: Mapping[str, str]) -> dict[str, list[str]]:
     """Ids of the cases that failed for one reason: a wrong option fails all of them alike."""
     found: dict[str, list[str]] = {}
     for case_id in sorted(failures, key=natural_key):
-        own = re.compile(rf"{re.escape(case_id)} \([^()]*\): ")  # the case and its file
-        found.setdefault(own.sub("", failures[case_id], count=1), []).append(case_id)
+        found.setdefault(_own_words(case_id, failures[case_id]), []).append(case_id)
     return {reason if len(ids) > 1 else failures[ids[0]]: ids for reason, ids in found.items()}
+
+
+def _own_words(case_id: str, reason: str) -> str:
+    """A reason without the case, and its file, that it begins with."""
+    return re.sub(rf"{re.escape(case_id)}( \([^()]*\))?: ", "", reason, count=1)
 
 
 def _print_end(report: Report, overwrite: bool) -> None:
@@ -480,8 +500,8 @@ def _print_end(report: Report, overwrite: bool) -> None:
     again = "run the same command again" + (" without --overwrite" if overwrite else "")
     click.echo(f"Error: {report.stopped}" if report.stopped else "Interrupted.", err=True)
     click.echo(
-        f"{plural(report.cases, 'case')} finished and kept, {report.remaining} remain; {again} to "
-        "go on.",
+        f"{plural(report.cases + report.skipped, 'case')} finished and kept, {report.remaining} "
+        f"remain; {again} to go on.",
         err=True,
     )
 

@@ -18,9 +18,11 @@ json_option = click.option(
 
 
 def verbosity_options(command: F) -> F:
-    """``-v`` for more, ``-q`` for nothing but errors."""
+    """``-v`` for more, ``-q`` for nothing but warnings and errors."""
     command = click.option("-v", "--verbose", is_flag=True, help="Say more.")(command)
-    return click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")(command)
+    return click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors.")(
+        command
+    )
 
 
 class SectionOption(click.Option):

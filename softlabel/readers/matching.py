@@ -36,11 +36,14 @@ class Matches:
         One image for each pattern, in their order.
     problems : mapping of id to str
         What has no partner, or more than one.
+    ambiguous : tuple of str
+        Ids of those that have partners of every kind, and more than one of some.
     """
 
     rule: str
     pairs: dict[str, tuple[tuple[str, ...], str]]
     problems: dict[str, str]
+    ambiguous: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -158,17 +161,20 @@ def _match(
     roles = [_by_key(pattern, image_key) for pattern in images] + [_by_key(labels, label_key)]
     pairs: dict[str, tuple[tuple[str, ...], str]] = {}
     problems: dict[str, str] = {}
+    ambiguous: list[str] = []
     for case in dict.fromkeys(key for role in roles for key in role):
         found = [role.get(case, []) for role in roles]
         if all(len(names) == 1 for names in found):
             pairs[case] = tuple(names[0] for names in found[:-1]), found[-1][0]
         else:
             problems[case] = _problem(case, found, images, labels)
+            if all(found):
+                ambiguous.append(case)
     if by_suffix and pairs:
         stems = [stem_of(label.rpartition("/")[2]) for _, label in pairs.values()]
         suffixes = sorted({suffix for stem in stems if (suffix := label_suffix(stem))})
         rule += f", label maps ending in {', '.join(suffixes)}" if suffixes else ""
-    return Matches(rule, pairs, problems)
+    return Matches(rule, pairs, problems, tuple(ambiguous))
 
 
 def _by_key(pattern: NamePattern, key_of: _KeyOf) -> dict[str, list[str]]:

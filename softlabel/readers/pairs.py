@@ -226,6 +226,8 @@ def _require_some(
     matches: Matches, root: Path, images: Sequence[NamePattern], labels: NamePattern
 ) -> None:
     if not matches.pairs:
+        for case in matches.ambiguous[:1]:
+            raise SourceError(f"{root}: no case can be read. {matches.problems[case]}")
         example = f"{images[0].names[0]} and {labels.names[0]}"
         raise SourceError(
             f"{root}: no image and label map have matching names (found, for example, {example}); "

@@ -14,6 +14,7 @@ from softlabel.readers.safety import reading
 
 _GREY_MODES = {"1", "L", "I", "F", "I;16", "I;16L", "I;16B"}
 _OPAQUE_MODES = {"LA": "L", "RGBA": "RGB"}
+_EXIF_ORIENTATION = 0x0112
 _PNG_GREY, _PNG_RGB, _PNG_GREY_ALPHA, _PNG_RGBA = 0, 2, 4, 6
 
 
@@ -46,10 +47,22 @@ def read_raster(path: Path, *, as_labels: bool) -> Pixels:
                     "expected a label map in a lossless format. Use the original, as PNG or TIFF."
                 )
             grey_step = _png_grey_step(path) if image.format == "PNG" else 1
+            _require_upright(image, path)
             values = numbers(np.array(_plain(image, path, as_labels)), path)
     if grey_step > 1:
         values = values // np.uint8(grey_step)
     return Pixels(values, channel_axis=2 if values.ndim == 3 else None)
+
+
+def _require_upright(image: Image.Image, path: Path) -> None:
+    """Refuse a photograph that viewers turn and programs do not: its label map may fit either."""
+    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    if orientation != 1:
+        raise CaseError(
+            f"{path} is stored turned or mirrored (EXIF orientation {orientation}), which viewers "
+            "undo and most programs do not, so that its label map may fit either way; save the "
+            "image upright, without that entry."
+        )
 
 
 def _plain(image: Image.Image, path: Path, as_labels: bool) -> Image.Image:

@@ -80,6 +80,13 @@ def test_a_case_has_what_was_put_in(tmp_path):
         assert stored.statistics["soft_sum"] == pytest.approx(expected.dense().sum(), rel=1e-6)
 
 
+def test_what_notebooks_show_is_short(cache):
+    with open_cache(cache) as opened:
+        case = opened["s1"]
+        assert repr(case) == f"<case 's1' of the cache file {case.path}>"
+        assert repr(case.soft) == "<array soft of 's1': float32 (3, 40, 44), in the file>"
+
+
 def test_what_is_absent_is_none(cache):
     with open_cache(cache) as opened:
         case = opened["s1"]

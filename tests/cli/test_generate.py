@@ -13,6 +13,7 @@ import factories
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from softlabel import generate as generate_in_python
 from softlabel.cache import open_cache
@@ -72,6 +73,8 @@ def test_what_fails_all_cases_is_said_once(data, tmp_path):
     lines = result.stderr.splitlines()
     assert result.exit_code == 1
     assert "  2 cases (a, c): slice_axis must lie in 0..1; got 3." in lines
+    assert "failed: a: slice_axis must lie in 0..1; got 3." in lines
+    assert "failed: c, likewise" in lines
     assert len([line for line in lines if line.startswith("  b: ")]) == 1
     listed = (tmp_path / "c.failed.tsv").read_text().splitlines()
     assert len([line for line in listed if "slice_axis" in line]) == 2, "the file has them all"
@@ -241,6 +244,17 @@ def test_a_moved_data_set_is_the_same(data, tmp_path):
     assert result.exit_code == 0 and "3 cases finished before" in result.stdout
 
 
+def test_a_value_that_often_means_not_annotated_is_asked_about(data, tmp_path):
+    for path in (data / "labels").iterdir():
+        label = np.array(Image.open(path)) // 100
+        label[:2] = 255
+        Image.fromarray(label).save(path)
+    result = run(data, "-o", tmp_path / "c.h5", *QUICK, "--dry-run")
+    assert "If 255 means 'not annotated': --ignore 255." in result.stderr
+    result = run(data, "-o", tmp_path / "c.h5", *QUICK, "--dry-run", "--ignore", "255")
+    assert result.exit_code == 0 and "not annotated" not in result.stderr
+
+
 # What fails
 
 
@@ -253,7 +267,8 @@ def test_a_failed_case_is_listed_in_one_sentence(data, tmp_path):
     assert lines[-3] == "1 case failed:"
     assert lines[-2].startswith("  b: ") and "b.png" in lines[-2]
     assert lines[-1] == f"The list is in {tmp_path / 'c.failed.tsv'}."
-    assert "failed: b" in lines
+    told = next(line for line in lines if line.startswith("failed: b: "))
+    assert told.removeprefix("failed: ") == lines[-2].strip(), "at once, and again at the end"
 
 
 def test_a_long_list_of_failures_is_cut(tmp_path):
@@ -468,6 +483,9 @@ def test_classes_that_were_collected_are_named(data, tmp_path):
     result = run(data, "-o", tmp_path / "c.h5", "--n-segments", "24", "-j", "1")
     values = open_cache(tmp_path / "c.h5").classes.values
     assert f"{len(values)} classes, the values that the label maps hold: " in result.stderr
+    assert "--ignore 255" not in result.stderr
+    again = run(tmp_path / "data", "-o", tmp_path / "c.h5", *QUICK)
+    assert f"{len(values)} classes, recorded when the cache was made: " in again.stderr
     assert ", ".join(map(str, values)) in result.stderr
 
 

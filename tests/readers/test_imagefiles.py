@@ -96,6 +96,21 @@ def test_jpeg_is_an_image_but_no_label_map(tmp_path):
         read_label_map(renamed)
 
 
+@pytest.mark.parametrize("ending", ["jpg", "png"])
+def test_photographs_that_viewers_turn_are_refused(tmp_path, ending):
+    image = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(6, 8))
+    for orientation, kept in ((1, True), (6, False)):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        path = tmp_path / f"{orientation}.{ending}"
+        image.save(path, exif=exif)
+        if kept:
+            assert read_pixels(path).values.shape == (6, 8)
+        else:
+            with pytest.raises(CaseError, match=rf"{path} is stored turned .*EXIF orientation 6"):
+                read_pixels(path)
+
+
 def test_label_maps_saved_as_equal_colours(tmp_path):
     labels = label_volume((8, 9))
     path = write_png(tmp_path / "a.png", np.stack([labels] * 3, axis=2))

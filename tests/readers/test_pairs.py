@@ -22,6 +22,15 @@ from .factories import (
 )
 
 
+def test_one_case_with_two_images_says_so_and_not_that_nothing_matches(tmp_path):
+    for name in ("images/a.png", "labels/a.png"):
+        (tmp_path / name).parent.mkdir()
+        write_png(tmp_path / name, np.zeros((6, 7), np.uint8))
+    (tmp_path / "images/a.bmp").write_bytes(b"another one")
+    with pytest.raises(SourceError, match=r"no case can be read\. The case 'a' has 2 files that"):
+        list_dataset(tmp_path)
+
+
 def test_usual_folder_names_are_found(tmp_path):
     write_pairs(tmp_path, ("scan10", "scan2"))
     (tmp_path / "notes.txt").write_text("x")

@@ -171,7 +171,7 @@ class ModelConfig(Section):
     architecture: str = Field(
         default="unet", description="of segmentation-models-pytorch, or monai_unet"
     )
-    encoder: str = "xception"
+    encoder: str = Field(default="xception", description="of the architecture, by SMP's name")
     encoder_weights: str = Field(default="none", description="none, imagenet, or a file")
     options: dict[str, Any] = Field(
         default_factory=dict, description="further arguments of the architecture"
@@ -191,11 +191,13 @@ class LossConfig(Section):
     target: Literal["soft", "hard"] = Field(
         default="soft", description="hard: the control, the same loss with q = y"
     )
-    dice: Literal["soft", "semimetric"] = "soft"
+    dice: Literal["soft", "semimetric"] = Field(
+        default="soft", description="semimetric: least where p = q, also for soft targets"
+    )
     denominator: Literal["linear", "squared"] = Field(
         default="linear", description="of the soft Dice"
     )
-    dice_background: bool = True
+    dice_background: bool = Field(default=True, description="the first class counts in Dice too")
     reduction: Literal["pixels", "weights"] = Field(
         default="pixels",
         description="cross-entropy divided by the pixels or by the sum of their weights",
@@ -205,9 +207,11 @@ class LossConfig(Section):
 class OptimizerConfig(Section):
     """How weights are changed, and the learning rate's schedule."""
 
-    name: Literal["adam", "adamw", "sgd"] = "adam"
-    lr: Annotated[Number, Field(gt=0, allow_inf_nan=False)] = 3e-4
-    weight_decay: NotNegative = 1e-5
+    name: Literal["adam", "adamw", "sgd"] = Field(default="adam", description="of the optimizer")
+    lr: Annotated[Number, Field(gt=0, allow_inf_nan=False)] = Field(
+        default=3e-4, description="learning rate at the start"
+    )
+    weight_decay: NotNegative = Field(default=1e-5, description="L2 penalty (adamw: decoupled)")
     momentum: Share = Field(default=0.9, description="sgd only")
     clip_norm: Annotated[Number, Field(gt=0)] | None = Field(
         default=None, description="largest norm of the gradient"
@@ -224,10 +228,14 @@ class TrainConfig(Section):
     """Length, devices and bookkeeping of a run."""
 
     steps: Positive = Field(default=4000, description="optimisation steps of the whole run")
-    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    devices: Positive = 1
-    nodes: Positive = 1
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        default="auto", description="auto: a GPU where there is one"
+    )
+    devices: Positive = Field(default=1, description="devices (processes) on each machine")
+    nodes: Positive = Field(default=1, description="machines, started by SLURM or torchrun")
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
+        default="32-true", description="mixed: half precision where it is safe"
+    )
     validate_epochs: Positive = Field(default=1, description="epochs between validations")
     checkpoint_steps: Positive = Field(default=200, description="steps between saves of `last`")
     log_steps: Positive = Field(default=10, description="steps between logged values")
@@ -242,7 +250,10 @@ class EvaluateConfig(Section):
         default=None,
         description="a named set (oct, mrbrains18), label values, or null: all but the first",
     )
-    convention: Convention = "medpy"
+    convention: Convention = Field(
+        default="medpy", description="whose surface distances: MedPy's, EvaluateSegmentation's, or "
+        "the HD95 of the MRBrainS18 challenge",
+    )  # fmt: skip
     tolerance: NotNegative | None = Field(default=None, description="of NSD; null: one pixel")
     unit: Literal["mm", "pixel"] = Field(
         default="mm", description="mm where the cache knows the spacing"
@@ -253,7 +264,9 @@ class EvaluateConfig(Section):
     window: tuple[Positive, ...] | None = Field(
         default=None, description="size of the sliding window; null: whole images"
     )
-    overlap: Annotated[Number, Field(ge=0, lt=1)] = 0.5
+    overlap: Annotated[Number, Field(ge=0, lt=1)] = Field(
+        default=0.5, description="of neighbouring windows, as a share of their size"
+    )
     bootstrap: Whole = Field(default=2000, description="resamples over patients for the intervals")
 
     @field_validator("classes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any, Literal, get_args, get_origin
 
 import click
 import yaml
@@ -58,5 +59,13 @@ def _keys(section: Section, prefix: str = "") -> list[tuple[str, object, str]]:
         if isinstance(value, Section):
             rows += _keys(value, f"{prefix}{name}.")
         else:
-            rows.append((f"{prefix}{name}", values[name], info.description or ""))
+            about = info.description or ""
+            if words := _words(info.annotation):
+                about = f"{' | '.join(words)}{f': {about}' if about else ''}"
+            rows.append((f"{prefix}{name}", values[name], about))
     return rows
+
+
+def _words(annotation: Any) -> tuple[str, ...]:
+    """The words that a key takes; none for a key that takes something else."""
+    return get_args(annotation) if get_origin(annotation) is Literal else ()
