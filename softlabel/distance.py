@@ -54,8 +54,8 @@ UNSETTLED = -1
 
 # Targets: pixels of the class (IN) or known pixels outside of it (OUT). FACING: those with a face
 # neighbour on the other side. SHELL: those with a face neighbour that is not on their own side,
-# ignored ones included; all others are never the nearest, since a step towards the pixel that
-# measures reaches another target.
+# ignored ones included. A pixel without one is never the nearest of its side to a pixel elsewhere:
+# its neighbour in that direction is on the same side, and nearer.
 IN_SHELL, IN_FACING, OUT_SHELL, OUT_FACING = range(4)
 
 

@@ -8,7 +8,7 @@ Conventions, stated once:
   the caller chose.
 * **Labels** keep the values of the source. Position ``k`` on the class axis is
   ``classes.values[k]``.
-* **Ids** are free text with few exceptions (:func:`check_id`); they never become file names.
+* **Ids** are one line of text without slashes (:func:`check_id`); they never become file names.
 """
 
 from __future__ import annotations

@@ -7,6 +7,10 @@ In every superpixel that the boundary of a class crosses, the hard label of that
 with d_c the signed distance to the boundary, positive inside. Everywhere else it stays hard. The
 image decides how far the softening reaches, since its superpixels follow its edges: where image
 and annotation agree, superpixels are not crossed and the label stays hard.
+
+A pixel whose boundary is further away than the diagonal of its superpixel's bounding box stays hard
+as well. Without ignored pixels there is none, since the boundary crosses the superpixel; with them,
+what is left of a class in it may face its boundary only beyond the ignored ones.
 """
 
 from __future__ import annotations

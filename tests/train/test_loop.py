@@ -423,6 +423,10 @@ def test_the_cache_is_generated_when_it_is_missing(oct_data, tmp_path):
 def test_settings_that_differ_are_told(oct_cache):
     data = open_data(recipe_for(oct_cache, "generate={n_segments: 99}"), oct_cache)
     assert data.warnings and "n_segments=120; the recipe says 99" in data.warnings[0]
+    data = open_data(recipe_for(oct_cache, "generate={superpixel_size: 60}"), oct_cache)
+    assert len(data.warnings) == 1
+    assert "made with n_segments=120; the recipe says superpixel_size=60" in data.warnings[0]
+    assert not open_data(recipe_for(oct_cache), oct_cache).warnings
 
 
 def test_means_of_loss_terms_are_taken_once():

@@ -204,8 +204,18 @@ def _check_settings(recipe: Recipe, path: Path, cache: Cache) -> tuple[str, ...]
             f"generate.method={asked}; give data.source=FOLDER so that the right cache is "
             f"generated, another data.cache, or generate.method={found}."
         )
-    return tuple(
+    told = [
         f"The cache {path} was made with {key}={found}; the recipe says {asked}."
         for key, (found, asked) in differ.items()
         if key not in ("method", "compression")
-    )
+    ]
+    # either says how large superpixels are, and a cache records one of them
+    sizes = ("superpixel_size", "n_segments")
+    found_by = next((size for size in sizes if made_with.get(size) is not None), None)
+    asked_by = next((size for size in sizes if size in recipe.generate), None)
+    if found_by and asked_by and found_by != asked_by:
+        told.append(
+            f"The cache {path} was made with {found_by}={made_with[found_by]}; the recipe says "
+            f"{asked_by}={wanted[asked_by]}."
+        )
+    return tuple(told)
