@@ -78,3 +78,16 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """
     close = nearest(word, known)
     return f"; did you mean {close[0]}?" if close else ""
+
+
+def plural(count: int, noun: str) -> str:
+    """A count and its noun.
+
+    Examples
+    --------
+    >>> plural(1, "case"), plural(2, "case")
+    ('1 case', '2 cases')
+    >>> plural(0, "class")
+    '0 classes'
+    """
+    return f"{count:,} {noun}" + ("" if count == 1 else "es" if noun.endswith("s") else "s")

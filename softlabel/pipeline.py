@@ -28,7 +28,7 @@ from softlabel.cache import (
 )
 from softlabel.device import TORCH_CPU, DeviceUnusable
 from softlabel.device_process import DeviceProcess
-from softlabel.errors import CacheError, CaseError, UsageError, nearest
+from softlabel.errors import CacheError, CaseError, UsageError, nearest, plural
 from softlabel.inputs import input_change, shares_input
 from softlabel.readers import READERS, scan_classes
 from softlabel.schema import fingerprint
@@ -536,7 +536,7 @@ def _refuse_other_data(
         one_changed = ref is not None and finished == 1
     if finished and not one_changed:  # a single case may well have changed in all of its files
         raise UsageError(
-            f"{out} holds {finished} cases, and no file that they were made from is in "
+            f"{out} holds {plural(finished, 'case')}, and no file that they were made from is in "
             f"{dataset.root} as it was: it seems to be of another data set; give another output, "
             "or --overwrite to make it anew."
         )

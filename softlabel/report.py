@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from softlabel.cache import PartSummary, SeenFile
+from softlabel.errors import plural
 from softlabel.pipeline import FAILED, SKIP, Plan
 from softlabel.publish import publish
 
@@ -190,8 +191,8 @@ def _warnings(decided: Plan, done: list[CaseReport], failures: Mapping[str, str]
     vanished = sorted(linked - {r.id for r in decided.dataset.refs} - set(failures))
     if vanished:
         yield (
-            f"The cache holds {len(vanished)} cases that the data set does not have any more (for "
-            f"example {vanished[0]}); --overwrite makes it anew without them."
+            f"The cache holds {plural(len(vanished), 'case')} that the data set does not have any "
+            f"more (for example {vanished[0]}); --overwrite makes it anew without them."
         )
 
 

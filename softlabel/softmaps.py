@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from softlabel.errors import plural
 from softlabel.kernels import kernel
 from softlabel.types import Array, ClassTable
 
@@ -99,8 +100,9 @@ class SoftMaps:
 
     def __repr__(self) -> str:
         return (
-            f"<SoftMaps of {len(self.table)} classes, {' × '.join(map(str, self.index.shape))}, "
-            f"{len(self.values)} values in the band>"
+            f"<SoftMaps of {plural(len(self.table), 'class')}, "
+            f"{' × '.join(map(str, self.index.shape))}, {plural(len(self.values), 'value')} in the "
+            "band>"
         )
 
     @property

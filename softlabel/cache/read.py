@@ -29,7 +29,7 @@ from softlabel.cache.files import (
     read_texts,
 )
 from softlabel.cache.soundness import case_problems, datasets_below, own
-from softlabel.errors import CacheError
+from softlabel.errors import CacheError, plural
 from softlabel.types import Array, ClassTable, natural_key
 
 OPEN_FILES = 64
@@ -131,7 +131,8 @@ class Cache(Mapping[str, "CachedCase"]):
         return len(self._ids)
 
     def __repr__(self) -> str:
-        return f"<softlabel cache {self.path}: {len(self)} cases, {len(self.classes)} classes>"
+        held = f"{plural(len(self), 'case')}, {plural(len(self.classes), 'class')}"
+        return f"<softlabel cache {self.path}: {held}>"
 
     def close(self) -> None:
         """Close the files that this process has open; they open again on the next access."""

@@ -135,19 +135,6 @@ def size(count: float) -> str:
     return f"{count / 1000:.1f} TB"
 
 
-def plural(count: int, noun: str) -> str:
-    """A count and its noun.
-
-    Examples
-    --------
-    >>> plural(1, "case"), plural(2, "case")
-    ('1 case', '2 cases')
-    >>> plural(0, "class")
-    '0 classes'
-    """
-    return f"{count:,} {noun}" + ("" if count == 1 else "es" if noun.endswith("s") else "s")
-
-
 def percent(share: float) -> str:
     """A share for people; a dash when there is none."""
     return f"{100 * share:.1f} %" if share == share else "–"

@@ -13,7 +13,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from softlabel.cli.console import duration, percent, plural, progress, size
+from softlabel.cli.console import duration, percent, progress, size
 from softlabel.cli.options import (
     SectionedCommand,
     given_reader_options,
@@ -23,7 +23,7 @@ from softlabel.cli.options import (
     verbosity_options,
 )
 from softlabel.device_choice import named_devices
-from softlabel.errors import UsageError
+from softlabel.errors import UsageError, plural
 from softlabel.generation import carry_out, estimate
 from softlabel.lazygroup import EXIT_FAILED, EXIT_INTERRUPTED
 from softlabel.output import output_path

@@ -16,9 +16,8 @@ from softlabel.cache import (
     rebuild_index,
     recover_header,
 )
-from softlabel.cli.console import plural
 from softlabel.cli.options import cache_argument
-from softlabel.errors import CacheError
+from softlabel.errors import CacheError, plural
 from softlabel.lazygroup import EXIT_FAILED
 
 

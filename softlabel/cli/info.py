@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from softlabel.cache import open_cache
-from softlabel.cli.console import percent, plural, size
+from softlabel.cli.console import percent, size
 from softlabel.cli.options import cache_argument, json_option, verbosity_options
+from softlabel.errors import plural
 from softlabel.lazygroup import EXIT_FAILED
 from softlabel.summary import describe
 

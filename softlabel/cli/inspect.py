@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from softlabel.cache import Cache, open_cache
-from softlabel.cli.console import plural, progress
+from softlabel.cli.console import progress
 from softlabel.cli.options import cache_argument, verbosity_options
-from softlabel.errors import CaseError, SourceError, UsageError
+from softlabel.errors import CaseError, SourceError, UsageError, plural
 from softlabel.parallel import cpu_count
 from softlabel.types import fitting_ids
 

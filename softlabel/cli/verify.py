@@ -10,8 +10,9 @@ import click
 
 from softlabel.cache import open_cache
 from softlabel.checks import verify as find_problems
-from softlabel.cli.console import plural, progress
+from softlabel.cli.console import progress
 from softlabel.cli.options import cache_argument, json_option, verbosity_options
+from softlabel.errors import plural
 from softlabel.lazygroup import EXIT_FAILED
 
 

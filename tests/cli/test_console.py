@@ -8,7 +8,8 @@ import math
 import pytest
 
 from softlabel.cli import console
-from softlabel.cli.console import duration, percent, plural, progress, size
+from softlabel.cli.console import duration, percent, progress, size
+from softlabel.errors import plural
 
 
 class Terminal(io.StringIO):

@@ -370,7 +370,9 @@ def _start_record(stack: contextlib.ExitStack, run: Run, show: bool) -> RunRecor
     )  # fmt: skip
     for warning in run.data.warnings:
         record.say(f"warning: {warning}")
-    if run.state.step:
+    if run.state.step >= run.recipe.train.steps:
+        record.say(f"Nothing is left to do: the run has done {run.state.step} steps.")
+    elif run.state.step:
         record.say(f"Going on from step {run.state.step}.")
     return record
 

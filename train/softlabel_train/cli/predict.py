@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from softlabel.errors import UsageError
+from softlabel.errors import UsageError, plural
 from softlabel.lazygroup import EXIT_FAILED, fail
 from softlabel_train.checkpoint import find_checkpoint
 from softlabel_train.predict import predict_images
@@ -42,11 +42,11 @@ def predict(
         window=None if window is None else _sizes(window),
         progress=None if quiet else lambda name: click.echo(f"{name} done", err=True),
     )  # fmt: skip
-    click.echo(f"{len(report.written)} files written to {out}")
+    click.echo(f"{plural(len(report.written), 'file')} written to {out}")
     if report.failures:
         for name, reason in report.failures.items():
             click.echo(f"failed: {name}: {reason}", err=True)
-        fail(f"{len(report.failures)} images could not be predicted.", EXIT_FAILED)
+        fail(f"{plural(len(report.failures), 'image')} could not be predicted.", EXIT_FAILED)
 
 
 def _sizes(text: str) -> list[int]:
