@@ -181,6 +181,28 @@ def test_what_is_no_spacing(spacing):
         spacing_in_order(spacing, 2)
 
 
+@pytest.mark.parametrize("spacing", [(1e-6, 1e-2), (1e6, 1e2), (1e-6, 1e-6), (1e6, 1e6), (1, 1e4)])
+def test_spacing_at_the_limits(spacing):
+    assert spacing_in_order(spacing, 2) == spacing
+
+
+@pytest.mark.parametrize(
+    "spacing",
+    [
+        (1e-200, 1e-200),
+        (1e200, 1e200),
+        (1, 1e-200),
+        (1e200, 1),
+        (9e-7, 1e-6),
+        (1e6, 1.1e6),
+        (1, 11e3),
+    ],
+)
+def test_spacing_that_distances_cannot_be_computed_with(spacing):
+    with pytest.raises(ValueError, match=r"must lie in 1e-06 to 1e\+06, the coarsest axis"):
+        spacing_in_order(spacing, 2)
+
+
 # --- cases ----------------------------------------------------------------------------------------
 
 
