@@ -128,7 +128,7 @@ class ClassTable:
         return iter(zip(self.values, self.names, strict=True))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """One image with its annotation, as a reader delivers it.
 

@@ -17,7 +17,7 @@ from softlabel.distance_torch import kernels_run_on
 from softlabel.types import Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Band:
     """The mixed superpixels of a batch of images, and the values in them.
 
