@@ -25,7 +25,7 @@ TRIALS = 3
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sample:
     """A case of the run that was computed on the CPU.
 

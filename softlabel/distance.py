@@ -124,7 +124,7 @@ class Metric:
         return np.asarray(np.sqrt((((upper - lower - 1) * steps) ** 2).sum(axis=1)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Shell:
     """Offsets between two radii, grouped into levels of equal distance.
 
@@ -237,7 +237,7 @@ class Scratch:
         return buffer[:size].reshape(shape)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Search:
     """Pixels of one image that wait for their distance to the boundary of one class.
 
@@ -322,7 +322,7 @@ def search_levels(
     return levels, np.concatenate(squared)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BitPlanes:
     """64 pixels of a row in a word, bit 0 first: arrays of uint64, shape (words, Z, Y).
 

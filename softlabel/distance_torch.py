@@ -45,7 +45,7 @@ COMPACT_EVERY = 4
 Shape3 = tuple[int, int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Costs:
     """Squared distances as a device compares them.
 
@@ -238,7 +238,7 @@ def _number(costs: Costs, axis: int, offset: int) -> int | float:
     return int(value) if costs.integer else value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pairs:
     """Pixels that wait for their distance to the targets of one map each.
 

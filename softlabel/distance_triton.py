@@ -165,7 +165,7 @@ def row_offsets(
     return out
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
     """The rows around a pixel, nearest first, as :func:`nearest` reads them.
 

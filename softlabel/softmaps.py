@@ -29,7 +29,7 @@ TILE_EDGE = {1: 256, 2: 32, 3: 12}
 """Edge of the grid tiles that hold the values of methods without superpixels, by dimension."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Regions:
     """Disjoint sets of pixels, as lists of flat indices.
 
@@ -53,7 +53,7 @@ class Regions:
         return len(self.start) - 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SoftMaps:
     """Soft labels of one image (see the module's text for the idea).
 

@@ -33,6 +33,13 @@ MAX_CLASSES = 4096
 MAX_LABEL = 2**63 - 1
 """Label values are compared, and stored in a cache, as int64."""
 
+SPACING_RANGE = (1e-6, 1e6)
+"""From nanometres to kilometres in mm; the squares of distances stay far from the limits of
+float32."""
+
+MAX_ANISOTROPY = 1e4
+"""Searching distances takes longer with every step of the finest axis in one of the coarsest."""
+
 
 @dataclass(frozen=True)
 class ClassTable:
@@ -121,7 +128,7 @@ class ClassTable:
         return iter(zip(self.values, self.names, strict=True))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """One image with its annotation, as a reader delivers it.
 
@@ -322,7 +329,9 @@ def spacing_in_order(spacing: Sequence[float] | None, ndim: int) -> tuple[float,
     Raises
     ------
     ValueError
-        When the count differs from ``ndim`` or a value is not finite and positive.
+        When the count differs from ``ndim``, a value is not finite and positive, or distances
+        could not be computed with it: beyond :data:`SPACING_RANGE`, or one axis more than
+        :data:`MAX_ANISOTROPY` times as coarse as another.
     """
     if spacing is None:
         return (1.0,) * ndim
@@ -331,5 +340,12 @@ def spacing_in_order(spacing: Sequence[float] | None, ndim: int) -> tuple[float,
         raise ValueError(
             f"spacing must be {ndim} finite positive numbers, one for each spatial axis; "
             f"got {spacing!r}."
+        )
+    low, high = SPACING_RANGE
+    if not low <= min(values) <= max(values) <= min(high, MAX_ANISOTROPY * min(values)):
+        raise ValueError(
+            f"spacing must lie in {low:g} to {high:g}, the coarsest axis at most "
+            f"{MAX_ANISOTROPY:g} times the finest; got {spacing!r}. Give it in a unit near the "
+            "size of the pixels, such as mm."
         )
     return values

@@ -150,6 +150,9 @@ REFUSED = {
     "sigma": ({"sigma": -1.0}, "sigma must not be negative; got -1.0"),
     "max_num_iter": ({"max_num_iter": 0}, "max_num_iter must be at least 1; got 0"),
     "spacing": ({"spacing": (1.0,)}, "spacing must be 2 finite positive numbers"),
+    "spacing tiny": ({"spacing": (1e-200, 1e-200)}, "spacing must lie in 1e-06 to"),
+    "spacing huge": ({"spacing": (1e200, 1e200)}, "spacing must lie in 1e-06 to"),
+    "spacing apart": ({"spacing": (1.0, 1e5)}, "the coarsest axis at most 10000 times the finest"),
     "spacing 0": ({"spacing": (1.0, 0.0)}, "spacing must be 2 finite positive numbers"),
     "mask": (
         {"mask": np.ones((5, 4), bool)},

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import pkgutil
+import re
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import softlabel
 from softlabel.errors import CaseError, SourceError
 from softlabel.types import (
     MAX_CLASSES,
@@ -181,6 +185,28 @@ def test_what_is_no_spacing(spacing):
         spacing_in_order(spacing, 2)
 
 
+@pytest.mark.parametrize("spacing", [(1e-6, 1e-2), (1e6, 1e2), (1e-6, 1e-6), (1e6, 1e6), (1, 1e4)])
+def test_spacing_at_the_limits(spacing):
+    assert spacing_in_order(spacing, 2) == spacing
+
+
+@pytest.mark.parametrize(
+    "spacing",
+    [
+        (1e-200, 1e-200),
+        (1e200, 1e200),
+        (1, 1e-200),
+        (1e200, 1),
+        (9e-7, 1e-6),
+        (1e6, 1.1e6),
+        (1, 11e3),
+    ],
+)
+def test_spacing_that_distances_cannot_be_computed_with(spacing):
+    with pytest.raises(ValueError, match=r"must lie in 1e-06 to 1e\+06, the coarsest axis"):
+        spacing_in_order(spacing, 2)
+
+
 # --- cases ----------------------------------------------------------------------------------------
 
 
@@ -194,6 +220,38 @@ def test_what_flows_through_is_frozen():
     for thing, name in ((TABLE, "values"), (ref, "id")):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(thing, name, None)
+
+
+def dataclasses_of(package):
+    for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        try:
+            module = importlib.import_module(info.name)
+        except ImportError:  # Triton, or another optional dependency
+            continue
+        for thing in vars(module).values():
+            if isinstance(thing, type) and dataclasses.is_dataclass(thing):
+                yield thing
+
+
+@pytest.mark.parametrize("package", ["softlabel", "softlabel_train"])
+def test_what_holds_arrays_is_equal_to_itself_only(package):
+    """The == that dataclasses make asks an array for its truth value, and fails."""
+    holders = [
+        thing
+        for thing in dataclasses_of(pytest.importorskip(package))
+        if any(re.search(r"\b(Array|NDArray|Tensor)\b", f.type) for f in dataclasses.fields(thing))
+        and not any("Callable" in f.type for f in dataclasses.fields(thing))
+    ]
+    assert len(holders) > 5
+    assert [h.__name__ for h in holders if h.__eq__ is not object.__eq__] == []
+
+
+def test_cases_and_soft_maps_can_be_compared_and_kept_in_sets():
+    cases = [Case("a", np.zeros((1, 2, 2)), np.eye(2, dtype=int), TABLE) for _ in "ab"]
+    maps = [softlabel.soften(case.labels, case.labels) for case in cases]
+    for first, second in (cases, maps):
+        assert first == first and first != second
+        assert first in [second, first] and len({first, second, first}) == 2
 
 
 def test_numbers_of_any_length_sort_by_their_value():

@@ -47,7 +47,7 @@ Version = tuple[int, int, int]
 """Inode, size and modification time: two files that agree in all are taken for the same."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PartSummary:
     """What the index needs to know of a part, read from its attributes alone."""
 

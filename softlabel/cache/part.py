@@ -33,7 +33,7 @@ class InputFile:
     sha256: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Statistics:
     """What training needs to know of a case, and what a summary tells.
 
@@ -65,7 +65,7 @@ class Statistics:
     n_superpixels_asked: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CaseResult:
     """A computed case, ready to be written.
 

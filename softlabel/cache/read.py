@@ -341,7 +341,7 @@ class StoredArray:
         return values if dtype is None else values.astype(dtype, copy=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CaseContents:
     """What a case holds besides the values of its arrays."""
 

@@ -32,7 +32,7 @@ _PSF_PX = (0.75, 0.65)
 _FRAMES = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scene:
     """What varies slowly over the volume and makes boundaries visible or not."""
 

@@ -249,7 +249,7 @@ def in_order(boundaries: Array) -> Array:
 # --- boundaries of regions ------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RegionBorders:
     """Where the borders of a stack of two-dimensional label maps are, found once for all graders.
 

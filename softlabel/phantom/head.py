@@ -28,7 +28,7 @@ HEAD_MM = (86.0, 108.0)
 N_LABELS = 11
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tissues:
     """What tissues there are: rows of a table, found by name through ``index``.
 
@@ -87,7 +87,7 @@ TISSUES = _tissues(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Grid:
     """The voxels of a scan, and the thinner slices that the head is drawn on.
 
@@ -152,7 +152,7 @@ class Grid:
         return smooth_noise(self.box_shape, [sigma_mm / s for s in self.thin_mm], rng)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Frame:
     """Bent coordinates in mm (float32 arrays over the box), and how large this brain is."""
 

@@ -49,7 +49,7 @@ _TIMES_MS = MappingProxyType(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Brain:
     """One subject with its truth.
 

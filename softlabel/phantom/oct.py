@@ -42,7 +42,7 @@ _ANNOTATED = (10, 15, 20, 25, 28, 30, 32, 35, 40, 45, 50)
 _ANNOTATED_SHIFT = MappingProxyType({4: -4, 5: -2, 7: 1, 8: -2})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OctSubject:
     """One volume with its truth.
 
@@ -81,7 +81,7 @@ class OctSubject:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OctAnnotation:
     """What one grader drew, on the annotated B-scans.
 

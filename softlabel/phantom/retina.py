@@ -22,7 +22,7 @@ FULL_SHAPE = (496, 768, 61)
 """Rows, columns and B-scans of the real data set."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plane:
     """Where A-scans are, in micrometres from the fovea; arrays broadcast to (B-scans, columns)."""
 
@@ -48,7 +48,7 @@ class Plane:
         return smooth_noise(self.shape, (sigma[0] if sigma[0] > 0.5 else 0, sigma[1]), rng)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cysts:
     """Fluid pockets: ellipsoids in micrometres, at a relative depth of a layer."""
 

@@ -77,7 +77,7 @@ OPTIONS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Volume:
     """The annotated B-scans of one file, read once.
 

@@ -35,11 +35,13 @@ def require_invertible(affine: Array, path: Path) -> Array:
     Raises
     ------
     CaseError
-        When it holds NaN or infinite numbers or squeezes an axis to nothing.
+        When it holds NaN or infinite numbers, or squeezes or stretches an axis beyond float32.
     """
     matrix = np.asarray(affine, dtype=np.float64)
     lengths = np.linalg.norm(matrix[:3, :3], axis=0) if np.isfinite(matrix).all() else np.zeros(3)
-    if not lengths.all() or abs(np.linalg.det(matrix[:3, :3] / lengths)) < 1e-6:
+    limits = np.finfo(np.float32)
+    placed = ((lengths >= limits.tiny) & (lengths <= limits.max)).all()
+    if not placed or abs(np.linalg.det(matrix[:3, :3] / lengths)) < 1e-6:
         raise CaseError(
             f"{path}: the orientation matrix of the header cannot be inverted "
             f"({np.array2string(matrix[:3], precision=3, separator=' ')}); expected one that gives "

@@ -11,7 +11,7 @@ from softlabel.errors import CaseError
 from softlabel.types import Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pixels:
     """The content of one file.
 

@@ -13,7 +13,7 @@ import numpy as np
 from softlabel.types import Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Segments:
     """Straight pieces of boundary, each between one pair of labels.
 

@@ -41,7 +41,7 @@ class Axis:
     ends: tuple[str, str] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Section:
     """The arrays of one row of panels, all of one shape (rows, columns).
 

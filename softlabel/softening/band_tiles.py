@@ -20,7 +20,7 @@ SMALL_MAP = 1 << 22
 """Pixels up to which classes share their maps whatever their boxes are."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tile:
     """Part of the work whose maps are in memory at once.
 

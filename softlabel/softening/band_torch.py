@@ -16,7 +16,7 @@ from torch import Tensor
 from softlabel.types import Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Band:
     """The mixed superpixels of a batch of images, and the values in them.
 

@@ -79,7 +79,7 @@ def fill_values(
             _fill_tile(work, tile, np.flatnonzero(chosen))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Formula:
     """Eq. 1 for squared distances on a device.
 
@@ -113,7 +113,7 @@ def formula_of(costs: Costs, limit: Array, scale: float, device: torch.device) -
     return Formula(scale, torch.from_numpy(np.array(values, np.float32)).to(device))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Work:
     """What all tiles of a band share.
 
@@ -138,7 +138,7 @@ class Work:
     pairs_at_once: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Blocks:
     """Some blocks of a band, on the device.
 

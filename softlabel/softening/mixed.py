@@ -16,7 +16,7 @@ from softlabel.softmaps import Regions
 from softlabel.types import Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mixed:
     """The mixed superpixels of an image.
 

@@ -127,7 +127,7 @@ def coarsest_axis(spacing: tuple[float, ...]) -> int:
     return max(range(len(spacing)), key=lambda axis: (spacing[axis], axis))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Work:
     """What every class of one image shares."""
 

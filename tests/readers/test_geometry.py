@@ -104,7 +104,14 @@ def test_shapes():
 
 
 @pytest.mark.parametrize(
-    "bad", [np.diag([1.0, 0, 1, 1]), np.diag([1.0, np.nan, 1, 1]), np.ones((4, 4))]
+    "bad",
+    [
+        np.diag([1.0, 0, 1, 1]),
+        np.diag([1.0, np.nan, 1, 1]),
+        np.ones((4, 4)),
+        np.diag([1.0, 1e-60, 1, 1]),  # a spacing of 0 in the float32 of most headers
+        np.diag([1e60, 1e60, 1e60, 1]),
+    ],
 )
 def test_affines_that_place_nothing(bad):
     with pytest.raises(CaseError, match="cannot be inverted"):

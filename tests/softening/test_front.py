@@ -183,6 +183,8 @@ REFUSED = {
     "spacing count": ({"spacing": (1.0, 2.0)}, "spacing must be 1 finite positive numbers"),
     "spacing scalar": ({"spacing": 0.0}, "spacing must be 1 finite positive numbers.*got 0.0"),
     "spacing 0": ({"spacing": (0.0,)}, "spacing must be 1 finite positive numbers"),
+    "spacing tiny": ({"spacing": (1e-200,)}, r"spacing must lie in 1e-06 to 1e\+06"),
+    "spacing huge": ({"spacing": (1e200,)}, r"spacing must lie in 1e-06 to 1e\+06"),
     "spacing nan": ({"spacing": (float("nan"),)}, "spacing must be 1 finite positive numbers"),
     "no superpixels": ({"superpixels": None}, "needs superpixels; give superpixels= or image="),
     "shape": (

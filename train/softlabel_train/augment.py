@@ -20,7 +20,7 @@ from torch.nn import functional
 from softlabel_train.config import AugmentConfig
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Change:
     """What happens to one image.
 

@@ -35,7 +35,7 @@ class CheckpointError(SoftlabelError):
     """A file that is not a readable checkpoint, or not one of this network."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Checkpoint:
     """Everything that a run needs to go on, and a prediction to be made.
 

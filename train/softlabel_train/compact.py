@@ -27,7 +27,7 @@ SLAB_BYTES = 4 << 20
 """Dense soft maps are read in slabs of about this size, which stay in the processor's cache."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CompactCase:
     """A case, or a patch of one, with its soft labels as sparse entries.
 

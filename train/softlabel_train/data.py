@@ -67,7 +67,7 @@ class Intensity:
         return cls(tuple(map(float, mean)), tuple(map(float, deviation)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sample:
     """One image, cut and mirrored, with its labels in compact form.
 
@@ -264,7 +264,7 @@ class CacheDataset(Dataset[Sample]):
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Batch:
     """Samples of a batch in compact form, ready to be moved.
 

@@ -23,7 +23,7 @@ from softlabel_train.losses import enet_weights
 from softlabel_train.splits import Split, make_split
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrainingData:
     """A cache, and what training needs to know of it.
 
