@@ -84,7 +84,7 @@ def soften_images(
     with failing_makes_unusable(device):
         if kernels is None:
             kernels = kernels_work(device)
-        at_a_time = shares_at_a_time(device)
+        at_a_time = min(shares_at_a_time(device), len(indices))
         budget = (memory_budget(device) if memory is None else memory) // at_a_time
         size = indices[0].size
         length = min(images_at_once(size, budget), max(1, SHARE_PIXELS // size))

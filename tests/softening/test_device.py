@@ -229,6 +229,17 @@ def test_shares_in_threads_change_nothing(monkeypatch):
         assert_same(one, softlabel.soften(labels, superpixels, classes=TABLE, ignore=99))
 
 
+def test_one_image_has_all_of_the_memory(monkeypatch):
+    monkeypatch.setattr(superpixel_torch, "shares_at_a_time", lambda device: 3)
+    _, indices, ids = batch(count=1)
+    enough = 2 * superpixel_torch.BAND_BYTES * indices[0].size
+    soften_images(indices, TABLE, ids, (1.0, 1.0), 1.0, SuperpixelOptions(), CPU, memory=enough)
+    with pytest.raises(DoesNotFit, match="an image of 2080 pixels needs"):
+        soften_images(
+            indices * 3, TABLE, ids * 3, (1.0, 1.0), 1.0, SuperpixelOptions(), CPU, memory=enough
+        )
+
+
 def test_a_share_that_does_not_fit_is_said(monkeypatch):
     _, indices, ids = batch(count=7)
     monkeypatch.setattr(superpixel_torch, "shares_at_a_time", lambda device: 3)
