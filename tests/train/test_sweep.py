@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from softlabel_train import sweep as module
+from softlabel_train.config import EvaluateConfig
+from softlabel_train.evaluate import evaluate_run
 from softlabel_train.loop import TrainingError
 from softlabel_train.scores import MEAN, Score, with_class_means
 from softlabel_train.sweep import Arm, SweepResult, compare, make_arms, plot, sweep, sweep_tables
@@ -119,6 +121,11 @@ def test_a_sweep_trains_resumes_and_compares(oct_data, tmp_path, monkeypatch):
     assert json.loads((tmp_path / "s" / "sweep.json").read_text())["failures"] == {}
     assert (tmp_path / "s" / "sweep.png").read_bytes().startswith(b"\x89PNG")
 
+    # somebody scores a run in another way: its scores are no longer those of the sweep
+    other = tmp_path / "s" / first.arm.folder / "seed_0"
+    evaluate_run(other, config=EvaluateConfig(classes=(1,), bootstrap=50))
+    again = sweep("smoke", grid, tmp_path / "s", **options)
+    assert [a.values for a in again.arms] == [a.values for a in result.arms]
     monkeypatch.setattr(module, "evaluate_run", lambda *a, **k: pytest.fail("done already"))
     again = sweep("smoke", grid, tmp_path / "s", **options)
     assert [a.values for a in again.arms] == [a.values for a in result.arms]

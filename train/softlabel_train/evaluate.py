@@ -35,6 +35,9 @@ from softlabel_train.validation import scored_classes, scored_set
 PARTS = ("evaluation", "validation", "train", "new")
 """Of the patients; ``new`` are those that the run has not seen."""
 
+MADE_WITH = "settings.json"
+"""File beside the scores that says what they depend on."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -90,7 +93,8 @@ def evaluate_run(
     Returns
     -------
     Evaluation
-        Also written into ``run/evaluation``: ``cases.csv``, ``summary.csv``, ``scores.json``.
+        Also written into ``run/evaluation``, in place of an earlier one: ``cases.csv``,
+        ``summary.csv``, ``scores.json``, and what they were made with.
 
     Raises
     ------
@@ -128,7 +132,23 @@ def evaluate_run(
     publish(folder / "cases.csv", as_csv(scores))
     publish(folder / "summary.csv", as_csv(summary))
     publish(folder / "scores.json", as_json(about, summary))
+    publish(folder / MADE_WITH, made_with(config, path.name, cache).encode())
     return Evaluation(tuple(scores), tuple(summary), unit, folder)
+
+
+def made_with(config: EvaluateConfig, checkpoint: str, cache: Path | None = None) -> str:
+    """What scores depend on beside the run: they are replaced when another evaluation is asked for.
+
+    Parameters
+    ----------
+    config : EvaluateConfig
+    checkpoint : str
+        ``best.pt`` or ``last.pt``.
+    cache : Path, optional
+        Another cache than the run's.
+    """
+    chosen = {"checkpoint": checkpoint, "cache": None if cache is None else str(cache)}
+    return json.dumps(chosen | {"evaluate": config.model_dump(mode="json")}, indent=2)
 
 
 def cases_of_part(cache: Cache, checkpoint: Checkpoint, part: str) -> list[str]:

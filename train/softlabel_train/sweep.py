@@ -24,9 +24,9 @@ from rich.table import Table
 from softlabel.cache import open_cache
 from softlabel.errors import SoftlabelError, UsageError
 from softlabel.filenames import file_name
-from softlabel_train.checkpoint import publish
+from softlabel_train.checkpoint import find_checkpoint, publish
 from softlabel_train.config import Recipe, load_recipe, parse_override
-from softlabel_train.evaluate import evaluate_run
+from softlabel_train.evaluate import MADE_WITH, evaluate_run, made_with
 from softlabel_train.loop import fit
 from softlabel_train.metrics import DISTANCES
 from softlabel_train.runfolder import ABOUT, check_folder
@@ -231,8 +231,8 @@ def _one_run(
     if fit(recipe, run, jobs=jobs, show=show).interrupted:
         return None
     content = run / "evaluation" / "scores.json"
-    settings = recipe.evaluate.model_dump_json()
-    stamp = run / "evaluation" / "settings.json"
+    settings = made_with(recipe.evaluate, find_checkpoint(run).name)
+    stamp = run / "evaluation" / MADE_WITH
     newest = max(p.stat().st_mtime_ns for p in run.glob("*.pt"))
     fresh = (
         content.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == settings
@@ -240,7 +240,6 @@ def _one_run(
     )  # fmt: skip
     if not fresh:
         evaluate_run(run, config=recipe.evaluate)
-        publish(stamp, settings.encode())
     cases = scores_from_csv((run / "evaluation" / "cases.csv").read_text(encoding="utf-8"))
     unit = json.loads(content.read_text(encoding="utf-8"))["unit"]
     about = json.loads((run / ABOUT).read_text(encoding="utf-8"))
