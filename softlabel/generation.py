@@ -234,7 +234,8 @@ def _finish(decided: Plan, tally: _Tally, *, complete: bool, replaced: IndexCont
     sweep(parts_folder(decided.out))
     failures = failures_of(decided, tally.reports)
     content = IndexContent(decided.header, tally.seen)
-    if complete and replaced is not None and not has_parts(decided, content):
+    ended = complete or tally.stopped
+    if ended and replaced is not None and not has_parts(decided, content):
         content = replaced  # nothing came of the overwriting: what was there stays
     elif complete:
         drop_foreign_parts(decided, failures)

@@ -525,7 +525,7 @@ def _refuse_other_data(
 ) -> None:
     """Refuse to mix two data sets: ids like 01 are in many, and would replace each other."""
     refs = {ref.id: ref for ref in dataset.refs}
-    finished, one_changed = 0, False
+    finished, sources = 0, set()
     for part in parts.values():
         if isinstance(part, CacheError) or part.fingerprint != header.fingerprint:
             continue
@@ -533,8 +533,11 @@ def _refuse_other_data(
         ref = refs.get(part.id)
         if ref and shares_input(files_of(ref, dataset, None), part.inputs, seen):
             return
-        one_changed = ref is not None and finished == 1
-    if finished and not one_changed:  # a single case may well have changed in all of its files
+        if part.id in dataset.problems:
+            return  # it is one of these, and cannot be read now
+        sources.add(ref.source if ref else part.id)
+    # all that was made from a single source may well have changed
+    if finished and not (len(sources) == 1 and sources & {ref.source for ref in dataset.refs}):
         raise UsageError(
             f"{out} holds {plural(finished, 'case')}, and no file that they were made from is in "
             f"{dataset.root} as it was: it seems to be of another data set; give another output, "

@@ -82,6 +82,8 @@ class AttributeSpec:
         Numbers, or names of axes: "C" channels, "K" classes, "D" spatial axes.
     required : bool
     positive : bool
+    finite : bool
+        The squares of large intensities may sum up to infinity.
     """
 
     name: str
@@ -89,6 +91,7 @@ class AttributeSpec:
     shape: tuple[str | int, ...] = ()
     required: bool = True
     positive: bool = False
+    finite: bool = True
 
 
 TEXT = "SUO"
@@ -100,7 +103,7 @@ CASE_ATTRIBUTES = (
     AttributeSpec("class_pixels", "u", ("K",)),
     *(AttributeSpec(name, "u") for name in ("pixels", "softened_pixels")),
     AttributeSpec("soft_sum", "f"),
-    *(AttributeSpec(name, "f", ("C",)) for name in INTENSITY),
+    *(AttributeSpec(name, "f", ("C",), finite=False) for name in INTENSITY),
     AttributeSpec("preprocess", TEXT, required=False),
 )
 

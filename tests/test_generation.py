@@ -302,6 +302,29 @@ def test_another_data_set_is_not_mixed_in(cache, tmp_path, ids):
     assert list(open_cache(cache)) == list(ids)
 
 
+def test_a_first_case_that_cannot_be_read_any_more_does_not_make_it_another_data_set(tmp_path):
+    data = factories.write_scenes(tmp_path / "data")
+    cache = tmp_path / "c.h5"
+    assert generate(data, cache, QUICK, ids=["a"]).complete
+    (data / "labels/a.png").unlink()
+    report = generate(data, cache, QUICK)
+    assert report.cases == 2 and list(report.failures) == ["a"]
+
+
+def test_all_cases_of_one_source_may_change(tmp_path):
+    """As the B-scans of one file do when its annotation was mended."""
+    data = factories.write_scenes(tmp_path / "data")
+    listed = list_dataset(data)
+    one = replace(listed, refs=tuple(replace(ref, source="images/a.png") for ref in listed.refs))
+    cache = tmp_path / "c.h5"
+    generate(listed, cache, QUICK)
+    for name in "abc":
+        factories.write_scene(data, name, seed=9 + ord(name))
+    with pytest.raises(UsageError, match="of another data set"):
+        plan(listed, QUICK, cache)
+    assert plan(one, QUICK, cache).count("stale") == 3
+
+
 def test_a_data_set_that_has_moved_grown_and_changed_is_the_same(cache, tmp_path):
     moved = tmp_path / "moved"
     (cache.parent / "data").rename(moved)
@@ -328,9 +351,10 @@ def test_a_foreign_file_beside_a_folder_of_parts_is_not_replaced(cache, content,
     assert cache.read_bytes() == before
 
 
-def test_a_damaged_index_is_mended_by_a_run(cache):
+@pytest.mark.parametrize("damaged", [lambda b: b[:900], lambda b: b"", lambda b: bytes(len(b))])
+def test_a_damaged_index_is_mended_by_a_run(cache, damaged):
     good = factories.read_everything(cache)
-    cache.write_bytes(cache.read_bytes()[:900])
+    cache.write_bytes(damaged(cache.read_bytes()))
     assert factories.computed(again(cache)) == (0, 3)
     assert factories.same(factories.read_everything(cache), good)
 
@@ -562,7 +586,7 @@ def test_cases_that_left_the_data_set_are_a_warning(cache):
     report = again(cache)
     assert report.complete and len(open_cache(cache)) == 3
     assert (
-        "holds 1 cases that the data set does not have any more (for example b)"
+        "holds 1 case that the data set does not have any more (for example b)"
         in report.warnings[0]
     )
     assert again(cache, overwrite=True).warnings == ()

@@ -178,14 +178,15 @@ def read_index(path: Path) -> IndexContent:
 def is_damaged_index(path: Path) -> bool:
     """Whether an unreadable file can be an index of ours that was damaged.
 
-    An HDF5 file of somebody else, or a file that is none at all, is not; an empty file is.
+    An HDF5 file of somebody else, or a file that is none at all, is not; a file that is empty or
+    begins with zeros is.
     """
     try:
         with path.open("rb") as stream:
             start = stream.read(len(HDF5_SIGNATURE))
     except OSError:
         return False
-    if start and start != HDF5_SIGNATURE:
+    if start.strip(b"\0") and start != HDF5_SIGNATURE:  # zeros are what a power failure leaves
         return False
     try:
         with open_for_reading(path) as file:

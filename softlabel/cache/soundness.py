@@ -6,6 +6,7 @@ cache from somebody else cannot show what this machine holds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -73,11 +74,11 @@ def datasets_below(group: h5py.Group, leave_out: str = "") -> dict[str, h5py.Dat
 
 def layout_problem(dataset: h5py.Dataset) -> str | None:
     """What is wrong with how a dataset is stored; None when nothing is."""
-    if dataset.external or dataset.is_virtual:
-        return "takes its values from another file"
-    if dataset.chunks is None:
-        return "is not stored in chunks"
-    size = int(np.prod(dataset.chunks, dtype=np.float64)) * dataset.dtype.itemsize
+    storage = dataset.id.get_create_plist()
+    if storage.get_layout() != h5py.h5d.CHUNKED:  # chunks are never in another file
+        foreign = dataset.external or dataset.is_virtual
+        return "takes its values from another file" if foreign else "is not stored in chunks"
+    size = math.prod(storage.get_chunk()) * dataset.id.get_type().get_size()
     if size > LARGEST_CHUNK:
         return f"has chunks of {size} bytes, expected at most {LARGEST_CHUNK}"
     return None
@@ -144,7 +145,7 @@ def _attribute_problem(
             f"has type {value.dtype} and shape {value.shape}, expected a NumPy kind of "
             f"{spec.kinds!r} and {expected}"
         )
-    if value.dtype.kind == "f" and not np.isfinite(value).all():
+    if spec.finite and value.dtype.kind == "f" and not np.isfinite(value).all():
         return f"is not finite: {value.tolist()}"
     if spec.positive and not (value > 0).all():
         return f"is not positive: {value.tolist()}"

@@ -8,7 +8,8 @@ library, and says that the voxels follow it:
   a line feed only, and looks for a missing value in the lines that follow.
 * NRRD: lines up to the first empty one, none of them a field ``data file``.
 
-Control characters are refused in both: C strings end at a NUL.
+Characters that could end a string or a line for the library alone are refused in both: NUL,
+vertical tab, form feed, and a carriage return within a line.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 from softlabel.errors import CaseError
 from softlabel.readers.safety import COPY_AGAIN
 
-HEADER_BYTES = 1 << 16
+HEADER_BYTES = 1 << 22
 """A header that does not end within so many bytes is none."""
 
 _META_END = b"ElementDataFile"
@@ -29,7 +30,7 @@ _META_LOCAL = (b"LOCAL", b"Local", b"local")
 _NRRD_DATA_FILE = re.compile(rb"[ \t]*data[ \t]*file[ \t]*:(?!=)", re.IGNORECASE)
 """The field in all spellings; with ``:=`` it is a key of the user's, which the library keeps."""
 
-_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_CONTROL = re.compile(rb"[\x00\x0b-\x0d]")
 
 
 def image_io_of(path: Path) -> str:

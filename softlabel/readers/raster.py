@@ -56,8 +56,11 @@ def read_raster(path: Path, *, as_labels: bool) -> Pixels:
 
 def _require_upright(image: Image.Image, path: Path) -> None:
     """Refuse a photograph that viewers turn and programs do not: its label map may fit either."""
-    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-    if orientation != 1:
+    try:
+        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except (SyntaxError, ValueError, TypeError, KeyError, OSError):  # none that a viewer reads
+        return
+    if orientation in range(2, 9):
         raise CaseError(
             f"{path} is stored turned or mirrored (EXIF orientation {orientation}), which viewers "
             "undo and most programs do not, so that its label map may fit either way; save the "

@@ -82,7 +82,7 @@ def find_band(
     Band
     """
     number_mixed, boxes = _steps(kernels)
-    region_of = number_mixed(index, ignored, superpixels, count).view(-1)
+    region_of = number_mixed(index, ignored, superpixels, count).reshape(-1)
     pixels = torch.nonzero(region_of >= 0).squeeze(1)
     region = region_of[pixels]
     n_regions = int(region.max()) + 1 if len(pixels) else 0

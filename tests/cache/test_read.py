@@ -418,7 +418,7 @@ ATTRIBUTES = {
     "affine": (np.eye(2), r"affine has type float64 and shape \(2, 2\)"),
     "class_pixels": (np.ones(2, np.uint64), r"class_pixels .* and \(3,\)"),
     "n_superpixels": ("many", "n_superpixels has type"),
-    "intensity_min": (np.full(1, np.inf), "intensity_min is not finite"),
+    "intensity_min": (np.zeros(2), r"intensity_min has type float64 and shape \(2,\)"),
 }
 
 
@@ -433,6 +433,13 @@ def test_attributes_that_are_missing_or_wrong_are_a_sentence(cache, name):
     with open_cache(cache) as opened, pytest.raises(CacheError, match=words):
         opened["s1"].labels[...]
     assert any(f.case == "s1" and name in f.where + f.problem for f in verify(cache))
+
+
+def test_squares_of_large_intensities_may_be_infinite(cache):
+    with h5py.File(factories.part(cache, "s1"), "r+") as file:
+        file["case"].attrs["intensity_sum_squares"] = np.array([np.inf])
+    with open_cache(cache) as opened:
+        assert opened["s1"].labels[...].shape == (40, 44)
 
 
 def test_a_spacing_that_is_not_positive(cache):

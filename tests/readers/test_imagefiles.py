@@ -99,7 +99,7 @@ def test_jpeg_is_an_image_but_no_label_map(tmp_path):
 @pytest.mark.parametrize("ending", ["jpg", "png"])
 def test_photographs_that_viewers_turn_are_refused(tmp_path, ending):
     image = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(6, 8))
-    for orientation, kept in ((1, True), (6, False)):
+    for orientation, kept in ((1, True), (6, False), (0, True), (9, True)):
         exif = Image.Exif()
         exif[0x0112] = orientation
         path = tmp_path / f"{orientation}.{ending}"
@@ -109,6 +109,9 @@ def test_photographs_that_viewers_turn_are_refused(tmp_path, ending):
         else:
             with pytest.raises(CaseError, match=rf"{path} is stored turned .*EXIF orientation 6"):
                 read_pixels(path)
+    broken = tmp_path / f"broken.{ending}"
+    image.save(broken, exif=b"Exif\0\0 no TIFF at all")
+    assert read_pixels(broken).values.shape == (6, 8)
 
 
 def test_label_maps_saved_as_equal_colours(tmp_path):

@@ -396,6 +396,13 @@ def test_a_batch_on_the_fly_is_the_dense_soft_labels(scene, chosen):
     np.testing.assert_array_equal(soft.class_index[0].numpy() < 0, ~first.known)
 
 
+def test_a_batch_that_is_not_contiguous():
+    labels, ids = (torch.from_numpy(a)[None] for a in blobs())
+    soft = softlabel.soften_batch(labels, ids, range(4), ignore=99).dense()
+    turned = softlabel.soften_batch(labels.mT, ids.mT, range(4), ignore=99).dense()
+    torch.testing.assert_close(turned.mT, soft, rtol=0, atol=0)
+
+
 def test_on_the_fly_in_half_precision():
     labels, ids = (torch.from_numpy(a)[None] for a in blobs())
     soft = softlabel.soften_batch(labels, ids, range(4), ignore=99)

@@ -121,8 +121,10 @@ def test_two_processes_do_not_train_in_one_folder(oct_cache, tmp_path, monkeypat
         assert [p.name for p in run.iterdir()] == [runfolder.LOCK]
     assert not (run / runfolder.LOCK).exists()
     # left by a process that was killed, or by one of another machine
-    for left in (f"{machine_name()} {2**22 + 1}", "other-host 1", "", "nonsense"):
-        (run / runfolder.LOCK).write_text(left)
+    # one that was killed may have had the number that this process has now
+    for left in (f"{machine_name()} {2**22 + 1}.7", f"{machine_name()} {os.getpid()}.1",
+                 "other-host 1", "", "nonsense", "\udcff"):  # fmt: skip
+        (run / runfolder.LOCK).write_bytes(left.encode("utf-8", "surrogateescape"))
         fit(recipe, run, show=False)
         assert not (run / runfolder.LOCK).exists()
 

@@ -28,7 +28,7 @@ from softlabel.errors import SoftlabelError, UsageError, did_you_mean
 from softlabel.settings import Settings
 from softlabel_train.metrics import CLASS_SETS, Convention
 
-_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+_EXPONENT = re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+")
 
 
 def _with_numbers(value: Any) -> Any:

@@ -105,7 +105,8 @@ def evaluate_run(
         raise UsageError(f"The part must be one of {', '.join(PARTS)}; got {part!r}.")
     path = find_checkpoint(run, checkpoint)
     run = path.parent
-    require_writable(run)
+    folder = run / "evaluation" if part == "evaluation" else run / f"evaluation_{part}"
+    require_writable(folder)
     found = load_checkpoint(path)
     opened = open_cache(cache or cache_of_run(run, found))
     check_fit(opened, found, str(path))
@@ -124,7 +125,6 @@ def evaluate_run(
             progress(case_id)
     scores = with_class_means(scores)
     summary = summarise(scores, resamples=config.bootstrap)
-    folder = run / "evaluation" if part == "evaluation" else run / f"evaluation_{part}"
     about: dict[str, Any] = {
         "checkpoint": path.name, "cache": str(opened.path), "part": part, "unit": unit,
         "convention": config.convention, "cases": len(ids),

@@ -15,7 +15,13 @@ from pathlib import Path
 import yaml
 
 from softlabel.errors import UsageError
-from softlabel.publish import is_alive, machine_name, require_writable
+from softlabel.publish import (
+    is_alive,
+    machine_name,
+    process_mark,
+    require_writable,
+    temporary_name,
+)
 from softlabel_train.checkpoint import BEST, LAST, Checkpoint, load_checkpoint, publish
 from softlabel_train.config import Recipe
 from softlabel_train.prepare import TrainingData
@@ -88,27 +94,33 @@ def held(folder: Path) -> Iterator[None]:
         When another process of this machine trains in it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = folder / LOCK
-    mine = f"{machine_name()} {os.getpid()}"
-    for _ in range(2):
-        try:
-            with lock.open("x", encoding="utf-8") as file:
-                file.write(mine)
-            break
-        except FileExistsError:
-            machine, _, number = lock.read_text(encoding="utf-8").partition(" ")
-            owner = int(number) if number.isdecimal() else 0
-            if machine == machine_name() and owner and is_alive(owner):
-                raise UsageError(
-                    f"The process {owner} is training in {folder}; wait for it, or give another "
-                    f"folder (delete {lock} if that process is something else)."
-                ) from None
-            lock.unlink(missing_ok=True)  # of a process that was killed
+    lock, mine = folder / LOCK, folder / temporary_name()
+    try:
+        mine.write_text(f"{machine_name()} {process_mark(os.getpid())}", encoding="utf-8")
+        if (owner := _owner(lock)) is not None:
+            raise UsageError(
+                f"The process {owner} is training in {folder}; wait for it, or give another folder."
+            )
+        mine.replace(lock)  # over that of a process that was killed
+    finally:
+        mine.unlink(missing_ok=True)
     try:
         yield
     finally:
         with contextlib.suppress(OSError):
             lock.unlink()
+
+
+def _owner(lock: Path) -> int | None:
+    """The living process of this machine that holds a lock."""
+    with contextlib.suppress(OSError):
+        machine, _, mark = lock.read_text(encoding="utf-8", errors="replace").partition(" ")
+        number = mark.partition(".")[0]
+        if machine == machine_name() and number.isdecimal():
+            owner = int(number)
+            if is_alive(owner) and process_mark(owner) == mark:
+                return owner
+    return None
 
 
 def begin(folder: Path, recipe: Recipe, data: TrainingData, overwrite: bool) -> None:
