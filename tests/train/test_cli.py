@@ -82,7 +82,7 @@ def test_predict_tells_what_failed(run, tmp_path):
     (folder / "b.png").write_bytes(b"no image")
     result = call("predict", run, folder, "-o", tmp_path / "out", "-q")
     assert result.exit_code == 1
-    assert "1 files written" in result.output and "failed: b" in result.output
+    assert "1 file written" in result.output and "failed: b" in result.output
 
 
 @pytest.mark.parametrize("encoding, arguments, status, what", [
