@@ -246,6 +246,21 @@ def test_an_overwrite_of_which_nothing_comes_leaves_what_was_there(cache):
     assert factories.computed(again(cache)) == (0, 3)
 
 
+def test_an_overwrite_that_finds_no_space_leaves_what_was_there(cache, monkeypatch):
+    before, content = factories.files_of(cache), factories.read_everything(cache)
+
+    def full(path, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(worker, "publish", full)
+    report = again(cache, Settings(n_segments=12), overwrite=True)
+    assert "No space left" in report.stopped and report.cases == 0
+    monkeypatch.undo()
+    assert factories.files_of(cache) == before
+    assert factories.same(factories.read_everything(cache), content)
+    assert factories.computed(again(cache)) == (0, 3)
+
+
 def test_a_case_that_an_overwrite_cannot_replace_keeps_what_it_had(cache):
     label = cache.parent / "data/labels/c.png"
     good, old = label.read_bytes(), factories.part(cache, "c").read_bytes()

@@ -381,6 +381,15 @@ def test_nothing_is_read_that_lies_outside_of_the_file(cache, tmp_path, change):
     assert {f.case for f in findings} == {"s1"}
 
 
+def test_groups_that_hold_each_other_are_walked_once(cache):
+    with h5py.File(factories.part(cache, "s1"), "r+") as file:
+        file["case/label_maps/inner/back"] = file["case"]
+        file["case/again"] = file["case/label_maps"]
+    with open_cache(cache) as opened:
+        assert opened["s1"].labels[...].shape == (40, 44)
+        assert "labels" in opened["s1"].datasets
+
+
 def test_a_link_in_the_index_is_refused(cache, tmp_path):
     with h5py.File(cache, "r+") as file:
         link_outside(file, "classes/values", tmp_path)

@@ -276,6 +276,25 @@ def test_slabs_change_nothing(shape):
     assert_same(found, softlabel.soften(labels, superpixels, classes=TABLE, ignore=99))
 
 
+@pytest.mark.parametrize("budget", [3_000, 9_000, 30_000, 1 << 24])
+def test_tiles_stay_within_the_pixels_that_fit_and_cover_everything(budget):
+    _, indices, ids = batch((40, 52), edge=9)
+    stack = (torch.from_numpy(np.stack(part))[:, None] for part in (indices, ids))
+    index, superpixels = stack
+    band = band_torch.find_band(index, 255, 4, superpixels, int(superpixels.max()) + 1)
+    costs = costs_within(metric_of(2, (1.0, 1.0), SuperpixelOptions()), 12.0, (1, 40, 52))
+    tiles = band_tiles.plan_tiles(band, costs, budget)
+    covered = set()
+    for tile in tiles:
+        images = range(len(index))[tile.images]
+        assert len(tile.classes) * len(images) * np.prod(tile.shape) <= budget
+        if tile.core is None:
+            covered |= {(k, n) for k in tile.classes.tolist() for n in images}
+    if all(tile.core is None for tile in tiles):
+        assert {(k, n) for k in np.unique(band.block_class) for n in range(5)} <= covered
+    assert (budget < 1 << 24) or len(tiles) == 1
+
+
 def test_what_does_not_fit_is_said():
     _, indices, ids = batch(count=1)
     with pytest.raises(DoesNotFit, match=r"an image of 2080 pixels needs .* MiB"):
