@@ -10,7 +10,8 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
 
 from softlabel.errors import UsageError, missing_extra
 
@@ -56,6 +57,35 @@ def failing_makes_unusable(device: torch.device) -> Iterator[None]:
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DeviceUnusable(f"{device} cannot do it ({reason})") from error
+
+
+def streams_of(device: torch.device, count: int) -> SimpleQueue[Any]:
+    """Streams of a device to borrow; of one that has none, as many placeholders.
+
+    Always the same few: torch keeps the memory of each stream for that stream alone.
+    """
+    import torch
+
+    streams: SimpleQueue[Any] = SimpleQueue()
+    for _ in range(count):
+        streams.put(torch.cuda.Stream(device) if device.type == "cuda" else None)
+    return streams
+
+
+@contextlib.contextmanager
+def on_borrowed_stream(streams: SimpleQueue[Any]) -> Iterator[None]:
+    """Wait for a stream; what this thread starts on its device goes there until the end."""
+    import torch
+
+    stream = streams.get()
+    try:
+        if stream is None:
+            yield
+        else:
+            with torch.cuda.device(stream.device), torch.cuda.stream(stream):
+                yield
+    finally:
+        streams.put(stream)
 
 
 def likely_cuda_devices() -> tuple[str, ...]:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import secrets
 import signal
 import subprocess
@@ -30,16 +29,26 @@ from functools import lru_cache, partial
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
-from typing import Any
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from softlabel.device import DeviceUnusable, memory_budget, torch_device
+from softlabel.device import (
+    DeviceUnusable,
+    memory_budget,
+    on_borrowed_stream,
+    streams_of,
+    torch_device,
+)
 from softlabel.errors import SoftlabelError, UsageError
 from softlabel.softening.superpixel import SuperpixelOptions
 from softlabel.softmaps import SoftMaps
 from softlabel.superpixels import slic
 from softlabel.types import Array, ClassTable
+
+if TYPE_CHECKING:
+    import torch
 
 AT_ONCE = 2
 """Requests that a device works on at a time, each within its share of the memory."""
@@ -49,9 +58,6 @@ THREADS = 2
 
 LONGEST_TEMPORARY = 70
 """Bytes of the temporary folder's path to which a socket's name can be added."""
-
-Stream = Callable[[], contextlib.AbstractContextManager[Any]]
-"""Makes a context in which a thread's work goes to one stream of a device."""
 
 ANNOUNCEMENT = "softlabel listens at "
 DONE, REFUSED, UNUSABLE = "done", "refused", "unusable"
@@ -211,8 +217,11 @@ def serve(device: str, socket: str) -> None:
     authkey = sys.stdin.readline().strip().encode()
     listener = Listener(socket if os.name == "posix" else None, authkey=authkey)
     threading.Thread(target=_end_with_input, args=(listener,), daemon=True).start()
-    work = _requests(device)
-    streams = _streams(device)
+    target = torch_device(device)
+    if target is None:
+        raise UsageError(f"The device {device} needs no process of its own.")
+    work = _requests(device, target)
+    streams = streams_of(target, AT_ONCE)
     print(f"{ANNOUNCEMENT}{listener.address}", flush=True)
     while True:
         with contextlib.suppress(AuthenticationError, OSError, EOFError):
@@ -231,15 +240,12 @@ def _end_with_input(listener: Listener) -> None:
     os._exit(0)
 
 
-def _requests(device: str) -> dict[str, Callable[..., Any]]:
+def _requests(device: str, target: torch.device) -> dict[str, Callable[..., Any]]:
     """What can be asked for; imports torch and tries the device once, so that later is quick."""
     import torch
 
     from softlabel.softening.superpixel_torch import soften_images
 
-    target = torch_device(device)
-    if target is None:
-        raise UsageError(f"The device {device} needs no process of its own.")
     if target.type == "cuda":
         torch.cuda.set_device(target)  # nothing shall wake another card
     torch.set_num_threads(THREADS)
@@ -272,14 +278,14 @@ def _answer_all(
     connection: Connection[Any, Any],
     device: str,
     work: dict[str, Callable[..., Any]],
-    streams: queue.SimpleQueue[Stream],
+    streams: SimpleQueue[Any],
 ) -> None:
     """Answer one client until it leaves."""
     with contextlib.suppress(EOFError, OSError), connection:
         while True:
             request, arguments = connection.recv()
             try:
-                with _taken(streams) as stream, stream():
+                with on_borrowed_stream(streams):
                     answer = DONE, work[request](*arguments)
             except ValueError as error:
                 answer = REFUSED, str(error)
@@ -288,41 +294,6 @@ def _answer_all(
             except Exception as error:  # the CPU does it instead, and says why
                 answer = UNUSABLE, f"{type(error).__name__} on {device}: {error}"
             connection.send(answer)
-
-
-@contextlib.contextmanager
-def _taken(streams: queue.SimpleQueue[Stream]) -> Iterator[Stream]:
-    stream = streams.get()
-    try:
-        yield stream
-    finally:
-        streams.put(stream)
-
-
-def _streams(device: str) -> queue.SimpleQueue[Stream]:
-    """As many streams as requests may run at a time.
-
-    Not one a client: torch keeps the memory of each stream for that stream alone.
-    """
-    import torch
-
-    target = torch_device(device)
-    streams: queue.SimpleQueue[Stream] = queue.SimpleQueue()
-    for _ in range(AT_ONCE):
-        if target is not None and target.type == "cuda":
-            streams.put(partial(_on_stream, torch.cuda.Stream(target)))
-        else:
-            streams.put(contextlib.nullcontext)
-    return streams
-
-
-@contextlib.contextmanager
-def _on_stream(stream: Any) -> Iterator[None]:
-    """What this thread starts on a device goes to a stream, and to that stream's device."""
-    import torch
-
-    with torch.cuda.device(stream.device), torch.cuda.stream(stream):
-        yield
 
 
 if __name__ == "__main__":

@@ -62,6 +62,15 @@ class LazyGroup(click.Group):
                 stream.reconfigure(errors="backslashreplace")
         return super().main(*args, **kwargs)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; an error of the operating system becomes a sentence."""
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever reads the output has had enough
+                raise
+            fail(system_error(error), EXIT_FAILED)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in their order."""
         return list(self.about)

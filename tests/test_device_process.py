@@ -19,7 +19,7 @@ import softlabel
 from softlabel import device_choice, device_process, generation
 from softlabel.cache import open_cache
 from softlabel.cli import main
-from softlabel.device import DeviceUnusable
+from softlabel.device import DeviceUnusable, on_borrowed_stream, streams_of
 from softlabel.device_choice import chosen_devices, device_is_faster, named_devices
 from softlabel.device_process import DeviceProcess, device_processes
 from softlabel.errors import UsageError
@@ -275,13 +275,12 @@ def test_a_long_temporary_folder_does_not_keep_a_process_from_starting(tmp_path,
 
 
 def test_as_many_streams_as_requests_at_a_time():
-    streams = device_process._streams("torch-cpu")
-    assert streams.qsize() == device_process.AT_ONCE
-    with device_process._taken(streams) as stream, stream():
-        assert streams.qsize() == device_process.AT_ONCE - 1
-    with pytest.raises(ValueError), device_process._taken(streams):
+    streams = streams_of(pytest.importorskip("torch").device("cpu"), 2)
+    with on_borrowed_stream(streams), on_borrowed_stream(streams):
+        assert streams.empty(), "a third one waits"
+    with pytest.raises(ValueError), on_borrowed_stream(streams):
         raise ValueError
-    assert streams.qsize() == device_process.AT_ONCE
+    assert streams.qsize() == 2
 
 
 def test_both_ways_are_really_timed(tmp_path, process):

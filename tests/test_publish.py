@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -121,6 +122,18 @@ def test_containers_with_one_host_name_do_not_sweep_each_other(tmp_path):
     other = tmp_path / temporary(f"{host}-{'0' * len(mark)}", dead_pid())
     other.write_bytes(b"x")
     assert sweep(tmp_path) == 0 and other.exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/ns/pid").exists(), reason="Linux tells it")
+def test_the_machine_is_the_container_and_not_the_host(monkeypatch):
+    names = set()
+    for namespace in (1, 2):
+        machine_name.cache_clear()
+        monkeypatch.setattr(Path, "stat", lambda self, n=namespace: SimpleNamespace(st_ino=n))
+        names.add(machine_name())
+    monkeypatch.undo()
+    machine_name.cache_clear()
+    assert len(names) == 2
 
 
 def test_a_function_writes_to_a_path_with_the_ending(tmp_path):

@@ -5,21 +5,13 @@ Each command is a module; nothing else in softlabel knows click.
 
 from __future__ import annotations
 
-import errno
 from typing import Any
 
 import click
 
 from softlabel import __version__
 from softlabel.errors import CacheError, SoftlabelError, SourceError, UsageError
-from softlabel.lazygroup import (
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_USAGE,
-    LazyGroup,
-    fail,
-    system_error,
-)
+from softlabel.lazygroup import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, LazyGroup, fail
 
 # Commands are imported when they are asked for, so that --help is quick.
 COMMANDS = {
@@ -43,10 +35,6 @@ class Commands(LazyGroup):
             fail(str(error), EXIT_USAGE)
         except SoftlabelError as error:
             fail(str(error), EXIT_FAILED)
-        except OSError as error:
-            if error.errno == errno.EPIPE:  # whoever reads the output has had enough
-                raise
-            fail(system_error(error), EXIT_FAILED)
         except KeyboardInterrupt:
             fail("Interrupted.", EXIT_INTERRUPTED)
 

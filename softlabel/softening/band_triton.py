@@ -1,8 +1,9 @@
 """Triton kernels for the band of many images, where CUDA and Triton are there.
 
-Never required: the results are those of :mod:`softlabel.softening.band_torch`, to the bit. One
-kernel looks up least and largest class of every superpixel, one the box of every region, one
-computes the values, each without the many large tensors between that plain tensor code needs.
+Never required: the results are those of :mod:`softlabel.softening.band_torch` and
+:mod:`softlabel.softening.band_values`, to the bit. Kernels find the least and largest class of
+every superpixel, number the mixed ones, find the box of each and compute the values, without the
+many large tensors between that plain tensor code needs.
 
 What is smallest and largest is found with atomic operations, whose outcome does not depend on
 their order. Most pixels change nothing and only look: thousands of them share one address.

@@ -14,12 +14,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from softlabel.device import DoesNotFit, failing_makes_unusable, memory_budget
+from softlabel.device import (
+    DoesNotFit,
+    failing_makes_unusable,
+    memory_budget,
+    on_borrowed_stream,
+    streams_of,
+)
 from softlabel.distance import BOUNDARIES
 from softlabel.softening import class_table
 from softlabel.softening.band_torch import Band, find_band
@@ -137,24 +144,13 @@ def _soften_share(
 
 def _on_own_stream(work: _Work, share: tuple[Sequence[Array], Sequence[Array]]) -> list[SoftMaps]:
     """Soften a share on a stream that no other thread uses."""
-    if work.device.type != "cuda":
+    with on_borrowed_stream(_streams(work.device)):
         return _soften_share(work, *share)
-    streams = _streams(work.device)
-    stream = streams.get()
-    try:
-        with torch.cuda.device(work.device), torch.cuda.stream(stream):
-            return _soften_share(work, *share)
-    finally:
-        streams.put(stream)
 
 
 @lru_cache
-def _streams(device: torch.device) -> SimpleQueue[torch.cuda.Stream]:
-    """Streams to borrow, always the same ones: torch keeps the memory of each for itself."""
-    streams: SimpleQueue[torch.cuda.Stream] = SimpleQueue()
-    for _ in range(shares_at_a_time(device)):
-        streams.put(torch.cuda.Stream(device))
-    return streams
+def _streams(device: torch.device) -> SimpleQueue[Any]:
+    return streams_of(device, shares_at_a_time(device))
 
 
 @lru_cache

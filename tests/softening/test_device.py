@@ -178,6 +178,10 @@ def test_ids_that_need_more_than_two_bytes():
 TABLE = ClassTable.from_values(range(4))
 
 
+def run_out(*_):
+    raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+
 def batch(shape=(40, 52), count=5, **kwargs):
     scenes_ = [blobs(shape, seed=seed, **kwargs) for seed in range(count)]
     if count > 1:
@@ -244,10 +248,6 @@ def test_a_share_that_does_not_fit_is_said(monkeypatch):
     _, indices, ids = batch(count=7)
     monkeypatch.setattr(superpixel_torch, "shares_at_a_time", lambda device: 3)
     monkeypatch.setattr(superpixel_torch, "SHARE_PIXELS", 2 * indices[0].size)
-
-    def run_out(*_):
-        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
-
     monkeypatch.setattr(superpixel_torch, "fill_values", run_out)
     with pytest.raises(DoesNotFit, match="the memory of cpu ran out"):
         soften_images(indices, TABLE, ids, (1.0, 1.0), 1.0, SuperpixelOptions(), CPU)
@@ -323,23 +323,10 @@ def test_small_memory_falls_back_to_the_cpu(monkeypatch):
     assert_same(found, softlabel.soften(labels, ids, ignore=99))
 
 
-def test_memory_that_runs_out_falls_back_to_the_cpu(monkeypatch):
-    def run_out(*_):
-        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
-
+@pytest.mark.parametrize("step", ["fill_values", "soft_maps_of"])
+def test_memory_that_runs_out_falls_back_to_the_cpu(monkeypatch, step):
     labels, ids = blobs()
-    monkeypatch.setattr(superpixel_torch, "fill_values", run_out)
-    with pytest.warns(RuntimeWarning, match="the memory of cpu ran out"):
-        found = softlabel.soften(labels, ids, ignore=99, device="torch-cpu")
-    assert_same(found, softlabel.soften(labels, ids, ignore=99))
-
-
-def test_results_that_do_not_fit_on_the_way_back_fall_back_to_the_cpu(monkeypatch):
-    def run_out(*_):
-        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
-
-    labels, ids = blobs()
-    monkeypatch.setattr(superpixel_torch, "soft_maps_of", run_out)
+    monkeypatch.setattr(superpixel_torch, step, run_out)
     with pytest.warns(RuntimeWarning, match="the memory of cpu ran out"):
         found = softlabel.soften(labels, ids, ignore=99, device="torch-cpu")
     assert_same(found, softlabel.soften(labels, ids, ignore=99))

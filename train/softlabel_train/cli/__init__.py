@@ -5,7 +5,6 @@ Each command is a module; nothing else in softlabel_train knows click.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,14 +14,7 @@ from rich.table import Table
 
 from softlabel import __version__
 from softlabel.errors import CacheError, SoftlabelError, SourceError, UsageError, missing_extra
-from softlabel.lazygroup import (
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_USAGE,
-    LazyGroup,
-    fail,
-    system_error,
-)
+from softlabel.lazygroup import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, LazyGroup, fail
 
 # Commands are imported when they are asked for: torch takes seconds.
 COMMANDS = {
@@ -57,10 +49,6 @@ class Commands(LazyGroup):
             fail(str(error), EXIT_USAGE)
         except SoftlabelError as error:
             fail(plain(error), EXIT_FAILED)
-        except OSError as error:
-            if error.errno == errno.EPIPE:  # whoever reads the output has had enough
-                raise
-            fail(system_error(error), EXIT_FAILED)
         except KeyboardInterrupt:
             fail("Interrupted; run the same command again to go on.", EXIT_INTERRUPTED)
         except Exception as error:
