@@ -399,7 +399,7 @@ def _search_slab(
         _targets(members, known, exists, kind, active)
         for kind in (boundary.inside, boundary.outside)
     ]
-    if np.array_equal(*targets):
+    if np.array_equal(targets[0], targets[1]):
         sides = [(targets[0], wanted)]
     else:
         sides = [(targets[0], wanted & members), (targets[1], wanted & ~members)]
@@ -408,8 +408,10 @@ def _search_slab(
         layers = (offsets.reach[2] + 1, *target.shape)
         dilated = search.scratch.take("dilated", layers, np.uint64)
         _dilate(target, dilated.reshape(layers[0], layers[1], -1))
+        busy = np.zeros(members.size, np.uint8)
+        _mark_busy(dilated[-1], busy)
         _settle(
-            dilated.reshape(-1), _busy(dilated[-1]), todo, planes.wanted, first,
+            dilated.reshape(-1), busy, todo, planes.wanted, first,
             offsets.offsets @ np.array([row, 1, 0]),
             offsets.offsets @ np.array([row, 1, plane_size]),
             offsets.start, offsets.first_level, halo, planes.origin, np.array(search.lower),
@@ -537,9 +539,15 @@ def _drop_reached(wanted, origin, superpixels, limits, radius):  # type: ignore[
                         wanted[w, z, y] ^= lowest
 
 
-@kernel
-def _targets(members, known, exists, kind, active):  # type: ignore[no-untyped-def]
+def _targets(members: Array, known: Array, exists: Array, kind: int, active: Array) -> Array:
     """Bit plane of the targets of one kind."""
+    result = np.empty_like(members)
+    _mark_targets(members, known, exists, kind, active, result)
+    return result
+
+
+@kernel
+def _mark_targets(members, known, exists, kind, active, result):  # type: ignore[no-untyped-def]
     words, depth, rows = members.shape
     one, last = np.uint64(1), np.uint64(63)
     in_class = kind in (IN_SHELL, IN_FACING)
@@ -548,7 +556,6 @@ def _targets(members, known, exists, kind, active):  # type: ignore[no-untyped-d
         other = known & ~members if in_class else members
     else:
         other = exists & ~own
-    result = np.empty_like(members)
     for w in range(words):
         for z in range(depth):
             for y in range(rows):
@@ -574,7 +581,6 @@ def _targets(members, known, exists, kind, active):  # type: ignore[no-untyped-d
                     if z + 1 < depth:
                         near |= other[w, z + 1, y]
                 result[w, z, y] = own[w, z, y] & near
-    return result
 
 
 @kernel
@@ -595,17 +601,15 @@ def _dilate(plane, planes):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _busy(plane):  # type: ignore[no-untyped-def]
+def _mark_busy(plane, busy):  # type: ignore[no-untyped-def]
     """Whether any of the ROWS rows from here on has a bit: flat, for words, slices and rows."""
     words, depth, rows = plane.shape
-    busy = np.zeros(plane.size, np.uint8)
     for line in range(words * depth):
         flat = plane.reshape(-1)[line * rows : (line + 1) * rows]
         empty = ROWS
         for y in range(rows - 1, -1, -1):
             empty = 0 if flat[y] != 0 else empty + 1
             busy[line * rows + y] = empty < ROWS
-    return busy
 
 
 @kernel

@@ -26,6 +26,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 def kernel(function: F) -> F:
     """Compile a function to machine code that releases the GIL, and keep the code on disk.
 
+    What Python calls may return numbers only; arrays are given to be filled. numba runs Python to
+    make an array or a named tuple of a result, and the first line of Python after a signal raises
+    its KeyboardInterrupt: there the process would crash, or go on with the error in hand.
+
     No fast-math: results do not depend on how the compiler would reorder them.
     """
     return _compiled(function, inline="never")

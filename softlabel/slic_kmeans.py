@@ -27,6 +27,7 @@ It is all in one module because numba's cache of compiled code notices a change 
 file, and not of the files that it calls functions from.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -155,7 +156,6 @@ def choose_tiling(shape: tuple[int, int, int], spacing: Array, steps: tuple[int,
     return Tiling(shape, tile, (grid[0], grid[1], grid[2]), (block[0], block[1], block[2]))
 
 
-@kernel
 def cut(image: Array, ratio: np.float32, seed_of: tuple[Array, ...], tiling: Tiling) -> Tiles:
     """Cut an image into tiles, colours times `ratio`, every pixel owned by the seed nearest to it.
 
@@ -166,17 +166,28 @@ def cut(image: Array, ratio: np.float32, seed_of: tuple[Array, ...], tiling: Til
     seed_of : three int32 arrays
         For each position along z, y and x, what the seed nearest there adds to its number.
     """
+    n, n_channels = math.prod(tiling.grid), len(image)
+    tiles = Tiles(
+        np.empty((n, n_channels, TILE), np.float32),
+        np.empty((n, n_channels), np.float32),
+        np.empty((n, n_channels), np.float32),
+        np.empty((n, TILE), np.int32),
+    )
+    _fill_tiles(image, ratio, seed_of, tiling, tiles)
+    return tiles
+
+
+@kernel
+def _fill_tiles(
+    image: Array, ratio: np.float32, seed_of: tuple[Array, ...], tiling: Tiling, tiles: Tiles
+) -> None:
     tz, ty, tx = tiling.tile
     nz, ny, nx = tiling.grid
     depth, height, width = tiling.shape
+    colours, low, high, owners = tiles
     n_channels = image.shape[0]
-    n = nz * ny * nx
-    colours = np.empty((n, n_channels, TILE), np.float32)
-    low = np.empty((n, n_channels), np.float32)
-    high = np.empty((n, n_channels), np.float32)
-    owners = np.empty((n, TILE), np.int32)
     seed_z, seed_y, seed_x = seed_of
-    for tile in range(n):
+    for tile in range(nz * ny * nx):
         z0 = tile // (ny * nx) * tz
         y0 = tile // nx % ny * ty
         x0 = tile % nx * tx
@@ -200,16 +211,20 @@ def cut(image: Array, ratio: np.float32, seed_of: tuple[Array, ...], tiling: Til
                 most = v if v > most else most
             low[tile, c] = least
             high[tile, c] = most
-    return Tiles(colours, low, high, owners)
+
+
+def uncut(owners: Array, tiling: Tiling) -> Array:
+    """Owners of all pixels in the volume's own layout: (depth, height, width) int32."""
+    labels = np.empty(tiling.shape, np.int32)
+    _fill_labels(owners, tiling, labels)
+    return labels
 
 
 @kernel
-def uncut(owners: Array, tiling: Tiling) -> Array:
-    """Owners of all pixels in the volume's own layout: (depth, height, width) int32."""
+def _fill_labels(owners: Array, tiling: Tiling, labels: Array) -> None:
     tz, ty, tx = tiling.tile
     _, ny, nx = tiling.grid
     depth, height, width = tiling.shape
-    labels = np.empty((depth, height, width), np.int32)
     for z in range(depth):
         for y in range(height):
             first = (z // tz * ny + y // ty) * nx
@@ -218,7 +233,6 @@ def uncut(owners: Array, tiling: Tiling) -> Array:
                 x0 = n * tx
                 for i in range(min(tx, width - x0)):
                     labels[z, y, x0 + i] = owners[first + n, lane + i]
-    return labels
 
 
 @kernel

@@ -38,7 +38,9 @@ def gaussian(image: Array, sigma: Array) -> Array:
         inner = int(np.prod(image.shape[2 + axis :], dtype=np.int64))
         lines = image.reshape(-1, image.shape[1 + axis], inner)
         kernel = _smooth_along_rows if inner == 1 else _smooth_across_rows
-        image = kernel(lines, weights).reshape(image.shape)
+        smooth = np.empty(lines.shape, np.float32)
+        kernel(lines, weights, smooth)
+        image = smooth.reshape(image.shape)
     return image
 
 
@@ -60,10 +62,9 @@ def _reflect(i: int, n: int) -> int:
 
 
 @kernel
-def _smooth_across_rows(lines: Array, weights: Array) -> Array:
+def _smooth_across_rows(lines: Array, weights: Array, out: Array) -> None:
     """Smooth (outer, n, inner) along its middle axis, vectorised over the inner one."""
     outer, n, inner = lines.shape
-    out = np.empty((outer, n, inner), np.float32)
     total = np.empty(_CHUNK, np.float64)
     radius = weights.size - 1
     for o in range(outer):
@@ -83,14 +84,12 @@ def _smooth_across_rows(lines: Array, weights: Array) -> Array:
                 target = out[o, i, start : start + width]
                 for x in range(width):
                     target[x] = np.float32(total[x])
-    return out
 
 
 @kernel
-def _smooth_along_rows(lines: Array, weights: Array) -> Array:
+def _smooth_along_rows(lines: Array, weights: Array, out: Array) -> None:
     """Smooth (outer, n, 1) along its rows: a widened copy of each row supplies shifted reads."""
     outer, n, _ = lines.shape
-    out = np.empty((outer, n, 1), np.float32)
     radius = weights.size - 1
     wide = np.empty(n + 2 * radius, np.float64)
     total = np.empty(n, np.float64)
@@ -108,4 +107,3 @@ def _smooth_along_rows(lines: Array, weights: Array) -> Array:
                 total[x] += (wide[radius + x - r] + wide[radius + x + r]) * w
         for x in range(n):
             out[o, x, 0] = np.float32(total[x])
-    return out

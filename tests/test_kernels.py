@@ -1,12 +1,15 @@
 """Kernels are compiled once and kept, wherever they may be kept."""
 
+import ast
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numba.core import types
 
 import softlabel
 from softlabel import kernels
@@ -79,10 +82,86 @@ def test_warm_up_leaves_nothing_to_compile():
 
 def signatures():
     """Number of compiled signatures of every kernel."""
-    found = {}
-    for name, module in list(sys.modules.items()):
-        if name.startswith("softlabel."):
-            for attribute, value in vars(module).items():
-                if hasattr(value, "nopython_signatures") and value.__module__ == name:
-                    found[f"{name}.{attribute}"] = len(value.nopython_signatures)
-    return found
+    return {name: len(kernel.nopython_signatures) for name, kernel in dispatchers().items()}
+
+
+def dispatchers():
+    """Every kernel of the modules that are loaded, by module and name."""
+    return {
+        f"{name}.{attribute}": value
+        for name, module in list(sys.modules.items())
+        if name.startswith("softlabel.")
+        for attribute, value in vars(module).items()
+        if hasattr(value, "nopython_signatures") and value.__module__ == name
+    }
+
+
+def test_what_python_calls_returns_numbers_only():
+    """For an array or a named tuple numba runs Python, and Ctrl-C there ends in a crash."""
+    kernels.warm_up()
+    found = dispatchers()
+    called = {name: found[name] for name in names_called_from_python(found)}
+    assert {"softlabel.slic_kmeans.iterate", "softlabel.distance._settle"} <= set(called)
+    for name, kernel in called.items():
+        for overload in kernel.overloads.values():
+            kind = overload.signature.return_type
+            assert isinstance(kind, types.Number | types.Boolean | types.NoneType), name
+
+
+def names_called_from_python(kernels_found):
+    """Those of the kernels that some function which is no kernel names."""
+    short = {name.rpartition(".")[2]: name for name in kernels_found}
+    for module in {name.rpartition(".")[0] for name in kernels_found} | {"softlabel.slic_kernel"}:
+        tree = ast.parse(Path(sys.modules[module].__file__).read_text())
+        for function in ast.walk(tree):
+            if not isinstance(function, ast.FunctionDef) or is_kernel(function):
+                continue
+            for node in ast.walk(function):
+                if isinstance(node, ast.Name) and node.id in short:
+                    yield short[node.id]
+
+
+def is_kernel(function):
+    return any(
+        isinstance(mark, ast.Name) and mark.id.endswith("kernel")
+        for mark in function.decorator_list
+    )
+
+
+INTERRUPTED = """
+import random, signal, time
+import numpy as np
+import softlabel
+
+random.seed(0)
+image = np.random.default_rng(0).random((170, 180), np.float32)
+labels = (image > image.mean()).astype(int)
+
+def work():
+    softlabel.soften(labels, softlabel.slic(image, 200)).dense()
+
+work()
+started = time.perf_counter()
+work()
+seconds = time.perf_counter() - started
+stopped = 0
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+for _ in range(150):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-4, seconds))
+        work()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except KeyboardInterrupt:
+        stopped += 1
+print(stopped)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the system has no such timer")
+def test_ctrl_c_at_any_moment_is_no_crash():
+    """A signal that comes while a kernel runs is handled by the first line of Python after it."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, (done.returncode, done.stderr)
+    assert int(done.stdout) > 75, done.stderr

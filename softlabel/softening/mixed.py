@@ -60,15 +60,20 @@ def mixed_superpixels(
     """
     flat_index, flat_ids = index.ravel(), superpixels.ravel()
     count = int(flat_ids.max()) + 1 if flat_ids.size else 0
-    position = _number_mixed(flat_index, ignored, flat_ids, count)
+    position = np.full(count, -1, np.int32)
+    _number_mixed(flat_index, ignored, flat_ids, position)
     ids = np.flatnonzero(position >= 0).astype(np.int32)
     n_mixed = len(ids)
-    start, lower, upper = _measure(index, ignored, superpixels, position, n_mixed)
+    start = np.zeros(n_mixed + 1, np.int64)
+    lower = np.full((n_mixed, 3), 2**31 - 1, np.int32)
+    upper = np.zeros((n_mixed, 3), np.int32)
+    _measure(index, ignored, superpixels, position, start, lower, upper)
     pixel_type = np.int32 if index.size < 2**31 else np.int64
-    pixels = _list_pixels(
-        flat_index, ignored, flat_ids, position, start, np.empty(int(start[-1]), pixel_type)
-    )
-    blocks = _list_classes(flat_index, pixels, start, n_classes, float(min_minority))
+    pixels = np.empty(int(start[-1]), pixel_type)
+    _list_pixels(flat_index, ignored, flat_ids, position, start, pixels)
+    blocks = np.empty((min(len(pixels), n_mixed * n_classes), 2), np.int32)  # as many as can be
+    used = _list_classes(flat_index, pixels, start, n_classes, float(min_minority), blocks)
+    blocks = blocks[:used]
     block_region, block_class = blocks[:, 0].copy(), blocks[:, 1].copy()
     if min_minority > 0:
         kept = np.unique(block_region)
@@ -81,7 +86,8 @@ def mixed_superpixels(
 
 
 @kernel
-def _number_mixed(index, ignored, ids, count):  # type: ignore[no-untyped-def]
+def _number_mixed(index, ignored, ids, position):  # type: ignore[no-untyped-def]
+    count = len(position)
     first = np.full(count, -1, np.int32)
     mixed = np.zeros(count, np.bool_)
     for i in range(len(ids)):
@@ -92,20 +98,17 @@ def _number_mixed(index, ignored, ids, count):  # type: ignore[no-untyped-def]
             first[s] = index[i]
         elif first[s] != index[i]:
             mixed[s] = True
-    position = np.full(count, -1, np.int32)
     number = 0
     for s in range(count):
         if mixed[s]:
             position[s] = number
             number += 1
-    return position
 
 
 @kernel
-def _measure(index, ignored, superpixels, position, n_mixed):  # type: ignore[no-untyped-def]
-    start = np.zeros(n_mixed + 1, np.int64)
-    lower = np.full((n_mixed, 3), 2**31 - 1, np.int32)
-    upper = np.zeros((n_mixed, 3), np.int32)
+def _measure(  # type: ignore[no-untyped-def]
+    index, ignored, superpixels, position, start, lower, upper
+):
     for z in range(index.shape[0]):
         for y in range(index.shape[1]):
             for x in range(index.shape[2]):
@@ -121,9 +124,8 @@ def _measure(index, ignored, superpixels, position, n_mixed):  # type: ignore[no
                 upper[r, 2] = max(upper[r, 2], x + 1)
                 if index[z, y, x] != ignored:
                     start[r + 1] += 1
-    for r in range(n_mixed):
+    for r in range(len(start) - 1):
         start[r + 1] += start[r]
-    return start, lower, upper
 
 
 @kernel
@@ -136,24 +138,18 @@ def _list_pixels(index, ignored, ids, position, start, pixels):  # type: ignore[
         r = position[s]
         pixels[cursor[r]] = i
         cursor[r] += 1
-    return pixels
 
 
 @kernel
-def _list_classes(index, pixels, start, n_classes, min_minority):  # type: ignore[no-untyped-def]
+def _list_classes(  # type: ignore[no-untyped-def]
+    index, pixels, start, n_classes, min_minority, blocks
+):
     counts = np.zeros(n_classes, np.int64)
-    capacity = 4 * len(start) + n_classes
-    blocks = np.empty((capacity, 2), np.int32)
     used = 0
     for r in range(len(start) - 1):
         for i in range(start[r], start[r + 1]):
             counts[index[pixels[i]]] += 1
         size = start[r + 1] - start[r]
-        if used + n_classes > capacity:
-            capacity = 2 * capacity + n_classes
-            grown = np.empty((capacity, 2), np.int32)
-            grown[:used] = blocks[:used]
-            blocks = grown
         largest = counts.max()
         for k in range(n_classes):
             if counts[k] and size - largest >= min_minority * size:
@@ -161,4 +157,4 @@ def _list_classes(index, pixels, start, n_classes, min_minority):  # type: ignor
                 blocks[used, 1] = k
                 used += 1
             counts[k] = 0
-    return blocks[:used]
+    return used
