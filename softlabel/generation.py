@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from softlabel import parallel
@@ -31,6 +28,7 @@ from softlabel.device import CPU
 from softlabel.device_choice import Sample, Say, chosen_devices, named_devices
 from softlabel.device_process import DeviceProcess
 from softlabel.errors import UsageError
+from softlabel.interrupt import remembered_interrupt
 from softlabel.kernels import warm_up
 from softlabel.output import (
     cannot_write,
@@ -54,6 +52,7 @@ ESTIMATE_ATTEMPTS = 5
 Progress = Callable[[CaseReport], None]
 
 
+@remembered_interrupt()
 def generate(
     source: str | os.PathLike[str] | Dataset,
     out: str | os.PathLike[str],
@@ -180,31 +179,6 @@ def carry_out(
         decided, tally.reports, unfinished, tally.interrupted, tally.stopped, started,
         compile_seconds,
     )  # fmt: skip
-
-
-@contextlib.contextmanager
-def remembered_interrupt() -> Iterator[threading.Event]:
-    """Whether Ctrl-C was pressed, for when its KeyboardInterrupt goes astray.
-
-    One that is raised in a callback of the garbage collector is swallowed, and compiled code may
-    turn it into another error; then the case is done, or fails, and the run stops behind it.
-    """
-    asked = threading.Event()
-    usual = signal.getsignal(signal.SIGINT)
-    in_main = threading.current_thread() is threading.main_thread()
-    if not in_main or usual is not signal.default_int_handler:
-        yield asked
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        asked.set()
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, usual)
 
 
 @dataclass

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from softlabel.errors import did_you_mean
+from softlabel.interrupt import remembered_interrupt
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -65,7 +66,8 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; an error of the operating system becomes a sentence."""
         try:
-            return super().invoke(ctx)
+            with remembered_interrupt():
+                return super().invoke(ctx)
         except OSError as error:
             if error.errno == errno.EPIPE:  # whoever reads the output has had enough
                 raise
