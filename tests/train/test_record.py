@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 
 from softlabel_train.record import RunRecord
 
@@ -31,6 +32,8 @@ def test_tensorboard_has_every_step_of_a_resumed_run_once(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     for first, steps in ((0, (1, 2, 3, 4)), (3, (4, 5))):
+        if first:  # TensorBoard reads files by name, which begins with the second
+            time.sleep(1.1)
         with record(tmp_path, first) as part:
             for step in steps:
                 part.training(step, 0, 0.1, {"loss": float(10 * first + step)})
