@@ -1,5 +1,6 @@
-"""What all tests share: hypothesis profiles, and kernels that run as plain Python."""
+"""What all tests share: hypothesis profiles, plain Python for kernels, Ctrl-C as it should be."""
 
+import signal
 import sys
 
 import numpy as np
@@ -35,3 +36,11 @@ def interpreted(monkeypatch):
         monkeypatch.setattr(module, name, function)
     with np.errstate(over="ignore"):  # bit tricks overflow on purpose
         yield [f"{module.__name__}.{name}" for module, name, _ in kernels]
+
+
+@pytest.fixture
+def ctrl_c():
+    """Python's own handler of Ctrl-C, which what a shell runs in the background does not have."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -191,7 +191,7 @@ def test_temporary_files_of_the_dead_are_swept(cache):
 
 @pytest.mark.parametrize("swallowed_as", ["nothing", "failure"])
 def test_an_interrupt_that_goes_astray_stops_the_run_behind_the_case(
-    tmp_path, monkeypatch, swallowed_as
+    tmp_path, monkeypatch, ctrl_c, swallowed_as
 ):
     data = factories.write_scenes(tmp_path / "data", IDS)
     real, done = worker.compute, []

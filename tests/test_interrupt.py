@@ -10,13 +10,7 @@ import pytest
 
 from softlabel.interrupt import remembered_interrupt
 
-
-@pytest.fixture(autouse=True)
-def usual():
-    """Python's own handler, which a shell's background process does not have."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("ctrl_c")
 
 
 class Presses:
