@@ -73,12 +73,16 @@ class Cache(Mapping[str, "CachedCase"]):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._handles = Handles()
-        file = self._handles.open(path)
-        check_header(file, path, (schema.INDEX, schema.PACKED))
-        with damage_as_error(path, mend_index(path)):
-            self.header: Header = read_header(file)
-            # the values say nothing; a dict keeps the order and finds an id at once
-            self._ids = dict.fromkeys(sorted(own(file, "cases"), key=natural_key))
+        try:
+            file = self._handles.open(path)
+            check_header(file, path, (schema.INDEX, schema.PACKED))
+            with damage_as_error(path, mend_index(path)):
+                self.header: Header = read_header(file)
+                # the values say nothing; a dict keeps the order and finds an id at once
+                self._ids = dict.fromkeys(sorted(own(file, "cases"), key=natural_key))
+        except BaseException:
+            self._handles.close()  # the error may be kept, and the file with it
+            raise
 
     @property
     def classes(self) -> ClassTable:

@@ -296,12 +296,13 @@ def test_a_missing_chunk_is_not_taken_for_zeros(cache):
 def test_a_damaged_index_says_how_to_rebuild_it(cache):
     with h5py.File(cache, "r+") as file:
         del file["classes/names"]
-    with pytest.raises(CacheError, match=f"softlabel index {cache}"):
+    with pytest.raises(CacheError, match=f"softlabel index {cache}") as kept:
         open_cache(cache)
-    with h5py.File(cache, "r+") as file:
+    with h5py.File(cache, "r+") as file:  # it is closed, though the error is kept
         file["classes/names"] = np.array([b"twice", b"twice", b"x"])
     with pytest.raises(CacheError, match="softlabel index"):
         open_cache(cache)
+    assert kept.value.__traceback__ is not None
 
 
 def test_an_index_without_cases_reads(tmp_path):
