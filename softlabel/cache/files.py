@@ -23,6 +23,7 @@ import scipy
 
 from softlabel import __version__, schema
 from softlabel.cache.soundness import own
+from softlabel.cache.superblock import with_checksum
 from softlabel.errors import CacheError, SourceError
 from softlabel.types import Array, ClassTable
 
@@ -89,7 +90,7 @@ def build_in_memory() -> Iterator[tuple[h5py.File, list[bytes]]]:
     with h5py.File(name, "w", driver="core", backing_store=False, libver=("v110", "v110")) as file:
         yield file, result
         file.flush()
-        result.append(file.id.get_file_image())
+        result.append(with_checksum(file.id.get_file_image()))
 
 
 def write_header(file: h5py.File, kind: str, header: Header) -> None:
