@@ -164,4 +164,4 @@ def test_ctrl_c_at_any_moment_is_no_crash():
         [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, (done.returncode, done.stderr)
-    assert int(done.stdout) > 75, done.stderr
+    assert int(done.stdout) > 15, done.stderr

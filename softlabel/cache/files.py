@@ -86,11 +86,29 @@ def software_versions() -> str:
 def build_in_memory() -> Iterator[tuple[h5py.File, list[bytes]]]:
     """Open a file in memory; its bytes are appended to the list when the block ends."""
     result: list[bytes] = []
-    name = f"softlabel-{secrets.token_hex(8)}"
-    with h5py.File(name, "w", driver="core", backing_store=False, libver=("v110", "v110")) as file:
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_fapl_core(backing_store=False)
+    access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
+    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
+    name = f"softlabel-{secrets.token_hex(8)}".encode()
+    made = h5py.h5f.create(name, h5py.h5f.ACC_TRUNC, _without_times(h5py.h5p.FILE_CREATE), access)
+    with h5py.File(made) as file:
         yield file, result
         file.flush()
         result.append(with_checksum(file.id.get_file_image()))
+
+
+def new_group(parent: h5py.Group, name: str) -> h5py.Group:
+    """Make a group that does not record when."""
+    made = _without_times(h5py.h5p.GROUP_CREATE)
+    return h5py.Group(h5py.h5g.create(parent.id, name.encode(), gcpl=made))
+
+
+def _without_times(kind: Any) -> Any:
+    """Properties of what is made: h5py before 3.16 would have it record when."""
+    properties = h5py.h5p.create(kind)
+    properties.set_obj_track_times(False)
+    return properties
 
 
 def write_header(file: h5py.File, kind: str, header: Header) -> None:
@@ -260,7 +278,10 @@ def store(group: h5py.Group, name: str, values: Array, chunks: tuple[int, ...], 
 def create(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: Any,
            chunks: tuple[int, ...], compression: str, shuffle: bool | None = None,
            fill: float | None = None) -> h5py.Dataset:  # fmt: skip
-    """Make an empty dataset with the filters of FORMAT.md."""
+    """Make an empty dataset with the filters of FORMAT.md, and the groups that it lies in."""
+    *folders, name = name.split("/")
+    for folder in folders:
+        group = group[folder] if folder in group else new_group(group, folder)
     dtype = np.dtype(dtype)
     filters = (
         {"compression": "gzip", "compression_opts": 4}

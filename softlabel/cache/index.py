@@ -23,6 +23,7 @@ from softlabel.cache.files import (
     get_attribute,
     get_text,
     mend_index,
+    new_group,
     open_for_reading,
     read_header,
     read_texts,
@@ -244,7 +245,7 @@ def rebuild_index(
 def _build_index(folder: str, parts: list[PartSummary], content: IndexContent) -> bytes:
     with build_in_memory() as (file, built):
         write_header(file, schema.INDEX, content.header)
-        cases = file.create_group("cases")
+        cases = new_group(file, "cases")
         for part in parts:
             cases[part.id] = h5py.ExternalLink(f"{folder}/{part.file}", "/case")
         if parts:

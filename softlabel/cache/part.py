@@ -15,6 +15,7 @@ from softlabel.cache.files import (
     Header,
     build_in_memory,
     create,
+    new_group,
     put_text,
     seal,
     store,
@@ -98,7 +99,7 @@ def build_part(result: CaseResult, header: Header) -> bytes:
     """Bytes of the part of FORMAT.md; the same result gives the same bytes."""
     with build_in_memory() as (file, built):
         write_header(file, schema.PART, header)
-        group = file.create_group("case")
+        group = new_group(file, "case")
         _write_attributes(group, result)
         _write_datasets(group, result, header.compression)
     return built[0]

@@ -320,9 +320,11 @@ def _superpixel_ids(
             f"superpixels and labels must have one shape; got {ids.shape} and {shape}."
         )
     none = ids < 0
-    if int(ids.max()) >= 2 * ids.size:  # ids of a file may be anything: number them afresh
+    if int(ids.max()) >= min(2 * ids.size, 2**31):  # ids of a file may be anything: number afresh
         ids = np.unique(ids, return_inverse=True)[1].reshape(shape)
-    return np.ascontiguousarray(np.where(none, -1, ids), dtype=np.int32)
+    ids = ids.astype(np.int32, order="C")
+    ids[none] = -1
+    return ids
 
 
 def _slic_of(image: Array, shape: tuple[int, ...], spacing: tuple[float, ...]) -> Array:

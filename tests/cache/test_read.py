@@ -127,8 +127,9 @@ def test_numpy_conversion(cache):
         assert np.asarray(labels, np.float64).dtype == np.float64
         assert np.array(labels).flags.writeable
         assert (np.asarray(labels) == 128).any()
-        with pytest.raises(ValueError, match="without a copy"):
-            np.array(labels, copy=False)
+        if np.lib.NumpyVersion(np.__version__) >= "2.0.0":  # an older one does not ask
+            with pytest.raises(ValueError, match="without a copy"):
+                np.array(labels, copy=False)
 
 
 def read_in_process(cache, queue=None):
