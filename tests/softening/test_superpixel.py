@@ -269,7 +269,7 @@ def test_beyond_the_diagonal_across_ignored_pixels_it_stays_hard():
     superpixels[0] = 0
     found = softlabel.soften(labels, superpixels, ignore=9).dense()
     assert found[1, 0, 0] == 1  # 6 pixels to the boundary pixel in the last row, over √(0 + 2²)
-    assert found[1, 0, 2] == np.float32(0.5 * (1 - 2 / 3))  # 2 pixels to the nearest pixel of class 1
+    assert found[1, 0, 2] == np.float32(1 / 6)  # 2 pixels to the nearest pixel of class 1, over 3
     superpixels[:, 0] = 0
     assert softlabel.soften(labels, superpixels, ignore=9).dense()[1, 0, 0] == np.float32(13 / 14)
 
