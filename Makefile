@@ -1,12 +1,13 @@
 # make help lists the targets. Everything is installed into .venv; nothing outside this folder is touched.
 PYTHON ?= python3
 VENV   := .venv
+OLDEST := .venv-oldest
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 DEMO   := demo
 CHECK  := softlabel train tests benchmarks
 
-.PHONY: help setup demo test lint bench train-oct clean
+.PHONY: help setup demo test test-oldest lint bench train-oct clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +43,15 @@ demo: $(VENV)/.core ## phantom data, cache and overlays from nothing (no torch n
 test: $(VENV)/.full ## every test except the marked studies
 	$(BIN)/python -m pytest -q -n 2 -m "not study" --cov --cov-report=term:skip-covered
 
+$(OLDEST)/.core: pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip --disable-pip-version-check -q install -c constraints-oldest.txt \
+	  -e '.[itk]' pytest pytest-xdist hypothesis
+	@touch $@
+
+test-oldest: $(OLDEST)/.core ## softlabel's own tests with the oldest libraries it allows, without torch
+	$(OLDEST)/bin/python -m pytest -q -n 2 -m "not study" --ignore=tests/train
+
 lint: $(VENV)/.full ## ruff (style and format) and mypy
 	$(BIN)/ruff check $(CHECK)
 	$(BIN)/ruff format --check $(CHECK)
@@ -54,5 +64,5 @@ train-oct: $(VENV)/.full ## train and evaluate on OCT: phantoms, or DATA=folder 
 	$(BIN)/softlabel-train train-oct $(if $(DATA),--data "$(DATA)") -o train-oct
 
 clean: ## remove the virtual environment, the demo and every cache of the tools
-	rm -rf $(VENV) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(OLDEST) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 	find softlabel train tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -47,6 +47,8 @@ def written(file):
 
 @pytest.mark.parametrize("file", PACKAGES, ids=["softlabel", "train"])
 def test_command_reference_is_what_help_says(file):
+    if file == TRAIN_README:
+        pytest.importorskip("pydantic")
     assert written(file) == reference(file), "run: python tests/test_readme.py"
 
 
@@ -57,6 +59,8 @@ def python_blocks():
 
 @pytest.mark.parametrize("code", python_blocks())
 def test_python_blocks_run(code, tmp_path):
+    if "torch" in code:
+        pytest.importorskip("torch")
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
@@ -75,6 +79,7 @@ def test_linked_files_exist():
 
 
 def test_every_recipe_key_and_arm_that_the_trainers_readme_names_exists():
+    pytest.importorskip("pydantic")
     from softlabel_train.config import Recipe, recipe_arms, recipe_names
 
     text = TRAIN_README.read_text()

@@ -266,7 +266,8 @@ def _mat_bytes(variables: Iterator[tuple[str, Array]]) -> bytes:
 def _npz_bytes(arrays: dict[str, Array]) -> bytes:
     """NumPy dates every member of the archive 1980."""
     stream = io.BytesIO()
-    np.savez_compressed(stream, allow_pickle=False, **arrays)
+    members: dict[str, Any] = dict(arrays)  # no allow_pickle=: older NumPy stores it
+    np.savez_compressed(stream, **members)
     return stream.getvalue()
 
 
