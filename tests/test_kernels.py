@@ -146,7 +146,9 @@ work()
 seconds = time.perf_counter() - started
 stopped = 0
 signal.signal(signal.SIGALRM, signal.default_int_handler)
-for _ in range(150):
+for _ in range(3000):
+    if stopped == 100:
+        break
     try:
         signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-4, seconds))
         work()
@@ -164,4 +166,4 @@ def test_ctrl_c_at_any_moment_is_no_crash():
         [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, (done.returncode, done.stderr)
-    assert int(done.stdout) > 15, done.stderr
+    assert int(done.stdout) == 100, done.stderr
