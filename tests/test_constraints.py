@@ -1,0 +1,23 @@
+"""What is tested as the oldest is what the package allows as the oldest."""
+
+import re
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def versions(lines, sign):
+    found = (re.fullmatch(rf"([\w-]+){sign}([\d.]+)", line) for line in lines)
+    return {m[1].lower(): tuple(map(int, m[2].split("."))) for m in found if m}
+
+
+def test_the_oldest_that_are_tested_are_the_oldest_that_are_allowed():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["itk"]]
+    allowed = versions(wanted, ">=")
+    tested = versions((ROOT / "constraints-oldest.txt").read_text().splitlines(), "==")
+    assert len(allowed) == len(wanted)
+    assert tested.keys() == allowed.keys()
+    for name, version in allowed.items():
+        assert tested[name] == version + (0,) * (len(tested[name]) - len(version)), name
