@@ -37,7 +37,7 @@ demo: $(VENV)/.core ## phantom data, cache and overlays from nothing (no torch n
 	@echo
 	@echo "The demo is done. Look at:"
 	@echo "  $(DEMO)/overlays/   image, superpixels and soft label of every B-scan"
-	@echo "  $(DEMO)/oct.h5      the cache (FORMAT.md says how to read it without softlabel)"
+	@echo "  $(DEMO)/oct.h5      the cache (docs/format.md says how to read it without softlabel)"
 	@echo "  $(DEMO)/oct/        the phantom data set, in the Duke OCT-DME format"
 
 test: $(VENV)/.full ## every test except the marked studies

@@ -15,11 +15,10 @@ from benchmarks.measure import alternate, one_thread, show
 one_thread()
 
 from benchmarks import data, peer  # noqa: E402
-from softlabel import schema  # noqa: E402
-from softlabel.cache import Header, build_part  # noqa: E402
-from softlabel.pipeline import compute  # noqa: E402
-from softlabel.publish import publish  # noqa: E402
-from softlabel.settings import Settings, fingerprint  # noqa: E402
+from softlabel.cache import Header, build_part, schema  # noqa: E402
+from softlabel.files.atomic import publish  # noqa: E402
+from softlabel.generation.compute import compute  # noqa: E402
+from softlabel.generation.settings import Settings, fingerprint  # noqa: E402
 from softlabel.types import Case  # noqa: E402
 
 

@@ -77,7 +77,8 @@ from torch.utils._pytree import tree_leaves  # noqa: E402
 
 from softlabel.device import memory_budget  # noqa: E402
 from softlabel.softening.superpixel import SuperpixelOptions  # noqa: E402
-from softlabel.softening.superpixel_torch import soften_batch, soften_images  # noqa: E402
+from softlabel.softening.tensor.batch import soften_batch  # noqa: E402
+from softlabel.softening.tensor.images import soften_images  # noqa: E402
 from softlabel.types import Array, ClassTable  # noqa: E402
 
 
@@ -371,12 +372,12 @@ def operations(data: tuple[list[Array], list[Array]], device: torch.device) -> l
 def superpixel_quality(device: torch.device, shape: tuple[int, int]) -> list[dict[str, Any]]:
     """SLIC on the device beside the CPU's: time, agreement, and how well it fits the labels."""
     import softlabel
-    from softlabel.slic_torch import slic_on_device
-    from softlabel.superpixel_quality import (
+    from softlabel.superpixels.quality import (
         achievable_accuracy,
         boundary_recall,
         undersegmentation_error,
     )
+    from softlabel.superpixels.slic_tensor import slic_on_device
 
     labels = bscans(1, shape)[0][0]
     rng = np.random.default_rng(0)

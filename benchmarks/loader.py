@@ -70,7 +70,7 @@ class DenseDataset(Dataset):  # type: ignore[type-arg]
 def make_data(folder: Path, n_subjects: int, n_annotated: int) -> Path:
     """A cache of full-size phantom B-scans, and the same as dense files."""
     from softlabel.cache import open_cache
-    from softlabel.generation import generate
+    from softlabel.generation.run import generate
     from softlabel.phantom import write_oct_dataset
 
     shape = (496, 768, n_annotated)

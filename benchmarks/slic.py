@@ -18,8 +18,8 @@ import numpy as np  # noqa: E402
 from skimage.segmentation import slic  # noqa: E402
 
 from benchmarks import data  # noqa: E402
-from softlabel.slic_kernel import compile_kernels, slic_labels  # noqa: E402
-from softlabel.superpixels import scale_channels  # noqa: E402
+from softlabel.superpixels.front import scale_channels  # noqa: E402
+from softlabel.superpixels.slic_cpu import compile_kernels, slic_labels  # noqa: E402
 from softlabel.types import Array  # noqa: E402
 
 N_SEGMENTS, COMPACTNESS, ROUNDS = 2000, 0.1, 10

@@ -10,16 +10,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from softlabel._version import __version__
 
 if TYPE_CHECKING:
     from softlabel.cache import CachedCase as CachedCase
     from softlabel.cache import open_cache as open_cache
+    from softlabel.generation import Report as Report
+    from softlabel.generation import Settings as Settings
     from softlabel.generation import generate as generate
-    from softlabel.report import Report as Report
-    from softlabel.settings import Settings as Settings
     from softlabel.softening import soften as soften
-    from softlabel.softening.superpixel_torch import soften_batch as soften_batch
+    from softlabel.softening.tensor.batch import soften_batch as soften_batch
     from softlabel.softmaps import SoftMaps as SoftMaps
     from softlabel.superpixels import slic as slic
     from softlabel.types import Case as Case
@@ -30,14 +30,14 @@ _PUBLIC = {
     "CachedCase": "softlabel.cache",
     "Case": "softlabel.types",
     "ClassTable": "softlabel.types",
-    "Report": "softlabel.report",
-    "Settings": "softlabel.settings",
+    "Report": "softlabel.generation",
+    "Settings": "softlabel.generation",
     "SoftMaps": "softlabel.softmaps",
     "generate": "softlabel.generation",
     "open_cache": "softlabel.cache",
     "slic": "softlabel.superpixels",
     "soften": "softlabel.softening",
-    "soften_batch": "softlabel.softening.superpixel_torch",
+    "soften_batch": "softlabel.softening.tensor.batch",
 }
 
 # `from softlabel import *` and help() work without torch, so they leave out what needs it.

@@ -11,14 +11,12 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
-import numpy as np
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,30 +36,6 @@ def kernel(function: F) -> F:
 def inlined_kernel(function: F) -> F:
     """As :func:`kernel`, for a small function that is to become part of its callers."""
     return _compiled(function, inline="always")
-
-
-def warm_up() -> float:
-    """Compile, or load, every kernel that generation uses.
-
-    Call it once before worker processes start: they load the code instead of compiling it.
-
-    Returns
-    -------
-    float
-        Seconds that it took.
-    """
-    from softlabel.slic_kernel import compile_kernels
-    from softlabel.softening import soften
-
-    started = time.perf_counter()
-    compile_kernels()
-    for shape in ((2, 4), (2, 2, 4)):
-        labels = np.arange(np.prod(shape)).reshape(shape) % 2
-        maps = soften(labels, np.zeros(shape, int), normalize="sum")
-        maps.patch((slice(0, 1),))
-        assert maps.band.any()
-        maps.total()
-    return time.perf_counter() - started
 
 
 def _compiled(function: F, inline: str) -> F:

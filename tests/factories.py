@@ -27,11 +27,11 @@ from softlabel.cache import (
     rebuild_index,
     software_versions,
 )
-from softlabel.pipeline import compute
-from softlabel.publish import publish
-from softlabel.report import Report
-from softlabel.schema import fingerprint, part_name
-from softlabel.settings import Settings
+from softlabel.cache.schema import fingerprint, part_name
+from softlabel.files.atomic import publish
+from softlabel.generation.compute import compute
+from softlabel.generation.report import Report
+from softlabel.generation.settings import Settings
 from softlabel.types import Array, Case, ClassTable
 
 FULL_CLASSES = ClassTable((0, 7, 300), ("background", "shell", "größter Kern"))
@@ -195,7 +195,7 @@ def full_case(case_id: str = "Fall 1 – größer", seed: int = 0) -> Case:
 def full_cache(
     folder: Path,
     cases: Iterable[Case] | None = None,
-    settings: Settings = Settings(n_segments=40),  # noqa: B008 - frozen
+    settings: Settings = Settings(n_segments=40),  # noqa: B008
 ) -> Path:
     """A cache of :func:`full_case`, made by the parts of the pipeline."""
     cases = [full_case()] if cases is None else list(cases)

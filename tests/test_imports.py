@@ -1,4 +1,7 @@
-"""Who may import whom: imports go one way, and numerics know no files."""
+"""Who may import whom: the layers of docs/architecture.md, and what numerics must not know.
+
+Every import counts, lazy ones inside of functions included; those for type checkers only do not.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,26 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-FOREIGN = ("h5py", "nibabel", "click", "rich", "pathlib", "softlabel.cache", "softlabel.readers",
-           "softlabel.pipeline", "softlabel.generation")  # fmt: skip
-"""What numerics must not know."""
+LAYERS = (
+    ("errors", "coerce", "kernels", "parallel", "interrupt", "_version"),
+    ("types", "ids", "device", "files"),
+    ("distance", "superpixels", "softmaps", "readers", "phantom"),
+    ("preprocess", "softening", "cache"),
+    ("generation", "render"),
+    ("studies", "bridges", "console"),
+    ("softlabel",),
+    ("cli",),
+    ("__main__",),
+)
+"""Rooms of softlabel, lowest layer first. A module imports from lower layers and its own room."""
 
-NUMERICS = ("distance", "slic_kernel", "slic_kmeans", "slic_smoothing", "slic_connectivity",
-            "superpixels", "softmaps", "softening", "distance_torch", "slic_torch")  # fmt: skip
+NUMERICS = ("distance", "superpixels", "softmaps", "softening", "preprocess")
+"""Rooms that know arrays and types only."""
+
+NOT_FOR_NUMERICS = ("h5py", "nibabel", "click", "rich", "pathlib", "softlabel.files")
+
+OPEN_TO_THE_TRAINER = ("files", "console", "readers", "errors", "types", "ids")
+"""What the trainer may import beside softlabel's public names."""
 
 
 def modules(folder, package):
@@ -23,80 +40,80 @@ def modules(folder, package):
         yield ".".join((package, *parts)).removesuffix(".__init__"), path
 
 
-MODULES = dict(modules(ROOT / "softlabel", "softlabel")) | dict(
-    modules(ROOT / "train/softlabel_train", "softlabel_train")
-)
+SOFTLABEL = dict(modules(ROOT / "softlabel", "softlabel"))
+TRAINER = dict(modules(ROOT / "train/softlabel_train", "softlabel_train"))
+MODULES = SOFTLABEL | TRAINER
 
 
-def imported(path, everywhere):
-    """Names of the modules that a file imports; without ``everywhere`` only when it is loaded."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    waiting, found = list(tree.body), set()
+def import_statements(path, everywhere=True):
+    """(module, name in it or None) of every import; without ``everywhere`` when it is loaded."""
+    waiting = list(ast.parse(path.read_text(encoding="utf-8")).body)
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            continue
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            waiting += node.orelse
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            found |= {node.module or ""} | {f"{node.module}.{a.name}" for a in node.names}
+            assert node.level == 0 and node.module, f"{path}: write imports in full"
+            yield from ((node.module, alias.name) for alias in node.names)
         elif everywhere or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             waiting += ast.iter_child_nodes(node)
-    return found
+
+
+def imported(path, everywhere=True):
+    """Full names of what a file imports."""
+    return {f"{m}.{n}" if n else m for m, n in import_statements(path, everywhere)}
+
+
+def imported_modules(path):
+    """Modules of this project that a file imports: of ``from a import b`` a.b where that is one."""
+    return {
+        name
+        for module, member in import_statements(path)
+        if (name := f"{module}.{member}" if f"{module}.{member}" in MODULES else module) in MODULES
+    }
 
 
 def within(name, package):
     return name == package or name.startswith(f"{package}.")
 
 
-def test_softlabel_knows_nothing_of_the_trainer_and_torch_only_where_it_is_asked_for():
-    for name, path in MODULES.items():
-        if not within(name, "softlabel"):
-            continue
-        assert not any(within(i, "softlabel_train") for i in imported(path, True)), name
-        if not name.endswith(("_torch", "_triton")) and "band_" not in name:
-            assert not any(within(i, "torch") for i in imported(path, False)), name
+def room_of(module):
+    """The room that a module of softlabel lies in; the package itself is a room of its own."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else parts[0]
 
 
-@pytest.mark.parametrize("package", ["softlabel", "softlabel_train"])
-def test_nothing_but_the_commands_imports_the_commands_or_click(package):
-    for name, path in MODULES.items():
-        if within(name, f"{package}.cli") or name in ("softlabel.lazygroup", f"{package}.__main__"):
-            continue
-        if within(name, package):
-            found = imported(path, True)
-            assert not any(within(i, f"{package}.cli") or within(i, "click") for i in found), name
+LAYER_OF = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
 
 
-def test_numerics_know_no_files_and_no_hdf5():
-    for name, path in MODULES.items():
-        if not any(within(name, f"softlabel.{module}") for module in NUMERICS):
-            continue
-        for foreign in FOREIGN:
-            assert not any(within(i, foreign) for i in imported(path, True)), (name, foreign)
+def test_every_module_lies_in_a_layer():
+    assert {room_of(name) for name in SOFTLABEL} <= set(LAYER_OF)
 
 
-def test_only_the_cache_its_checks_and_matlab_files_know_hdf5():
-    knowing = {
-        n for n, path in MODULES.items() if any(within(i, "h5py") for i in imported(path, True))
+@pytest.mark.parametrize("name", SOFTLABEL)
+def test_imports_go_to_lower_layers_or_stay_in_the_room(name):
+    room = room_of(name)
+    for other in imported_modules(SOFTLABEL[name]):
+        if within(other, "softlabel_train"):
+            pytest.fail(f"{name} imports the trainer")
+        theirs = room_of(other)
+        assert theirs == room or LAYER_OF[theirs] < LAYER_OF[room], f"{name} imports {other}"
+
+
+def test_there_is_no_circle():
+    """Of all imports, lazy ones included; a room's ``__init__`` only gathers, and is left out."""
+    edges = {
+        name: {m for m in imported_modules(path) if m != name and path.name != "__init__.py"}
+        for name, path in MODULES.items()
+        if name != "softlabel"
     }
-    assert all(
-        within(n, "softlabel.cache") or n in ("softlabel.checks", "softlabel.readers.matlab")
-        for n in knowing
-    ), knowing
-
-
-def test_imports_make_no_circle():
-    """Of what is imported when a module is loaded."""
-    edges = {}
-    for name, path in MODULES.items():
-        found = imported(path, False)
-        edges[name] = {m for m in MODULES if m in found and m != name}
     done, path = set(), []
 
     def visit(name):
         assert name not in path, " → ".join([*path[path.index(name) :], name])
-        if name in done:
+        if name in done or name not in edges:
             return
         path.append(name)
         for other in sorted(edges[name]):
@@ -106,3 +123,62 @@ def test_imports_make_no_circle():
 
     for name in edges:
         visit(name)
+
+
+@pytest.mark.parametrize("name", SOFTLABEL)
+def test_modules_import_from_their_own_room_by_module(name):
+    """Through its ``__init__`` a room would be loaded in a circle."""
+    path = SOFTLABEL[name]
+    room = f"softlabel.{room_of(name)}"
+    if path.name != "__init__.py" and room in SOFTLABEL and room != name:
+        assert room not in imported_modules(path)
+
+
+def test_numerics_know_no_files():
+    for name, path in SOFTLABEL.items():
+        if room_of(name) in NUMERICS:
+            for foreign in NOT_FOR_NUMERICS:
+                assert not any(within(i, foreign) for i in imported(path)), (name, foreign)
+
+
+def test_torch_is_imported_only_where_it_was_asked_for():
+    for name, path in SOFTLABEL.items():
+        if not within(name, "softlabel.softening.tensor") and not name.endswith("_tensor"):
+            assert not any(within(i, "torch") for i in imported(path, everywhere=False)), name
+
+
+def test_only_console_and_the_commands_know_click():
+    for name, path in MODULES.items():
+        package = name.split(".")[0]
+        if not any(within(name, f"{package}.{room}") for room in ("cli", "console")):
+            assert not any(within(i, "click") for i in imported(path)), name
+
+
+def test_nothing_imports_the_commands():
+    for name, path in MODULES.items():
+        package = name.split(".")[0]
+        if not within(name, f"{package}.cli") and not name.endswith(".__main__"):
+            found = imported(path)
+            assert not any(within(i, f"{p}.cli") for i in found for p in ("softlabel", package))
+
+
+def test_only_the_cache_and_the_reader_of_matlab_files_know_hdf5():
+    knowing = {n for n, path in MODULES.items() if any(within(i, "h5py") for i in imported(path))}
+    assert all(within(n, "softlabel.cache") or n == "softlabel.readers.matlab" for n in knowing), (
+        knowing
+    )
+
+
+def test_only_parallel_knows_joblib():
+    knowing = {n for n, path in MODULES.items() if any(within(i, "joblib") for i in imported(path))}
+    assert knowing == {"softlabel.parallel"}
+
+
+def test_the_trainer_goes_through_the_front_doors():
+    for name, path in TRAINER.items():
+        for other in imported_modules(path):
+            if within(other, "softlabel"):
+                inside = other.count(".") > 1 and room_of(other) not in OPEN_TO_THE_TRAINER
+                assert not inside, (
+                    f"{name} imports {other}; take it from softlabel.{room_of(other)}"
+                )

@@ -13,6 +13,7 @@ from numba.core import types
 
 import softlabel
 from softlabel import kernels
+from softlabel.generation.warm_up import warm_up
 
 MODULE = """
 from softlabel.kernels import kernel
@@ -69,9 +70,9 @@ def test_a_folder_that_others_can_write_is_not_used(folder):
 
 def test_warm_up_leaves_nothing_to_compile():
     """A kernel that generation runs must have its signature before workers start."""
-    kernels.warm_up()
+    warm_up()
     compiled = signatures()
-    assert compiled["softlabel.distance._settle"] > 0
+    assert compiled["softlabel.distance.search._settle"] > 0
     labels = np.random.default_rng(0).integers(0, 3, (6, 20, 70))
     image = labels.astype(np.float32)
     for part in (np.s_[0], np.s_[:]):
@@ -98,10 +99,13 @@ def dispatchers():
 
 def test_what_python_calls_returns_numbers_only():
     """For an array or a named tuple numba runs Python, and Ctrl-C there ends in a crash."""
-    kernels.warm_up()
+    warm_up()
     found = dispatchers()
     called = {name: found[name] for name in names_called_from_python(found)}
-    assert {"softlabel.slic_kmeans.iterate", "softlabel.distance._settle"} <= set(called)
+    assert {
+        "softlabel.superpixels.slic_kmeans.iterate",
+        "softlabel.distance.search._settle",
+    } <= set(called)
     for name, kernel in called.items():
         for overload in kernel.overloads.values():
             kind = overload.signature.return_type
@@ -111,7 +115,9 @@ def test_what_python_calls_returns_numbers_only():
 def names_called_from_python(kernels_found):
     """Those of the kernels that some function which is no kernel names."""
     short = {name.rpartition(".")[2]: name for name in kernels_found}
-    for module in {name.rpartition(".")[0] for name in kernels_found} | {"softlabel.slic_kernel"}:
+    for module in {name.rpartition(".")[0] for name in kernels_found} | {
+        "softlabel.superpixels.slic_cpu"
+    }:
         tree = ast.parse(Path(sys.modules[module].__file__).read_text())
         for function in ast.walk(tree):
             if not isinstance(function, ast.FunctionDef) or is_kernel(function):

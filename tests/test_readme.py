@@ -94,7 +94,7 @@ def test_every_recipe_key_and_arm_that_the_trainers_readme_names_exists():
 
 
 ARCHITECTURES = {
-    README: ("## Architecture", "## Commands", ROOT / "softlabel"),
+    ROOT / "docs/architecture.md": ("## Rooms", "## Where to touch what", ROOT / "softlabel"),
     TRAIN_README: ("## Where things are", "## Commands", ROOT / "train/softlabel_train"),
 }
 

@@ -14,15 +14,8 @@ from hypothesis import strategies as st
 
 import softlabel
 from softlabel.errors import CaseError, SourceError
-from softlabel.types import (
-    MAX_CLASSES,
-    Case,
-    CaseRef,
-    ClassTable,
-    check_id,
-    natural_key,
-    spacing_in_order,
-)
+from softlabel.ids import check_id, natural_key
+from softlabel.types import MAX_CLASSES, Case, CaseRef, ClassTable, spacing_in_order
 
 # --- class tables ---------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Where Triton's kernels can run in this process: on a card, or in Triton's interpreter.
 
 The interpreter must be asked for before Triton is imported, so tests of kernels are skipped
-without a card and run in a process of their own (``softening/test_band_triton.py`` starts it).
+without a card and run in a process of their own (``test_triton_values.py`` starts it).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The HDF5 cache (FORMAT.md): reading, parts, index."""
+"""The HDF5 cache (docs/format.md): reading, parts, index."""
 
 from softlabel.cache.files import Header, software_versions
 from softlabel.cache.index import (
@@ -16,6 +16,7 @@ from softlabel.cache.index import (
 )
 from softlabel.cache.part import CaseResult, InputFile, Statistics, build_part
 from softlabel.cache.read import Cache, CachedCase, StoredArray, open_cache
+from softlabel.cache.schema import label_dtype
 
 __all__ = [
     "Cache",
@@ -31,6 +32,7 @@ __all__ = [
     "StoredArray",
     "build_part",
     "is_damaged_index",
+    "label_dtype",
     "open_cache",
     "parts_folder",
     "read_index",

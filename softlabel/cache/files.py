@@ -21,8 +21,9 @@ import hdf5plugin
 import numpy as np
 import scipy
 
-from softlabel import __version__, schema
-from softlabel.cache.soundness import own
+from softlabel._version import __version__
+from softlabel.cache import schema
+from softlabel.cache.structure import own
 from softlabel.cache.superblock import with_checksum
 from softlabel.errors import CacheError, SourceError
 from softlabel.types import Array, ClassTable
@@ -40,7 +41,7 @@ class Header:
     Attributes
     ----------
     settings : str
-        Canonical JSON (:meth:`softlabel.settings.Settings.as_json`).
+        Canonical JSON (:meth:`softlabel.generation.settings.Settings.as_json`).
     fingerprint : str
     classes : ClassTable
     ignore : int or None
@@ -112,7 +113,7 @@ def _without_times(kind: Any) -> Any:
 
 
 def write_header(file: h5py.File, kind: str, header: Header) -> None:
-    """Write the root attributes and the class table of FORMAT.md."""
+    """Write the root attributes and the class table of docs/format.md."""
     for name, value in (
         ("format", schema.FORMAT),
         ("kind", kind),
@@ -278,7 +279,7 @@ def store(group: h5py.Group, name: str, values: Array, chunks: tuple[int, ...], 
 def create(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: Any,
            chunks: tuple[int, ...], compression: str, shuffle: bool | None = None,
            fill: float | None = None) -> h5py.Dataset:  # fmt: skip
-    """Make an empty dataset with the filters of FORMAT.md, and the groups that it lies in."""
+    """Make an empty dataset with the filters of docs/format.md, and the groups that it lies in."""
     *folders, name = name.split("/")
     for folder in folders:
         group = group[folder] if folder in group else new_group(group, folder)

@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from softlabel import schema
+from softlabel.cache import schema
 from softlabel.cache.files import (
     DAMAGE,
     MEND_PART,
@@ -32,10 +32,11 @@ from softlabel.cache.files import (
     write_header,
 )
 from softlabel.cache.part import InputFile
-from softlabel.cache.soundness import own
+from softlabel.cache.structure import own
 from softlabel.errors import CacheError
-from softlabel.publish import publish
-from softlabel.types import Array, natural_key
+from softlabel.files.atomic import publish
+from softlabel.ids import natural_key
+from softlabel.types import Array
 
 SUMMED = ("class_pixels", "pixels", *schema.INTENSITY)
 """Attributes of a part that the index sums over each group."""

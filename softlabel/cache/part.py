@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import h5py
 import numpy as np
 
-from softlabel import schema
+from softlabel.cache import schema
 from softlabel.cache.files import (
     Header,
     build_in_memory,
@@ -21,7 +21,7 @@ from softlabel.cache.files import (
     store,
     write_header,
 )
-from softlabel.softmaps import SoftMaps
+from softlabel.softmaps.maps import SoftMaps
 from softlabel.types import Array, Case
 
 
@@ -96,7 +96,7 @@ class CaseResult:
 
 
 def build_part(result: CaseResult, header: Header) -> bytes:
-    """Bytes of the part of FORMAT.md; the same result gives the same bytes."""
+    """Bytes of the part of docs/format.md; the same result gives the same bytes."""
     with build_in_memory() as (file, built):
         write_header(file, schema.PART, header)
         group = new_group(file, "case")

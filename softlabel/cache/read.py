@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from softlabel import schema
+from softlabel.cache import schema
 from softlabel.cache.files import (
     MEND_PART,
     Header,
@@ -28,9 +28,10 @@ from softlabel.cache.files import (
     read_header,
     read_texts,
 )
-from softlabel.cache.soundness import case_problems, datasets_below, own
+from softlabel.cache.structure import case_problems, datasets_below, own
 from softlabel.errors import CacheError, plural
-from softlabel.types import Array, ClassTable, natural_key
+from softlabel.ids import natural_key
+from softlabel.types import Array, ClassTable
 
 OPEN_FILES = 64
 """Handles of parts that a process keeps open at a time."""
@@ -101,7 +102,7 @@ class Cache(Mapping[str, "CachedCase"]):
 
     @cached_property
     def statistics(self) -> Mapping[str, Mapping[str, Array]]:
-        """Per group: cases, class_pixels (K,), pixels, intensity_* (C,); see FORMAT.md."""
+        """Per group: cases, class_pixels (K,), pixels, intensity_* (C,); see docs/format.md."""
         with self._handles.lock, damage_as_error(self.path, mend_index(self.path)):
             file = self._handles.open(self.path)
             if "statistics" not in file:
@@ -240,7 +241,7 @@ class CachedCase:
 
     @property
     def statistics(self) -> Mapping[str, Any]:
-        """Numbers of this case (the attributes of ``/case`` in FORMAT.md)."""
+        """Numbers of this case (the attributes of ``/case`` in docs/format.md)."""
         skip = {"id", "group", "source", "inputs", "spacing_mm", "affine", "preprocess"}
         return {name: value for name, value in self._attributes.items() if name not in skip}
 

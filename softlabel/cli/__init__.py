@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from softlabel import __version__
+from softlabel.console.group import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, LazyGroup, fail
 from softlabel.errors import CacheError, SoftlabelError, SourceError, UsageError
-from softlabel.lazygroup import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, LazyGroup, fail
 
 # Commands are imported when they are asked for, so that --help is quick.
 COMMANDS = {

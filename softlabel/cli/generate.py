@@ -13,7 +13,6 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from softlabel.cli.console import duration, percent, progress, size
 from softlabel.cli.options import (
     SectionedCommand,
     given_reader_options,
@@ -22,16 +21,15 @@ from softlabel.cli.options import (
     reader_options,
     verbosity_options,
 )
-from softlabel.device_choice import named_devices
+from softlabel.console.display import duration, percent, progress, size
+from softlabel.console.group import EXIT_FAILED, EXIT_INTERRUPTED
 from softlabel.errors import UsageError, plural
-from softlabel.generation import carry_out, estimate
-from softlabel.lazygroup import EXIT_FAILED, EXIT_INTERRUPTED
-from softlabel.output import output_path
-from softlabel.parallel import cpu_count
-from softlabel.pipeline import COMPUTE, FAILED, SKIP, STALE, Plan, plan
-from softlabel.readers import READERS, list_dataset
-from softlabel.report import CaseReport, Report, failures_path
-from softlabel.settings import (
+from softlabel.generation.device_choice import named_devices
+from softlabel.generation.output import output_path
+from softlabel.generation.plan import COMPUTE, FAILED, SKIP, STALE, Plan, plan
+from softlabel.generation.report import CaseReport, Report, failures_path
+from softlabel.generation.run import carry_out, estimate
+from softlabel.generation.settings import (
     COMPRESSIONS,
     DISTANCE_UNITS,
     MASK_MODES,
@@ -40,9 +38,12 @@ from softlabel.settings import (
     Settings,
     idle_settings,
 )
+from softlabel.generation.superpixel_files import SuperpixelFiles
+from softlabel.ids import natural_key
+from softlabel.parallel import cpu_count
+from softlabel.readers import READERS, list_dataset
 from softlabel.softening import METHODS, NORMALIZATIONS
-from softlabel.superpixel_files import SuperpixelFiles
-from softlabel.types import Dataset, natural_key
+from softlabel.types import Dataset
 
 NOT_ANNOTATED = 255
 """A label value that often means that a pixel was not annotated."""

@@ -17,8 +17,8 @@ from softlabel.cache import (
     recover_header,
 )
 from softlabel.cli.options import cache_argument
+from softlabel.console.group import EXIT_FAILED
 from softlabel.errors import CacheError, plural
-from softlabel.lazygroup import EXIT_FAILED
 
 
 @click.command()

@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from softlabel.cache import open_cache
-from softlabel.cli.console import percent, size
+from softlabel.cache.describe import describe
 from softlabel.cli.options import cache_argument, json_option, verbosity_options
+from softlabel.console.display import percent, size
+from softlabel.console.group import EXIT_FAILED
 from softlabel.errors import plural
-from softlabel.lazygroup import EXIT_FAILED
-from softlabel.summary import describe
 
 SHOWN_CASES = 20
 

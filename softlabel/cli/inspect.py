@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 from softlabel.cache import Cache, open_cache
-from softlabel.cli.console import progress
 from softlabel.cli.options import cache_argument, verbosity_options
+from softlabel.console.display import progress
 from softlabel.errors import CaseError, SourceError, UsageError, plural
+from softlabel.ids import fitting_ids
 from softlabel.parallel import cpu_count
-from softlabel.types import fitting_ids
 
 SHOWN_NAMES = 10
 CASES_A_WORKER = 8
@@ -80,8 +80,9 @@ def inspect(
     the entropy over the classes. Prints the files that it wrote.
     """
     # matplotlib takes a second to import, which --help need not wait for
-    from softlabel.filenames import file_names
-    from softlabel.overlays import View, draw_cases, picture_path
+    from softlabel.files.names import file_names
+    from softlabel.render.cases import draw_cases, picture_path
+    from softlabel.render.sections import View
 
     with open_cache(cache) as opened:
         chosen = _choose(opened, ids)[:limit]

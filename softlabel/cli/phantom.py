@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from softlabel.cli.console import progress
+from softlabel.console.display import progress
 from softlabel.errors import plural
 from softlabel.phantom import Grader, write_mri_dataset, write_oct_dataset
 from softlabel.phantom.graders import WEIGHTS

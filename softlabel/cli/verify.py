@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 
 from softlabel.cache import open_cache
-from softlabel.checks import verify as find_problems
-from softlabel.cli.console import progress
+from softlabel.cache.verify import verify as find_problems
 from softlabel.cli.options import cache_argument, json_option, verbosity_options
+from softlabel.console.display import progress
+from softlabel.console.group import EXIT_FAILED
 from softlabel.errors import plural
-from softlabel.lazygroup import EXIT_FAILED
 
 
 @click.command()

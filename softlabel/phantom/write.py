@@ -36,6 +36,7 @@ import numpy as np
 from scipy import io as scipy_io
 
 from softlabel.errors import SoftlabelError, UsageError
+from softlabel.files.atomic import publish
 from softlabel.phantom.graders import Grader
 from softlabel.phantom.mri import FULL_SHAPE as MRI_SHAPE
 from softlabel.phantom.mri import SEQUENCES, Brain, annotate_brain, brain_id, make_brain
@@ -43,7 +44,6 @@ from softlabel.phantom.mri import check_shape as check_mri_shape
 from softlabel.phantom.oct import OctAnnotation, OctSubject, annotate_oct, make_oct_subject
 from softlabel.phantom.oct import check_sizes as check_oct_sizes
 from softlabel.phantom.retina import FULL_SHAPE as OCT_SHAPE
-from softlabel.publish import publish
 from softlabel.types import Array
 
 ROW_BASE = 1

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from softlabel.errors import CaseError, SourceError, UsageError
+from softlabel.ids import check_id, natural_key
 from softlabel.readers.registry import ReaderOption
-from softlabel.types import CaseRef, ClassTable, Dataset, check_id, natural_key
+from softlabel.types import CaseRef, ClassTable, Dataset
 
 GROUP_OPTION = ReaderOption(
     "group",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 
 from softlabel.errors import SourceError
+from softlabel.readers.catalogue import READERS
 from softlabel.readers.labels import distinct_values
 from softlabel.types import MAX_CLASSES, ClassTable, Dataset
 
@@ -32,8 +33,6 @@ def scan_classes(dataset: Dataset) -> ClassTable:
     """
     if dataset.classes is not None:
         return dataset.classes
-    from softlabel.readers import READERS
-
     reader = READERS[dataset.format]
     values: set[int] = set()
     first_error: Exception | None = None

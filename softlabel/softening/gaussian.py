@@ -14,8 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from softlabel.fieldtypes import make_plain
-from softlabel.softmaps import SoftMaps, from_class_maps, ignored_index
+from softlabel.coerce import make_plain
+from softlabel.softmaps.class_index import ignored_index
+from softlabel.softmaps.from_dense import from_class_maps
+from softlabel.softmaps.maps import SoftMaps
 from softlabel.types import Array, ClassTable
 
 TRUNCATE = 4.0

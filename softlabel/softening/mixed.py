@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softlabel.kernels import kernel
-from softlabel.softmaps import Regions
+from softlabel.softmaps.maps import Regions
 from softlabel.types import Array
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from softlabel.kernels import kernel
-from softlabel.softmaps import SoftMaps
+from softlabel.softmaps.maps import SoftMaps
 
 NORMALIZATIONS = ("none", "sum")
 

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from softlabel.softmaps import SoftMaps, from_class_maps, ignored_index
+from softlabel.softmaps.class_index import ignored_index
+from softlabel.softmaps.from_dense import from_class_maps
+from softlabel.softmaps.maps import SoftMaps
 from softlabel.types import Array
 
 

@@ -19,20 +19,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from softlabel.distance import (
-    BOUNDARIES,
-    ROUNDING,
-    Boundary,
-    Metric,
-    Scratch,
-    Search,
-    search_levels,
-)
-from softlabel.fieldtypes import make_plain
+from softlabel.coerce import make_plain
+from softlabel.distance.boundary import BOUNDARIES, ROUNDING, Boundary, Metric
+from softlabel.distance.search import Scratch, Search, search_levels
 from softlabel.kernels import kernel
 from softlabel.softening.mixed import Mixed, mixed_superpixels
-from softlabel.softmaps import SoftMaps, ignored_index
-from softlabel.types import Array, ClassTable
+from softlabel.softmaps.class_index import ignored_index
+from softlabel.softmaps.maps import SoftMaps
+from softlabel.types import Array, ClassTable, coarsest_axis
 
 
 @dataclass(frozen=True)
@@ -42,7 +36,7 @@ class SuperpixelOptions:
     Attributes
     ----------
     boundary : {"inner", "outer", "edge", "symmetric"}
-        Where the boundary of a class lies (:data:`softlabel.distance.BOUNDARIES`).
+        Where the boundary of a class lies (:data:`softlabel.distance.boundary.BOUNDARIES`).
     min_minority : float, 0 to 1
         Share of a superpixel's known pixels that must lie outside its largest class, below which
         it does not count as mixed. 0 is the paper.
@@ -81,7 +75,7 @@ def soften_by_superpixels(
     Parameters
     ----------
     index : ndarray of uint8 or uint16, shape (*spatial), 1 to 3 axes
-        From :func:`softlabel.softmaps.class_index_map`.
+        From :func:`softlabel.softmaps.class_index.class_index_map`.
     table : ClassTable
     superpixels : ndarray of int32, shape (*spatial)
         Ids from 0; −1 where there is none.
@@ -114,17 +108,6 @@ def soften_by_superpixels(
         index, table, 1.0, 0.0, mixed.regions, mixed.block_region, mixed.block_class,
         block_start, values,
     )  # fmt: skip
-
-
-def coarsest_axis(spacing: tuple[float, ...]) -> int:
-    """Axis across the slices of a volume: the coarsest one, the last of equals.
-
-    Examples
-    --------
-    >>> coarsest_axis((0.958, 0.958, 3.0)), coarsest_axis((1, 1, 1))
-    (2, 2)
-    """
-    return max(range(len(spacing)), key=lambda axis: (spacing[axis], axis))
 
 
 @dataclass(frozen=True, eq=False)

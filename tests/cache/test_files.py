@@ -10,8 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from softlabel import schema
-from softlabel.cache import open_cache
+from softlabel.cache import open_cache, schema
 from softlabel.cache.files import (
     build_in_memory,
     check_header,
@@ -23,7 +22,7 @@ from softlabel.cache.files import (
     store,
     text_array,
 )
-from softlabel.checks import verify
+from softlabel.cache.verify import verify
 from softlabel.errors import CacheError
 
 TEXTS = ("", "a", "größer → Σ", "tab\tand 'quotes'", "\udcff no UTF-8")

@@ -58,7 +58,7 @@ def test_nothing_to_recover_from(tmp_path):
 
 
 def test_parts_of_two_settings_cannot_be_told_apart(tmp_path):
-    from softlabel.settings import Settings
+    from softlabel.generation.settings import Settings
 
     one = factories.make_cache(tmp_path / "1", ("a",))
     two = factories.make_cache(tmp_path / "2", ("b",), Settings(n_segments=10))

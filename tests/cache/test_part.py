@@ -1,4 +1,4 @@
-"""FORMAT.md is true of the files, for us and for readers who never saw softlabel."""
+"""docs/format.md is true of the files, for us and for readers who never saw softlabel."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import json
 import re
 import socket
 from dataclasses import replace
-from importlib.resources import files
 from itertools import product
+from pathlib import Path
 
 import factories
 import h5py
 import numpy as np
 import pytest
 
-from softlabel import schema
-from softlabel.settings import Settings
+from softlabel.cache import schema
+from softlabel.generation.settings import Settings
 
-FORMAT = (files("softlabel") / "FORMAT.md").read_text(encoding="utf-8")
+FORMAT = (Path(__file__).parents[2] / "docs/format.md").read_text(encoding="utf-8")
 RESERVED = {"preprocess", "original/labels"}
 
 
 def table(heading: str, column: str) -> dict[str, str]:
-    """Name to type of a table of FORMAT.md; a cell may hold several names."""
+    """Name to type of a table of docs/format.md; a cell may hold several names."""
     rows = FORMAT.split(f"\n## {heading}", 1)[1].split(f"| {column} |", 1)[1].split("\n\n", 1)[0]
     found = {}
     for row in rows.splitlines()[2:]:
@@ -185,7 +185,7 @@ def test_soft_chunks_of_the_fill_value_are_not_allocated(tmp_path):
 
 def test_many_classes_are_chunked_and_all_zero_class_chunks_left_out(tmp_path):
     from softlabel.cache import Header, InputFile, build_part
-    from softlabel.pipeline import compute
+    from softlabel.generation.compute import compute
     from softlabel.types import ClassTable
 
     table_ = ClassTable.from_values(range(117))

@@ -16,9 +16,9 @@ import pytest
 import softlabel
 from softlabel.cache import open_cache
 from softlabel.cache import read as read_module
-from softlabel.checks import verify
+from softlabel.cache.schema import part_name
+from softlabel.cache.verify import verify
 from softlabel.errors import CacheError
-from softlabel.schema import part_name
 
 
 @pytest.fixture(scope="module")

@@ -17,10 +17,10 @@ from PIL import Image
 
 from softlabel import generate as generate_in_python
 from softlabel.cache import open_cache
-from softlabel.checks import verify
+from softlabel.cache.verify import verify
 from softlabel.cli import main
 from softlabel.errors import UsageError
-from softlabel.settings import Settings
+from softlabel.generation.settings import Settings
 
 QUICK = ("--n-segments", "24", "--jobs", "1")
 

@@ -8,7 +8,7 @@ import factories
 from click.testing import CliRunner
 
 from softlabel.cli import main
-from softlabel.settings import Settings
+from softlabel.generation.settings import Settings
 
 
 def run(path):

@@ -8,8 +8,8 @@ import factories
 from click.testing import CliRunner
 
 from softlabel.cache import open_cache
+from softlabel.cache.describe import describe
 from softlabel.cli import main
-from softlabel.summary import describe
 
 
 def info(*arguments):

@@ -11,7 +11,8 @@ from PIL import Image
 from softlabel.cli import main
 from softlabel.cli.inspect import _channel_index
 from softlabel.errors import UsageError
-from softlabel.overlays import View, case_picture
+from softlabel.render.cases import case_picture
+from softlabel.render.sections import View
 
 
 def inspect(*arguments, dpi=40):
@@ -37,7 +38,7 @@ def views(monkeypatch):
         seen.append((case_id, view))
         return case_picture(opened, case_id, view)
 
-    monkeypatch.setattr("softlabel.overlays.case_picture", record)
+    monkeypatch.setattr("softlabel.render.cases.case_picture", record)
     return seen
 
 

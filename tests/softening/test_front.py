@@ -9,7 +9,7 @@ from scipy import ndimage
 import softlabel
 from softlabel.errors import SourceError
 from softlabel.softening import METHODS
-from softlabel.superpixels import scale_channels
+from softlabel.superpixels.front import scale_channels
 from softlabel.types import ClassTable
 
 ROW = np.array([1, 1, 1, 0, 0])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scenes import scenes
 
 from softlabel.softening.mixed import mixed_superpixels
-from softlabel.softmaps import class_index_map, ignored_index
+from softlabel.softmaps.class_index import class_index_map, ignored_index
 from softlabel.types import ClassTable
 
 

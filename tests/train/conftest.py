@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from softlabel.generation import generate
+from softlabel.generation.run import generate
+from softlabel.generation.settings import Settings
 from softlabel.phantom import write_mri_dataset, write_oct_dataset
-from softlabel.settings import Settings
 
 
 @pytest.fixture(scope="session", autouse=True)

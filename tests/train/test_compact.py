@@ -12,7 +12,7 @@ from softlabel_train import compact
 from softlabel_train.compact import CompactCase, read_compact, window
 
 from softlabel.cache import open_cache
-from softlabel.softmaps import class_index_map
+from softlabel.softmaps.class_index import class_index_map
 from softlabel.types import ClassTable
 
 

@@ -22,6 +22,6 @@ def test_public_names_are_there_and_torch_waits_for_them():
 
 
 def test_the_generator_knows_nothing_of_the_trainer():
-    code = "import sys, softlabel.generation, softlabel.cli; print([m for m in sys.modules if m.startswith(('torch', 'softlabel_train'))])"  # noqa: E501
+    code = "import sys, softlabel.generation.run, softlabel.cli; print([m for m in sys.modules if m.startswith(('torch', 'softlabel_train'))])"  # noqa: E501
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

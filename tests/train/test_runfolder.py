@@ -14,9 +14,9 @@ from softlabel_train.loop import fit
 
 from softlabel.cache import open_cache
 from softlabel.errors import SoftlabelError, UsageError
-from softlabel.generation import generate
-from softlabel.publish import machine_name
-from softlabel.settings import Settings
+from softlabel.files.processes import machine_name
+from softlabel.generation.run import generate
+from softlabel.generation.settings import Settings
 
 
 def recipe_for(cache, *overrides):

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from softlabel.errors import SoftlabelError, UsageError
-from softlabel.publish import publish as publish_file
+from softlabel.files.atomic import publish as publish_file
 from softlabel.types import ClassTable
 from softlabel_train.config import Recipe, make_recipe
 from softlabel_train.data import Intensity

@@ -155,7 +155,7 @@ def read_compact(
 
 
 def _class_indices(labels: Array, classes: ClassTable, ignore: int | None) -> Array:
-    """:func:`softlabel.softmaps.class_index_map`, faster for the usual 8-bit labels."""
+    """:func:`softlabel.softmaps.class_index.class_index_map`, faster for the usual 8-bit labels."""
     if labels.dtype == np.uint8 and len(classes) < 254:
         ignored = ignored_index(np.uint8)
         if classes.values == tuple(range(len(classes))) and ignore in (None, ignored):

@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from softlabel.errors import SoftlabelError, UsageError, did_you_mean
-from softlabel.settings import Settings
+from softlabel.generation import Settings
 from softlabel_train.metrics import CLASS_SETS, Convention
 
 _EXPONENT = re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+")
@@ -309,7 +309,7 @@ class Recipe(Section):
 
 
 def generation_settings(values: Mapping[str, Any]) -> Settings:
-    """The ``generate`` section as :class:`softlabel.settings.Settings`.
+    """The ``generate`` section as :class:`softlabel.generation.settings.Settings`.
 
     Raises
     ------

@@ -13,7 +13,7 @@ import torch
 
 from softlabel.cache import Cache, CachedCase, open_cache
 from softlabel.errors import UsageError
-from softlabel.publish import require_writable
+from softlabel.files.atomic import require_writable
 from softlabel.types import Array
 from softlabel_train.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, publish
 from softlabel_train.config import EvaluateConfig

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import get_worker_info
 
-from softlabel.publish import is_alive, machine_name
+from softlabel.files.processes import is_alive, machine_name
 from softlabel_train.compact import CompactCase
 
 PREFIX = "softlabel-train-"

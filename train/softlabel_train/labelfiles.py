@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from softlabel.publish import publish_by
+from softlabel.files.atomic import publish_by
 from softlabel.readers.imagefiles import (
     ITK_ENDINGS,
     NIFTI_ENDINGS,

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from softlabel.cache import CachedCase, open_cache
+from softlabel.cache import CachedCase, label_dtype, open_cache
 from softlabel.errors import CaseError, SoftlabelError, UsageError
-from softlabel.filenames import is_device
-from softlabel.publish import require_writable
+from softlabel.files.atomic import require_writable
+from softlabel.files.names import is_device
+from softlabel.ids import natural_key
 from softlabel.readers.imagefiles import (
     ENDINGS,
     is_image_file,
@@ -23,8 +24,7 @@ from softlabel.readers.imagefiles import (
     stem_of,
 )
 from softlabel.readers.pixels import Pixels, require_finite
-from softlabel.schema import label_dtype
-from softlabel.types import Array, natural_key
+from softlabel.types import Array
 from softlabel_train.checkpoint import Checkpoint, load_checkpoint, load_model_state, publish
 from softlabel_train.data import Intensity, require_axes
 from softlabel_train.labelfiles import write_label_map

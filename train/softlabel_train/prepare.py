@@ -14,8 +14,7 @@ import numpy.typing as npt
 
 from softlabel.cache import Cache, open_cache
 from softlabel.errors import CacheError, UsageError
-from softlabel.generation import generate
-from softlabel.report import CaseReport
+from softlabel.generation import CaseReport, generate
 from softlabel.types import ClassTable
 from softlabel_train.config import Recipe, generation_settings
 from softlabel_train.data import Intensity, require_axes

@@ -25,7 +25,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from softlabel.filenames import file_name
+from softlabel.files.names import file_name
 from softlabel.types import Array
 from softlabel_train.checkpoint import publish
 

@@ -15,13 +15,8 @@ from pathlib import Path
 import yaml
 
 from softlabel.errors import UsageError
-from softlabel.publish import (
-    is_alive,
-    machine_name,
-    process_mark,
-    require_writable,
-    temporary_name,
-)
+from softlabel.files.atomic import require_writable, temporary_name
+from softlabel.files.processes import is_alive, machine_name, process_mark
 from softlabel_train.checkpoint import BEST, LAST, Checkpoint, load_checkpoint, publish
 from softlabel_train.config import Recipe
 from softlabel_train.prepare import TrainingData

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from softlabel.errors import UsageError
-from softlabel.types import natural_key
+from softlabel.ids import natural_key
 from softlabel_train.config import SplitConfig
 
 

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from softlabel.cache import open_cache
 from softlabel.errors import SoftlabelError, UsageError
-from softlabel.filenames import file_name
+from softlabel.files.names import file_name
 from softlabel_train.checkpoint import find_checkpoint, publish
 from softlabel_train.config import Recipe, load_recipe, parse_override
 from softlabel_train.evaluate import MADE_WITH, evaluate_run, made_with

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from softlabel import __version__
+from softlabel.console.group import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, LazyGroup, fail
 from softlabel.errors import CacheError, SoftlabelError, SourceError, UsageError, missing_extra
-from softlabel.lazygroup import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, LazyGroup, fail
 
 # Commands are imported when they are asked for: torch takes seconds.
 COMMANDS = {

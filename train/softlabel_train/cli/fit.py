@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from softlabel.lazygroup import EXIT_INTERRUPTED, fail
+from softlabel.console.group import EXIT_INTERRUPTED, fail
 from softlabel_train.config import load_recipe
 from softlabel_train.loop import fit as fit_recipe
 

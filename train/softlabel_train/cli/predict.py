@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from softlabel.console.group import EXIT_FAILED, fail
 from softlabel.errors import UsageError, plural
-from softlabel.lazygroup import EXIT_FAILED, fail
 from softlabel_train.checkpoint import find_checkpoint
 from softlabel_train.predict import predict_images
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from softlabel.console.group import EXIT_FAILED, EXIT_INTERRUPTED, fail
 from softlabel.errors import UsageError
-from softlabel.lazygroup import EXIT_FAILED, EXIT_INTERRUPTED, fail
 from softlabel_train.cli import show_tables
 from softlabel_train.config import parse_grid
 from softlabel_train.sweep import sweep as run_sweep

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from softlabel.lazygroup import EXIT_FAILED, EXIT_INTERRUPTED, fail
+from softlabel.console.group import EXIT_FAILED, EXIT_INTERRUPTED, fail
 from softlabel_train.cli import show_tables
 from softlabel_train.demo import FULL, SHORT_RUN, SMALL
 from softlabel_train.demo import train_oct as run_train_oct

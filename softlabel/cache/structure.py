@@ -1,0 +1,152 @@
+"""Whether a file that may be anybody's is what docs/format.md says, without reading a value.
+
+Nothing is opened that lies outside of the file: links and storage elsewhere are refused, so that a
+cache from somebody else cannot show what this machine holds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import h5py
+import numpy as np
+
+from softlabel.cache import schema
+
+LARGEST_CHUNK = 1 << 26
+"""Bytes of a chunk that a reader takes memory for; ours are below 1 MiB."""
+
+Problem = tuple[str, str]
+"""Where (dataset, or attribute of the case), and what is wrong with it."""
+
+
+def own(node: h5py.Group, path: str) -> Any:
+    """The group or dataset at a path, which no link may lead out of the file.
+
+    Raises
+    ------
+    KeyError
+        When there is none.
+    ValueError
+        When a link leads elsewhere, or a dataset's values lie elsewhere.
+    """
+    for name in path.split("/"):
+        link = node.get(name, getlink=True)
+        if link is None:
+            raise KeyError(f"there is no {path}")
+        if not isinstance(link, h5py.HardLink):
+            raise ValueError(f"the link {path} leads elsewhere; all arrays must be in the file")
+        node = node[name]
+    if isinstance(node, h5py.Dataset) and (problem := layout_problem(node)) is not None:
+        raise ValueError(f"{path} {problem}")
+    return node
+
+
+def datasets_below(group: h5py.Group, leave_out: str = "") -> dict[str, h5py.Dataset]:
+    """All datasets below a group by their path, sorted, but for those below one name.
+
+    Raises
+    ------
+    ValueError
+        When a link leads out of the file.
+    """
+    found: dict[str, h5py.Dataset] = {}
+    waiting, seen = [("", group)], set()
+    while waiting:
+        prefix, parent = waiting.pop()
+        for name in parent:
+            path = f"{prefix}{name}"
+            if path == leave_out:
+                continue
+            if not isinstance(parent.get(name, getlink=True), h5py.HardLink):
+                raise ValueError(f"the link {path} leads elsewhere; all arrays must be in the file")
+            node = parent[name]
+            address = h5py.h5o.get_info(node.id).addr
+            if isinstance(node, h5py.Dataset):
+                found[path] = node
+            elif address not in seen:  # groups may hold each other
+                seen.add(address)
+                waiting.append((f"{path}/", node))
+    return dict(sorted(found.items()))
+
+
+def layout_problem(dataset: h5py.Dataset) -> str | None:
+    """What is wrong with how a dataset is stored; None when nothing is."""
+    storage = dataset.id.get_create_plist()
+    if storage.get_layout() != h5py.h5d.CHUNKED:  # chunks are never in another file
+        foreign = dataset.external or dataset.is_virtual
+        return "takes its values from another file" if foreign else "is not stored in chunks"
+    size = math.prod(storage.get_chunk()) * dataset.id.get_type().get_size()
+    if size > LARGEST_CHUNK:
+        return f"has chunks of {size} bytes, expected at most {LARGEST_CHUNK}"
+    return None
+
+
+def case_problems(
+    case: h5py.Group, datasets: Mapping[str, h5py.Dataset], n_classes: int
+) -> Iterator[Problem]:
+    """Problems of a case's group: what is missing, and what has another type or shape.
+
+    Parameters
+    ----------
+    case : h5py.Group
+    datasets : mapping of str to h5py.Dataset
+        From :func:`datasets_below`.
+    n_classes : int
+        Of the class table.
+    """
+    wrong_layout = [(n, p) for n, d in datasets.items() if (p := layout_problem(d)) is not None]
+    missing = [s.name for s in schema.CASE_DATASETS.values() if s.required]
+    if "superpixels" not in datasets and int(case.attrs.get("n_superpixels", 0)):
+        missing.append("superpixels")
+    missing = [name for name in missing if name not in datasets]
+    yield from ((name, "is missing") for name in missing)
+    yield from wrong_layout
+    if missing or wrong_layout:
+        return
+    yield from _shape_problems(datasets, n_classes)
+    sizes = {
+        "K": n_classes, "C": datasets["image"].shape[0], "D": datasets["labels"].ndim
+    }  # fmt: skip
+    for spec in schema.CASE_ATTRIBUTES:
+        problem = _attribute_problem(case, spec, sizes)
+        if problem is not None:
+            yield spec.name, problem
+
+
+def _shape_problems(datasets: Mapping[str, h5py.Dataset], n_classes: int) -> Iterator[Problem]:
+    spatial = datasets["labels"].shape
+    if not 1 <= len(spatial) <= 3:
+        yield "labels", f"has shape {spatial}, expected one to three axes"
+        return
+    leading = {"": (), "C": datasets["image"].shape[:1], "K": (n_classes,)}
+    for name, dataset in datasets.items():
+        spec = schema.dataset_spec(name)
+        if spec is None or name.startswith("original/"):
+            continue
+        expected = (*leading[spec.leading], *spatial)
+        if dataset.shape != expected:
+            yield name, f"has shape {dataset.shape}, expected {expected}"
+        if dataset.dtype.kind not in spec.kinds:
+            yield name, f"has type {dataset.dtype}, expected a NumPy kind of {spec.kinds!r}"
+
+
+def _attribute_problem(
+    case: h5py.Group, spec: schema.AttributeSpec, sizes: dict[str, int]
+) -> str | None:
+    if spec.name not in case.attrs:
+        return "is missing" if spec.required else None
+    value = np.asarray(case.attrs[spec.name])
+    expected = tuple(sizes[n] if isinstance(n, str) else n for n in spec.shape)
+    if value.dtype.kind not in spec.kinds or value.shape != expected:
+        return (
+            f"has type {value.dtype} and shape {value.shape}, expected a NumPy kind of "
+            f"{spec.kinds!r} and {expected}"
+        )
+    if spec.finite and value.dtype.kind == "f" and not np.isfinite(value).all():
+        return f"is not finite: {value.tolist()}"
+    if spec.positive and not (value > 0).all():
+        return f"is not positive: {value.tolist()}"
+    return None

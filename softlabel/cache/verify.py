@@ -1,0 +1,284 @@
+"""What is wrong with a cache, as data: :func:`verify` returns findings, it repairs nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from softlabel.cache import schema
+from softlabel.cache.files import (
+    DAMAGE,
+    MEND_PART,
+    Header,
+    check_header,
+    damage_as_error,
+    first_line,
+    get_text,
+    mend_index,
+    open_for_reading,
+    read_header,
+    root_problems,
+    stored_digest,
+)
+from softlabel.cache.index import PartsFolder, PartSummary, group_statistics, parts_folder
+from softlabel.cache.read import open_cache, part_path
+from softlabel.cache.structure import case_problems, datasets_below, layout_problem, own
+from softlabel.errors import CacheError
+from softlabel.softmaps.class_index import class_index_map, ignored_index
+from softlabel.types import Array
+
+SUM_TOLERANCE = 1e-5
+"""Allowed |Σq − 1| under ``normalize sum``: float32 values of up to a few classes."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong.
+
+    Attributes
+    ----------
+    case : str
+        Id of the case, "" for the index.
+    where : str
+        File, and dataset within.
+    problem : str
+        What was found, what was expected, and the mend.
+    """
+
+    case: str
+    where: str
+    problem: str
+
+    def as_dict(self) -> dict[str, str]:
+        """For JSON."""
+        return asdict(self)
+
+
+def verify(path: Path, progress: Callable[[str], None] | None = None) -> list[Finding]:
+    """Read every chunk of a cache and compare it with what it says of itself.
+
+    Checks that every linked part opens and is of this cache; that every dataset has its chunks
+    and their SHA-256; shapes, types and ranges; that ignored pixels are 0 in every class;
+    Σ_c q_c = 1 under ``normalize sum``; and that the statistics of the index are the sums over
+    its parts.
+
+    Parameters
+    ----------
+    path : Path
+        The index.
+    progress : callable, optional
+        Called with the id of every case that was looked at.
+
+    Raises
+    ------
+    CacheError
+        When the index itself cannot be opened.
+    """
+    findings: list[Finding] = []
+    linked, folders = set(), set()
+    with open_for_reading(path) as file:
+        check_header(file, path, (schema.INDEX, schema.PACKED))
+        with damage_as_error(path, mend_index(path)):
+            header = read_header(file)
+            links = {i: file["cases"].get(i, getlink=True) for i in file["cases"]}
+            findings += [Finding("", str(path), p) for p in _index_problems(file)]
+        for case_id, link in links.items():
+            if isinstance(link, h5py.ExternalLink):
+                findings += _part_findings(path, link, case_id, header)
+                folder_name, _, part_name = link.filename.rpartition("/")
+                folders.add(folder_name)
+                linked.add(part_name)
+            else:
+                with _reported(findings, case_id, str(path)):
+                    problems = _case_problems(file["cases"][case_id], header)
+                    findings += [Finding(case_id, f"{path}:{w}", p) for w, p in problems]
+            if progress is not None:
+                progress(case_id)
+    folder = PartsFolder(parts_folder(path))
+    foreign = sorted(folders - {folder.path.name})
+    if foreign:
+        return [*findings, Finding("", str(path), f"links to parts in {foreign[0]}, expected "
+                f"{folder.path.name}: the index was renamed or copied alone; give both one name, "
+                f"then run `softlabel index {path}`")]  # fmt: skip
+    parts = folder.read()
+    if linked and not findings:
+        findings += _statistics_findings(path, [parts[name] for name in sorted(linked)])
+    for name, part in parts.items():
+        if name not in linked:
+            problem = _stray_part(part, header, path)
+            findings.append(Finding("", str(folder.path / name), problem))
+    return findings
+
+
+def _stray_part(part: PartSummary | CacheError, header: Header, index: Path) -> str:
+    """Why a part is not in the index, and the mend."""
+    if isinstance(part, PartSummary) and part.fingerprint != header.fingerprint:
+        return (
+            f"is of other settings than the index, which an --overwrite left because the case "
+            f"{part.id!r} failed; mend the case and generate again, or delete it"
+        )
+    if isinstance(part, CacheError):
+        return f"is not in the index, and cannot be taken in: {str(part).rstrip('.')}"
+    return f"is not in the index; run `softlabel index {index}` to take it in, or delete it"
+
+
+@contextlib.contextmanager
+def _reported(findings: list[Finding], case_id: str, where: str) -> Iterator[None]:
+    """Turn what a damaged file makes h5py raise into a finding."""
+    try:
+        yield
+    except CacheError as error:
+        findings.append(Finding(case_id, where, str(error)))
+    except DAMAGE as error:
+        findings.append(Finding(case_id, where, f"is damaged ({first_line(error)}); {MEND_PART}"))
+
+
+def _index_problems(file: h5py.File) -> Iterator[str]:
+    mend = mend_index(Path(file.filename))
+    problems = [
+        f"{name} {problem}"
+        for name, dataset in datasets_below(file, leave_out="cases").items()
+        for problem in _stored_problems(dataset, mend)
+    ]
+    yield from problems or (f"{problem}; {mend}" for problem in root_problems(file))
+
+
+def _part_findings(
+    index: Path, link: h5py.ExternalLink, case_id: str, header: Header
+) -> list[Finding]:
+    findings: list[Finding] = []
+    with _reported(findings, case_id, f"{index.parent / link.filename}"):
+        path = part_path(index, link, case_id)
+        with open_for_reading(path) as file:
+            check_header(file, path, (schema.PART,))
+            if get_text(file, "fingerprint") != header.fingerprint:
+                problem = "was made with other settings than the index says"
+                findings.append(
+                    Finding(case_id, str(path), f"{problem}; run `softlabel generate` again")
+                )
+            case = own(file, "case")
+            if get_text(case, "id") != case_id:
+                problem = f"holds the case {get_text(case, 'id')!r}"
+                findings.append(Finding(case_id, str(path), f"{problem}; {MEND_PART}"))
+            for name, dataset in datasets_below(file, leave_out="case").items():
+                findings += [
+                    Finding(case_id, f"{path}:{name}", p)
+                    for p in _stored_problems(dataset, MEND_PART)
+                ]
+            for where, problem in _case_problems(case, header):
+                findings.append(Finding(case_id, f"{path}:{where}", problem))
+            if not findings:
+                findings += [
+                    Finding(case_id, str(path), f"{p}; {MEND_PART}") for p in root_problems(file)
+                ]
+    return findings
+
+
+def _statistics_findings(path: Path, parts: list[PartSummary | CacheError]) -> list[Finding]:
+    """Whether the index sums up its parts: it does not when a run was killed before its end."""
+    expected = group_statistics(p for p in parts if isinstance(p, PartSummary))
+    with open_cache(path) as cache:
+        found = cache.statistics
+    same = set(found) == set(expected) and all(
+        np.array_equal(found[g][n], expected[g][n]) for g in expected for n in expected[g]
+    )
+    if same:
+        return []
+    problem = f"statistics are not the sums over the parts; {mend_index(path)}"
+    return [Finding("", str(path), problem)]
+
+
+def _case_problems(case: h5py.Group, header: Header) -> Iterator[tuple[str, str]]:
+    """(dataset or attribute, problem) of one case."""
+    datasets = datasets_below(case)
+    problems = [
+        (where, f"{problem}; {MEND_PART}")
+        for where, problem in case_problems(case, datasets, len(header.classes))
+    ]
+    for name, dataset in datasets.items():
+        if layout_problem(dataset) is None:
+            problems += [(name, problem) for problem in _stored_problems(dataset, MEND_PART)]
+    yield from problems
+    if not problems:
+        yield from _value_problems(case, header)
+
+
+def _stored_problems(dataset: h5py.Dataset, mend: str) -> Iterator[str]:
+    """Chunk count, SHA-256 over the stored bytes, and the checksum of every chunk."""
+    if "chunks_allocated" not in dataset.attrs or "sha256" not in dataset.attrs:
+        yield f"has no chunks_allocated or sha256 attribute; {mend}"
+        return
+    expected = int(dataset.attrs["chunks_allocated"])
+    try:
+        count, digest = stored_digest(dataset)
+        if count != expected:
+            yield f"has {count} chunks, expected {expected}; {mend}"
+        elif digest != get_text(dataset, "sha256"):
+            yield f"has other bytes than were written (SHA-256 differs); {mend}"
+        else:
+            for where in dataset.iter_chunks():
+                dataset[where]
+    except (OSError, RuntimeError) as error:
+        yield f"cannot be read ({first_line(error)}); {mend}"
+
+
+def _value_problems(case: h5py.Group, header: Header) -> Iterator[tuple[str, str]]:
+    labels = case["labels"][...]
+    try:
+        index = class_index_map(labels, header.classes, header.ignore)
+    except ValueError as error:
+        yield "labels", str(error)
+        return
+    counts = np.bincount(index.ravel(), minlength=len(header.classes))[: len(header.classes)]
+    if not np.array_equal(counts, case.attrs["class_pixels"]):
+        yield "labels", "hold other numbers of pixels a class than the attribute class_pixels says"
+    image = case["image"]
+    for channel in range(image.shape[0]):
+        if not np.isfinite(image[channel]).all():
+            yield "image", f"channel {channel} holds NaN or infinite values"
+    if "superpixels" in case:
+        ids = case["superpixels"][...]
+        number = int(case.attrs["n_superpixels"])
+        if ids.size and (int(ids.max()) + 1 != number or int(ids.min()) < -1):
+            yield (
+                "superpixels",
+                f"have ids {int(ids.min())}..{int(ids.max())}, expected −1 or 0..{number - 1}",
+            )
+    yield from (("soft", p) for p in _soft_problems(case["soft"], index, header))
+
+
+def _soft_problems(soft: h5py.Dataset, index: Array, header: Header) -> Iterator[str]:
+    """Problems of the soft maps, read one tile of all classes at a time."""
+    outside = in_ignored = empty = 0
+    worst = 0.0
+    for where in _tiles(soft):
+        values = soft[(slice(None), *where)]
+        known = index[where] != ignored_index(index.dtype)
+        outside += int(np.count_nonzero(~((values >= 0) & (values <= 1))))  # NaN is outside too
+        in_ignored += int(np.count_nonzero(values[:, ~known].any(axis=0)))
+        total = values.sum(axis=0, dtype=np.float64)[known]
+        empty += int(np.count_nonzero(total <= 0))
+        worst = max(worst, float(np.abs(total - 1).max(initial=0)))
+    if outside:
+        yield f"holds {outside} values outside of 0..1"
+    if in_ignored:
+        yield f"is not 0 in every class at {in_ignored} ignored pixels"
+    if json.loads(header.settings).get("normalize") == "sum" and worst > SUM_TOLERANCE:
+        yield f"sums to 1 ± {worst:.2g} over the classes, expected 1 under normalize sum"
+    elif empty:
+        yield f"is 0 in every class at {empty} known pixels"
+
+
+def _tiles(soft: h5py.Dataset) -> Iterator[tuple[slice, ...]]:
+    """Regions of the spatial axes that share their chunks with no other region."""
+    spatial, edges = soft.shape[1:], soft.chunks[1:]
+    starts = [range(0, n, edge) for n, edge in zip(spatial, edges, strict=True)]
+    for corner in itertools.product(*starts):
+        yield tuple(slice(start, start + edge) for start, edge in zip(corner, edges, strict=True))

@@ -1,0 +1,115 @@
+"""Files that are complete under their final name or not there; sweeping what was left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from softlabel.errors import UsageError
+from softlabel.files.processes import is_alive, machine_name
+
+TEMPORARY_PREFIX = ".softlabel-tmp-"
+
+STALE_TEMPORARY_SECONDS = 24 * 3600.0
+"""Temporary files whose writer cannot be asked are swept when they are older than this."""
+
+
+def publish(path: Path, data: bytes | memoryview) -> None:
+    """Write a file so that it is complete under its final name or not there at all.
+
+    Raises
+    ------
+    OSError
+        As the file system reports it (no space, not writable); nothing is left behind.
+    """
+    _publish(path, temporary_name(), lambda temporary: _write(temporary, data))
+
+
+def publish_by(path: Path, write: Callable[[Path], object]) -> None:
+    """As :func:`publish`, of a file that a function writes to the path that it is given.
+
+    That path has the ending of ``path``, by which some writers choose the format.
+    """
+    _publish(path, f"{temporary_name()}{path.suffix}", write)
+
+
+def _publish(path: Path, name: str, write: Callable[[Path], object]) -> None:
+    temporary = path.parent / name
+    try:
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            error.filename = str(path)  # the name that its reader knows
+        raise
+    sync_folder(path.parent)
+
+
+def _write(path: Path, data: bytes | memoryview) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+
+
+def temporary_name() -> str:
+    """A name that no other writer has: machine, process and a random number."""
+    return f"{TEMPORARY_PREFIX}{machine_name()}-{os.getpid()}-{secrets.token_hex(6)}"
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse a folder in which nothing can be written, before hours are spent for it.
+
+    Raises
+    ------
+    UsageError
+        Naming the nearest folder that there is.
+    """
+    there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        what = "may not be written to" if there.is_dir() else "is a file"
+        raise UsageError(f"{there} {what}; choose another folder than {folder}.")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename survive a power failure, where the system lets folders be synced."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # Windows
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
+    finally:
+        os.close(handle)
+
+
+def sweep(folder: Path) -> int:
+    """Remove temporary files that no living writer owns; return how many."""
+    removed = 0
+    for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if _is_abandoned(path):
+                path.unlink()
+                removed += 1
+    return removed
+
+
+def _is_abandoned(path: Path) -> bool:
+    pattern = rf"{re.escape(TEMPORARY_PREFIX)}(.+)-(\d+)-[0-9a-f]{{12}}(\.\w+)?"
+    name = re.fullmatch(pattern, path.name)
+    if name is None:
+        return False
+    if name[1] == machine_name() and os.name == "posix" and not is_alive(int(name[2])):
+        return True
+    return time.time() - path.stat().st_mtime > STALE_TEMPORARY_SECONDS

@@ -1,0 +1,354 @@
+"""From a listed data set to soft labels: :func:`plan` decides, :func:`compute` does one case."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from softlabel.cache import (
+    Header,
+    IndexContent,
+    InputFile,
+    PartsFolder,
+    PartSummary,
+    SeenFile,
+    parts_folder,
+    read_index,
+    recover_header,
+    schema,
+    software_versions,
+)
+from softlabel.cache.schema import fingerprint
+from softlabel.errors import CacheError, CaseError, UsageError, nearest, plural
+from softlabel.generation.input_files import input_change, shares_input
+from softlabel.generation.settings import Settings
+from softlabel.generation.superpixel_files import SuperpixelFiles
+from softlabel.ids import check_id, fitting_ids
+from softlabel.readers import READERS, scan_classes
+from softlabel.softening import METHODS
+from softlabel.types import CaseRef, Dataset
+
+COMPUTE, STALE, SKIP, FAILED = "compute", "stale", "skip", "failed"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is to be done about a case, and why.
+
+    Attributes
+    ----------
+    ref : CaseRef
+    action : {"compute", "stale", "skip", "failed"}
+        ``compute`` has no part yet, ``stale`` has one that is no longer right, ``skip`` is
+        finished, ``failed`` could already be seen to be unreadable.
+    reason : str
+    """
+
+    ref: CaseRef
+    action: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a run has decided before it computes.
+
+    Attributes
+    ----------
+    dataset : Dataset
+    settings : Settings
+    out : Path
+        The index.
+    header : Header
+        Of every file that is written.
+    steps : tuple of Step
+        One for each chosen case.
+    seen : mapping of str to SeenFile
+        Input files whose content is known.
+    parts : PartsFolder
+        The parts that are there.
+    superpixel_files : SuperpixelFiles or None
+        Where the superpixels are read from, when they are not made.
+    overwrite : bool
+        Everything is made anew.
+    """
+
+    dataset: Dataset
+    settings: Settings
+    out: Path
+    header: Header
+    steps: tuple[Step, ...]
+    seen: Mapping[str, SeenFile]
+    parts: PartsFolder
+    superpixel_files: SuperpixelFiles | None = None
+    overwrite: bool = False
+
+    @property
+    def todo(self) -> tuple[CaseRef, ...]:
+        """Cases to compute."""
+        return tuple(s.ref for s in self.steps if s.action in (COMPUTE, STALE))
+
+    def count(self, action: str) -> int:
+        """Number of steps with this action."""
+        return sum(s.action == action for s in self.steps)
+
+
+def plan(
+    dataset: Dataset,
+    settings: Settings,
+    out: Path,
+    *,
+    ids: Sequence[str] | None = None,
+    limit: int | None = None,
+    overwrite: bool = False,
+    check_content: bool = False,
+    superpixel_files: SuperpixelFiles | None = None,
+) -> Plan:
+    """Decide for every case whether it must be computed; writes nothing.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    settings : Settings
+    out : Path
+        The index, ``NAME.h5``.
+    ids : sequence of str, optional
+        Only these cases.
+    limit : int, optional
+        Only the first so many.
+    overwrite : bool
+        Compute everything anew, whatever is there.
+    check_content : bool
+        Compare inputs by content even when size and time are unchanged.
+    superpixel_files : SuperpixelFiles, optional
+        For ``settings.superpixels == "file"``.
+
+    Raises
+    ------
+    UsageError
+        When ``out`` holds a cache of other settings, something else, or an id is unknown.
+    SourceError
+        When the data set names no classes and none can be found.
+    """
+    _check_superpixels(settings, superpixel_files, out)
+    source = {"format": dataset.format, "format_options": dict(dataset.options)}
+    settings_json = settings.as_json(source)
+    existing = _existing(out) if not overwrite else None
+    if existing is not None:
+        _refuse_other_settings(out, existing.header, settings_json)
+    chosen = choose(dataset, ids, limit)
+    header = _header(dataset, settings_json, existing)
+    if existing is not None and existing.header.fingerprint != header.fingerprint:
+        raise UsageError(
+            f"{out} was made with the classes {_brief(existing.header)}, the data set now has "
+            f"{_brief(header)}; choose another output, or --overwrite to make it anew."
+        )
+    seen = dict(existing.seen) if existing is not None else {}
+    folder = PartsFolder(parts_folder(out))
+    parts = folder.read() if not overwrite else {}
+    _refuse_other_data(out, dataset, header, parts, seen)
+
+    def step(ref: CaseRef) -> Step:
+        fault = dataset.problems.get(ref.id) or _fault_of_id(ref.id)
+        if fault:
+            return Step(ref, FAILED, fault)
+        part = parts.get(schema.part_name(ref.id))
+        files = files_of(ref, dataset, superpixel_files)
+        reason = _staleness(part, header, lambda p: input_change(files, p, seen, check_content))
+        if part is None or reason:
+            return Step(ref, COMPUTE if part is None else STALE, reason)
+        return Step(ref, SKIP, "finished")
+
+    return Plan(
+        replace(dataset, classes=header.classes), settings, out, header,
+        tuple(step(ref) for ref in chosen), seen, folder, superpixel_files, overwrite,
+    )  # fmt: skip
+
+
+def files_of(
+    ref: CaseRef, dataset: Dataset, superpixel_files: SuperpixelFiles | None
+) -> dict[str, Path]:
+    """Recorded name and place of every file that a case is read from."""
+    files = {name: dataset.root / name for name in ref.files}
+    extra = superpixel_files.file(ref.id) if superpixel_files is not None else None
+    return files | ({extra[0]: extra[1]} if extra is not None else {})
+
+
+def choose(dataset: Dataset, ids: Sequence[str] | None, limit: int | None) -> list[CaseRef]:
+    """Cases named by ``ids`` (or fitting them as patterns), or all, at most ``limit`` of them.
+
+    Raises
+    ------
+    UsageError
+        For an id that the data set does not have, naming the nearest ones, and for a pattern that
+        no id fits.
+    """
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit must be at least 1; got {limit}.")
+    broken = [CaseRef(i, "", "", ()) for i in dataset.problems]
+    everything = {ref.id: ref for ref in (*dataset.refs, *broken)}
+    if ids is not None:
+        wanted: list[str] = []
+        for text in ids:
+            if not (found := fitting_ids(text, everything)):
+                near = nearest(text, everything, most=3, cutoff=0.3)
+                hint = f"did you mean {', '.join(near)}?" if near else "none has a similar name."
+                raise UsageError(
+                    f"The data set has no case {text!r} among {len(everything)}: {hint} "
+                    "`--dry-run -v` lists them."
+                )
+            wanted += found
+        chosen = [everything[i] for i in dict.fromkeys(wanted)]
+    else:
+        chosen = list(everything.values())
+    return chosen[:limit] if limit is not None else chosen
+
+
+def _check_superpixels(settings: Settings, files: SuperpixelFiles | None, out: Path) -> None:
+    if files is not None and files.path.exists() and out.exists() and files.path.samefile(out):
+        raise UsageError(
+            f"{out} is to give the superpixels and to be written at the same time; give another "
+            "output."
+        )
+    if settings.superpixels == "file" and not METHODS[settings.method].needs_superpixels:
+        raise UsageError(
+            f"The method {settings.method} uses no superpixels; leave --superpixels out."
+        )
+    if (settings.superpixels == "file") != (files is not None):
+        raise UsageError(
+            'The setting superpixels="file" and superpixel files belong together; give both or '
+            "neither."
+        )
+
+
+def _header(dataset: Dataset, settings_json: str, existing: IndexContent | None) -> Header:
+    known = existing.header if existing is not None else None
+    classes = dataset.classes or (known.classes if known else scan_classes(dataset))
+    return Header(
+        settings_json,
+        fingerprint(settings_json, classes, dataset.ignore),
+        classes,
+        dataset.ignore,
+        dataset.channels or (known.channels if known else first_channels(dataset)),
+        software=software_versions(),
+    )
+
+
+def first_channels(dataset: Dataset) -> tuple[str, ...]:
+    """Channels of the first case that can be read, which all others must have as well."""
+    reader = READERS[dataset.format]
+    for ref in dataset.refs:
+        try:
+            return reader.read_case(dataset, ref, reader.open_source(dataset, ref.source)).channels
+        except Exception:  # it fails again, with its reason, when it is computed
+            continue
+    return ()
+
+
+def _fault_of_id(case_id: str) -> str:
+    try:
+        check_id(case_id)
+    except CaseError as error:
+        return str(error)
+    return ""
+
+
+def _existing(out: Path) -> IndexContent | None:
+    """Index that is there already, rebuilt in memory from the parts when it is lost.
+
+    One without parts binds nobody: a first try in which every case failed leaves it behind.
+    """
+    has_parts = any(parts_folder(out).glob("*.h5"))
+    try:
+        if out.exists() or out.is_symlink():
+            try:
+                index = read_index(out)
+                return index if has_parts else None
+            except CacheError:
+                if not has_parts:
+                    raise
+        return IndexContent(recover_header(out)) if has_parts else None
+    except CacheError as error:
+        raise UsageError(str(error)) from error
+
+
+def _refuse_other_settings(out: Path, existing: Header, settings_json: str) -> None:
+    differences = settings_differences(existing.settings, settings_json)
+    if differences:
+        raise UsageError(
+            f"{out} was made with other settings ({'; '.join(differences)}); give the same "
+            "settings to resume it, another output for these, or --overwrite to make it anew."
+        )
+
+
+def _refuse_other_data(
+    out: Path,
+    dataset: Dataset,
+    header: Header,
+    parts: Mapping[str, PartSummary | CacheError],
+    seen: dict[str, SeenFile],
+) -> None:
+    """Refuse to mix two data sets: ids like 01 are in many, and would replace each other."""
+    refs = {ref.id: ref for ref in dataset.refs}
+    finished, sources = 0, set()
+    for part in parts.values():
+        if isinstance(part, CacheError) or part.fingerprint != header.fingerprint:
+            continue
+        finished += 1
+        ref = refs.get(part.id)
+        if ref and shares_input(files_of(ref, dataset, None), part.inputs, seen):
+            return
+        if part.id in dataset.problems:
+            return  # it is one of these, and cannot be read now
+        sources.add(ref.source if ref else part.id)
+    # all that was made from a single source may well have changed
+    if finished and not (len(sources) == 1 and sources & {ref.source for ref in dataset.refs}):
+        raise UsageError(
+            f"{out} holds {plural(finished, 'case')}, and no file that they were made from is in "
+            f"{dataset.root} as it was: it seems to be of another data set; give another output, "
+            "or --overwrite to make it anew."
+        )
+
+
+def settings_differences(old: str, new: str) -> list[str]:
+    """Settings that differ between two JSON records, as ``name: old → new``."""
+    before, after = (_flat(json.loads(text)) for text in (old, new))
+    names = sorted(set(before) | set(after))
+    return [
+        f"{n}: {before.get(n, 'unset')} → {after.get(n, 'unset')}"
+        for n in names
+        if before.get(n) != after.get(n)
+    ]
+
+
+def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Options inside of options under their own names; those that are not set left out."""
+    flat: dict[str, Any] = {}
+    for name, value in record.items():
+        flat |= value if isinstance(value, dict) else {name: value}
+    return {name: value for name, value in flat.items() if value is not None}
+
+
+def _brief(header: Header) -> str:
+    ignored = "" if header.ignore is None else f", {header.ignore} ignored"
+    return "{" + ", ".join(f"{v}: {n}" for v, n in header.classes) + ignored + "}"
+
+
+def _staleness(
+    part: PartSummary | CacheError | None,
+    header: Header,
+    change_of: Callable[[tuple[InputFile, ...]], str | None],
+) -> str:
+    """Why a case must be computed; empty when its part is right."""
+    if part is None:
+        return "not computed yet"
+    if isinstance(part, CacheError):
+        return f"its part is damaged: {part}"
+    if part.fingerprint != header.fingerprint:
+        return "its part was made with other settings"
+    if part.algorithm != header.algorithm:
+        return f"made by algorithm version {part.algorithm}, now {header.algorithm}"
+    return change_of(part.inputs) or ""

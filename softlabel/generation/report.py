@@ -1,0 +1,257 @@
+"""What a run did: each case, all of them, what to warn about, and the list of failures."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from softlabel.cache import PartSummary, SeenFile
+from softlabel.errors import plural
+from softlabel.files.atomic import publish
+from softlabel.generation.plan import FAILED, SKIP, Plan
+
+LEAST_PIXELS = 4
+"""Superpixels smaller than this on average soften next to nothing."""
+
+MOST_SOFTENED = 0.95
+"""A larger share of softened pixels says that superpixels are too large."""
+
+
+@dataclass(frozen=True)
+class CaseReport:
+    """What became of one case.
+
+    Attributes
+    ----------
+    id : str
+    error : str
+        Why it failed; empty when it is finished.
+    details : str
+        Traceback of an unexpected error.
+    fatal : bool
+        Every further case would fail alike.
+    seconds : float
+        Reading, computing and writing.
+    bytes : int
+        Size of its part.
+    pixels, softened_pixels : int
+        Known pixels, and those of them with a value that is not hard.
+    soft_sum : float
+        Σ over known pixels of Σ_c q_c.
+    n_superpixels, n_superpixels_asked : int
+    seen : mapping of str to SeenFile
+    note : str
+        Why it was softened on the CPU though a device was to do it.
+    """
+
+    id: str
+    error: str = ""
+    details: str = ""
+    fatal: bool = False
+    seconds: float = 0.0
+    bytes: int = 0
+    pixels: int = 0
+    softened_pixels: int = 0
+    soft_sum: float = 0.0
+    n_superpixels: int = 0
+    n_superpixels_asked: int = 0
+    seen: Mapping[str, SeenFile] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run did.
+
+    Attributes
+    ----------
+    out : str
+        The cache.
+    cases : int
+        Cases computed in this run.
+    skipped : int
+        Cases that were finished before.
+    failures : mapping of str to str
+        Id to reason.
+    remaining : int
+        Cases that were not finished, because the run was stopped.
+    interrupted : bool
+        Stopped by Ctrl-C.
+    stopped : str
+        Why the run was stopped otherwise; empty when it was not.
+    seconds : float
+        Wall-clock time of the run, without compiling.
+    compile_seconds : float
+        Compiling the kernels on their first use, or loading them.
+    bytes : int
+        Of the parts that it wrote.
+    softened_share : float
+        Share of the known pixels with a value that is not hard; NaN when nothing was computed.
+    mean_soft_sum : float
+        Mean of Σ_c q_c over known pixels; NaN when nothing was computed.
+    n_superpixels, n_superpixels_asked : float
+        Means over the computed cases.
+    warnings : tuple of str
+    """
+
+    out: str
+    cases: int
+    skipped: int
+    failures: Mapping[str, str]
+    remaining: int
+    interrupted: bool
+    stopped: str
+    seconds: float
+    compile_seconds: float
+    bytes: int
+    softened_share: float
+    mean_soft_sum: float
+    n_superpixels: float
+    n_superpixels_asked: float
+    warnings: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Every chosen case is in the cache."""
+        return not (self.failures or self.remaining or self.interrupted or self.stopped)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; NaN becomes None."""
+        record = asdict(self) | {"complete": self.complete}
+        return {
+            k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in record.items()
+        }
+
+
+# --- making them ----------------------------------------------------------------------------------
+
+
+def failures_of(decided: Plan, reports: list[CaseReport]) -> dict[str, str]:
+    """Id and reason of the cases that were listed as unreadable, or failed."""
+    failures = {s.ref.id: s.reason for s in decided.steps if s.action == FAILED}
+    return failures | {r.id: r.error for r in reports if r.error}
+
+
+def summary_of(
+    decided: Plan,
+    reports: list[CaseReport],
+    unfinished: Set[str],
+    interrupted: bool,
+    stopped: str,
+    started: float,
+    compile_seconds: float,
+) -> Report:
+    """The report on a run, from what was told of its cases."""
+    done = [r for r in reports if not r.error]
+    failures = failures_of(decided, reports)
+    pixels = sum(r.pixels for r in done)
+
+    def mean(total: float, count: float) -> float:
+        return total / count if count else float("nan")
+
+    return Report(
+        out=str(decided.out),
+        cases=len(decided.todo) - len(unfinished) - sum(bool(r.error) for r in reports),
+        skipped=decided.count(SKIP),
+        failures=failures,
+        remaining=len(unfinished),
+        interrupted=interrupted,
+        stopped=stopped,
+        seconds=time.perf_counter() - started,
+        compile_seconds=compile_seconds,
+        bytes=sum(r.bytes for r in done),
+        softened_share=mean(sum(r.softened_pixels for r in done), pixels),
+        mean_soft_sum=mean(sum(r.soft_sum for r in done), pixels),
+        n_superpixels=mean(sum(r.n_superpixels for r in done), len(done)),
+        n_superpixels_asked=mean(sum(r.n_superpixels_asked for r in done), len(done)),
+        warnings=tuple(_warnings(decided, done, failures)),
+    )
+
+
+def _warnings(decided: Plan, done: list[CaseReport], failures: Mapping[str, str]) -> Iterator[str]:
+    for check in (_too_few, _too_small, _too_blurred, _not_on_the_device):
+        yield from check(done)
+    linked = {
+        part.id
+        for part in decided.parts.read().values()
+        if isinstance(part, PartSummary) and part.fingerprint == decided.header.fingerprint
+    }
+    outdated = sorted(linked & set(failures))
+    if outdated:
+        yield (
+            f"{len(outdated)} of the failed cases still have an earlier result in the cache (for "
+            f"example {outdated[0]}); mend them and run the same again, or leave them out."
+        )
+    vanished = sorted(linked - {r.id for r in decided.dataset.refs} - set(failures))
+    if vanished:
+        yield (
+            f"The cache holds {plural(len(vanished), 'case')} that the data set does not have any "
+            f"more (for example {vanished[0]}); --overwrite makes it anew without them."
+        )
+
+
+def _too_few(done: list[CaseReport]) -> Iterator[str]:
+    few = [r for r in done if 0 < r.n_superpixels < r.n_superpixels_asked / 2]
+    if few:
+        yield (
+            f"{len(few)} of {len(done)} cases have fewer than half of the superpixels asked for "
+            f"(for example {few[0].id}: {few[0].n_superpixels} of {few[0].n_superpixels_asked}); "
+            "a larger image area, fewer n_segments or another compactness would mend that."
+        )
+
+
+def _too_small(done: list[CaseReport]) -> Iterator[str]:
+    tiny = [r for r in done if r.n_superpixels > r.pixels / LEAST_PIXELS]
+    if tiny:
+        yield (
+            f"{len(tiny)} of {len(done)} cases have superpixels of fewer than {LEAST_PIXELS} "
+            f"pixels (for example {tiny[0].id}: {tiny[0].n_superpixels} in {tiny[0].pixels} known "
+            "pixels), too small to lie across a boundary; ask for fewer or larger ones."
+        )
+
+
+def _too_blurred(done: list[CaseReport]) -> Iterator[str]:
+    blurred = [r for r in done if r.n_superpixels and r.softened_pixels > MOST_SOFTENED * r.pixels]
+    if blurred:
+        yield (
+            f"In {len(blurred)} of {len(done)} cases nearly every pixel is softened (for example "
+            f"{blurred[0].id}), so that the image has no say; ask for more or smaller superpixels."
+        )
+
+
+def _not_on_the_device(done: list[CaseReport]) -> Iterator[str]:
+    noted = [r for r in done if r.note]
+    if noted:
+        yield (
+            f"{len(noted)} of {len(done)} cases were softened on the CPU instead of the device, "
+            f"with the same result (for example {noted[0].id}: {noted[0].note})."
+        )
+
+
+def failures_path(out: Path) -> Path:
+    """File that lists the failed cases of the last run."""
+    return out.with_suffix(".failed.tsv")
+
+
+def write_failures(out: Path, failures: Mapping[str, str], reports: list[CaseReport]) -> None:
+    """Write the list of failed cases; without any, remove the one of an earlier run."""
+    path = failures_path(out)
+    if not failures:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+        return
+    details = {r.id: r.details for r in reports}
+    lines = ["id\treason\n"]
+    for case_id, reason in failures.items():
+        safe_id = (
+            case_id.encode("unicode_escape").decode() if not case_id.isprintable() else case_id
+        )
+        lines.append(f"{safe_id}\t{' '.join(reason.split())}\n")
+        lines.extend(f"# {line}\n" for line in details.get(case_id, "").splitlines())
+    publish(path, "".join(lines).encode("utf-8", "backslashreplace"))

@@ -1,0 +1,286 @@
+"""The main job: a data set on disk becomes a cache.
+
+:func:`generate` carries out what :func:`softlabel.generation.plan.plan` has decided: workers read,
+compute and publish their parts, this process keeps count and rebuilds the index at the end.
+Whatever interrupts it, finished parts are complete, and running the same again computes only the
+rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from softlabel import parallel
+from softlabel.cache import (
+    IndexContent,
+    SeenFile,
+    build_part,
+    parts_folder,
+    rebuild_index,
+    version_of,
+)
+from softlabel.device import CPU
+from softlabel.errors import UsageError
+from softlabel.files.atomic import sweep
+from softlabel.generation.device_choice import Sample, Say, chosen_devices, named_devices
+from softlabel.generation.device_server import DeviceProcess
+from softlabel.generation.output import (
+    cannot_write,
+    drop_foreign_parts,
+    has_parts,
+    output_path,
+    part_of,
+    prepare_output,
+)
+from softlabel.generation.plan import Plan, plan
+from softlabel.generation.report import CaseReport, Report, failures_of, summary_of, write_failures
+from softlabel.generation.settings import Settings
+from softlabel.generation.superpixel_files import SuperpixelFiles
+from softlabel.generation.warm_up import warm_up
+from softlabel.generation.worker import Computed, case_report, compute_source, results_of_source
+from softlabel.interrupt import remembered_interrupt
+from softlabel.readers import list_dataset
+from softlabel.types import CaseRef, Dataset
+
+ESTIMATE_ATTEMPTS = 5
+
+Progress = Callable[[CaseReport], None]
+
+
+@remembered_interrupt()
+def generate(
+    source: str | os.PathLike[str] | Dataset,
+    out: str | os.PathLike[str],
+    settings: Settings | None = None,
+    *,
+    format: str = "auto",
+    format_options: Mapping[str, Any] | None = None,
+    superpixel_file: str | os.PathLike[str] | None = None,
+    ids: Sequence[str] | None = None,
+    limit: int | None = None,
+    jobs: int = 1,
+    overwrite: bool = False,
+    check_content: bool = False,
+    device: str = CPU,
+    progress: Progress | None = None,
+) -> Report:
+    """Compute the soft labels of a data set into a cache.
+
+    Parameters
+    ----------
+    source : path or Dataset
+        The data set.
+    out : path
+        The cache, ``NAME.h5``; its parts go into ``NAME.parts`` beside it.
+    settings : Settings, optional
+        Default: the paper's.
+    format : str
+        A reader's name, or "auto".
+    format_options : mapping, optional
+        The reader's options.
+    superpixel_file : path, optional
+        Take the superpixels from there instead of making them; see
+        :mod:`softlabel.generation.superpixel_files`.
+    ids, limit, overwrite, check_content
+        See :func:`softlabel.generation.plan.plan`.
+    jobs : int
+        Worker processes.
+    device : {"cpu", "auto", "cuda", "cuda:1", …}
+        Where soft maps are computed, with the same bytes everywhere: ``cuda`` is all cards of the
+        machine, ``auto`` whatever a measurement at the start finds faster.
+    progress : callable, optional
+        Called with a :class:`CaseReport` as each case is done.
+
+    Returns
+    -------
+    Report
+        Failing cases are in it; they do not raise.
+
+    Raises
+    ------
+    SoftlabelError
+        Before anything is computed: the data set cannot be listed, the settings cannot work, the
+        output cannot be written or is of other settings.
+    """
+    dataset = source if isinstance(source, Dataset) else list_dataset(
+        Path(source), format, format_options or {}
+    )  # fmt: skip
+    if settings is None:
+        settings = Settings()
+    if not isinstance(settings, Settings):
+        raise UsageError(
+            f"settings is of the type {type(settings).__name__}; give softlabel.Settings(…)."
+        )
+    files = None
+    if superpixel_file is not None:
+        files = SuperpixelFiles(Path(superpixel_file))
+        settings = replace(settings, superpixels="file")
+    decided = plan(
+        dataset, settings, output_path(out), ids=ids, limit=limit, overwrite=overwrite,
+        check_content=check_content, superpixel_files=files,
+    )  # fmt: skip
+    return carry_out(decided, jobs=jobs, device=device, progress=progress)
+
+
+def carry_out(
+    decided: Plan,
+    *,
+    jobs: int = 1,
+    device: str = CPU,
+    progress: Progress | None = None,
+    say: Say | None = None,
+) -> Report:
+    """Do what a plan says (see :func:`generate`); ``say`` is told which device was chosen."""
+    if jobs < 1:
+        raise UsageError(f"jobs must be at least 1; got {jobs}.")
+    named_devices(decided, device)  # a device that is not there is seen before anything is written
+    replaced = prepare_output(decided)
+    # before workers start, so that they load the kernels instead of compiling them each
+    compile_seconds = warm_up() if decided.todo else 0.0
+    started = time.perf_counter()
+    before = {ref.id: version_of(part_of(decided.out, ref.id)) for ref in decided.todo}
+    tally = _Tally(seen=dict(decided.seen))
+    try:
+        with (
+            remembered_interrupt() as asked_to_stop,
+            contextlib.closing(_reports(decided, jobs, device, say or (lambda _: None))) as told,
+        ):
+            for report in told:
+                if report.fatal:
+                    tally.stopped = report.error
+                    break
+                if not (report.error and asked_to_stop.is_set()):
+                    tally.add(report)
+                    if progress is not None:
+                        progress(report)
+                if asked_to_stop.is_set():
+                    raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        tally.interrupted = True
+    except parallel.WorkerDied as error:
+        tally.stopped = f"{error} Use fewer --jobs or a machine with more memory."
+    reported = {report.id for report in tally.reports}
+    unfinished = {
+        case_id
+        for case_id, version in before.items()
+        # workers that were stopped may have published more than they told of
+        if case_id not in reported and version_of(part_of(decided.out, case_id)) == version
+    }
+    try:
+        _finish(decided, tally, complete=not unfinished, replaced=replaced)
+    except OSError as error:
+        tally.stopped = tally.stopped or cannot_write(decided.out, error)
+    return summary_of(
+        decided, tally.reports, unfinished, tally.interrupted, tally.stopped, started,
+        compile_seconds,
+    )  # fmt: skip
+
+
+@dataclass
+class _Tally:
+    """What has been told so far."""
+
+    seen: dict[str, SeenFile]
+    reports: list[CaseReport] = field(default_factory=list)
+    stopped: str = ""
+    interrupted: bool = False
+
+    def add(self, report: CaseReport) -> None:
+        self.reports.append(report)
+        self.seen |= report.seen
+
+
+def _reports(decided: Plan, jobs: int, device: str, say: Say) -> Generator[CaseReport]:
+    """Let workers compute the cases of a plan; closing it stops them."""
+    with chosen_devices(decided, device, jobs, lambda: _sample(decided), say) as devices:
+        tasks = _on_devices(_tasks(decided, decided.todo, jobs), devices)
+        with contextlib.closing(parallel.run(compute_source, tasks, jobs)) as done:
+            yield from done
+
+
+def _finish(decided: Plan, tally: _Tally, *, complete: bool, replaced: IndexContent | None) -> None:
+    """Tidy up, rebuild the index, and list what failed."""
+    sweep(parts_folder(decided.out))
+    failures = failures_of(decided, tally.reports)
+    content = IndexContent(decided.header, tally.seen)
+    ended = complete or tally.stopped
+    if ended and replaced is not None and not has_parts(decided, content):
+        content = replaced  # nothing came of the overwriting: what was there stays
+    elif complete:
+        drop_foreign_parts(decided, failures)
+    rebuild_index(decided.out, content, decided.parts)
+    write_failures(decided.out, failures, tally.reports)
+
+
+def _tasks(decided: Plan, todo: Sequence[CaseRef], jobs: int) -> list[tuple[Any, ...]]:
+    """Arguments of :func:`compute_source`, one set for each source, or share of one."""
+    siblings = {refs[0].source: tuple(refs) for refs in by_source(decided.dataset.refs)}
+    tasks = []
+    for refs in parallel.split_evenly(by_source(todo), jobs):
+        # A task travels to its worker: of the listing it carries no more than its own source.
+        listing = replace(decided.dataset, refs=siblings[refs[0].source], problems={})
+        tasks.append((listing, tuple(refs), decided.header, decided.settings, decided.out,
+                      decided.superpixel_files))  # fmt: skip
+    return tasks
+
+
+def _on_devices(
+    tasks: Sequence[tuple[Any, ...]], devices: Sequence[DeviceProcess]
+) -> list[tuple[Any, ...]]:
+    """Tasks with a device each, all devices alike; unchanged without devices."""
+    if not devices:
+        return list(tasks)
+    return [(*task, devices[number % len(devices)]) for number, task in enumerate(tasks)]
+
+
+def by_source(refs: Sequence[CaseRef]) -> list[list[CaseRef]]:
+    """Cases that share a source file, together, in the order of their first case."""
+    groups: dict[str, list[CaseRef]] = {}
+    for ref in refs:
+        groups.setdefault(ref.source, []).append(ref)
+    return list(groups.values())
+
+
+def estimate(decided: Plan) -> CaseReport | None:
+    """Compute the first case of a plan that can be, without writing it: its time and size.
+
+    Returns
+    -------
+    CaseReport or None
+        The failure of the first case when none of the first few can be computed; None when
+        there is nothing to compute.
+    """
+    warm_up()  # its time is not a case's
+    computed = _first_computed(decided)
+    if computed is None or isinstance(computed, CaseReport):
+        return computed
+    started = time.perf_counter()
+    data = build_part(computed.result, decided.header)
+    return case_report(computed, computed.seconds + time.perf_counter() - started, len(data))
+
+
+def _first_computed(decided: Plan) -> Computed | CaseReport | None:
+    """The first case of a plan that can be computed, else the first failure."""
+    failure = None
+    for ref in decided.todo[:ESTIMATE_ATTEMPTS]:
+        for dataset, refs, header, settings, _, files in _tasks(decided, [ref], 1):
+            computed = next(results_of_source(dataset, refs, header, settings, files))
+        if isinstance(computed, Computed):
+            return computed
+        failure = failure or computed
+    return failure
+
+
+def _sample(decided: Plan) -> Sample | None:
+    """A computed case, to measure devices with."""
+    computed = _first_computed(decided)
+    if not isinstance(computed, Computed):
+        return None
+    result = computed.result
+    return Sample(result.case, result.superpixels, computed.seconds)

@@ -1,0 +1,243 @@
+"""Every setting that the soft labels of a data set depend on, in one frozen dataclass.
+
+A cache is made with one set of settings and records it; another set is another cache.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import wraps
+from typing import Any, TypeVar
+
+from softlabel.coerce import make_plain
+from softlabel.distance.boundary import BOUNDARIES
+from softlabel.errors import UsageError, did_you_mean
+from softlabel.softening import METHODS, NORMALIZATIONS
+
+SUPERPIXELS = ("slic", "grid", "file")
+SLIC_DIMS = ("volume", "slice")
+MASK_MODES = ("after", "slic")
+SLIC_CODES = ("cpu", "device")
+DISTANCE_UNITS = ("pixel", "mm")
+COMPRESSIONS = ("zstd", "gzip")
+
+S = TypeVar("S")
+
+
+def _refusing_the_unknown(cls: type[S]) -> type[S]:
+    """A dataclass that says what is meant where Python would only say what is unknown."""
+    init = cls.__init__
+
+    @wraps(init)  # help and editors show the fields
+    def __init__(self: S, *args: Any, **given: Any) -> None:
+        names = [f.name for f in fields(cls)]  # type: ignore[arg-type]  # S is a dataclass
+        for name in given:
+            if name not in names:
+                raise UsageError(_unknown(name, names))
+        init(self, *args, **given)
+
+    cls.__init__ = __init__  # type: ignore[assignment]
+    return cls
+
+
+@_refusing_the_unknown
+@dataclass(frozen=True)
+class Settings:
+    """Settings of ``generate``.
+
+    Attributes
+    ----------
+    superpixels : {"slic", "grid", "file"}
+        Where superpixels come from; ``grid`` and ``file`` are the controls that show what the
+        image contributes.
+    n_segments : int
+        Superpixels asked for in an image (in a slice with ``slic_dims="slice"``).
+    superpixel_size : float or None
+        Pixels a superpixel; replaces ``n_segments`` and scales with the image.
+    compactness, sigma, max_num_iter
+        See :func:`softlabel.slic`.
+    slic_dims : {"volume", "slice"}
+        Superpixels of whole volumes, or of each slice on its own.
+    slice_axis : int or None
+        Axis across the slices; None is the axis of the coarsest spacing, the last of equals.
+    channel_percentiles : (low, high)
+        Percentiles of each channel that are mapped to 0 and 1 before SLIC; (0, 100) is min–max.
+    mask_mode : {"after", "slic"}
+        Masked pixels are taken out of the superpixels afterwards, or by scikit-image's masked
+        SLIC (slow).
+    slic_code : {"cpu", "device"}
+        ``device`` makes superpixels by the tensor code of
+        :mod:`softlabel.superpixels.slic_tensor`, on the device of the run: the same labels on
+        every device, but not quite those of ``cpu``.
+    method : str
+        Name in :data:`softlabel.softening.METHODS`.
+    boundary, scale, normalize
+        See :func:`softlabel.soften`.
+    distance_unit : {"pixel", "mm"}
+    method_options : mapping
+        Further options of the method: ``{"in_plane": True}``, ``{"min_minority": 0.05}``,
+        ``{"blur": 2}`` (Gaussian); see the dataclasses in :data:`softlabel.softening.METHODS`.
+    compression : {"zstd", "gzip"}
+    """
+
+    superpixels: str = "slic"
+    n_segments: int = 2000
+    superpixel_size: float | None = None
+    compactness: float = 0.1
+    sigma: float = 1.0
+    max_num_iter: int = 10
+    slic_dims: str = "volume"
+    slice_axis: int | None = None
+    channel_percentiles: tuple[float, float] = (0.0, 100.0)
+    mask_mode: str = "after"
+    slic_code: str = "cpu"
+    method: str = "superpixel"
+    boundary: str = "inner"
+    distance_unit: str = "pixel"
+    scale: float | None = None
+    normalize: str = "none"
+    method_options: Mapping[str, Any] = field(default_factory=dict)
+    compression: str = "zstd"
+
+    def __post_init__(self) -> None:
+        try:
+            make_plain(self)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        self._check_words()
+        self._check_numbers()
+        options = self.checked_method_options()
+        given = {name: options[name] for name in self.method_options}
+        object.__setattr__(self, "method_options", given)
+        if self.slic_code == "device" and self.mask_mode == "slic":
+            raise UsageError(
+                'slic_code="device" knows no masked SLIC; use mask_mode="after" or slic_code="cpu".'
+            )
+
+    def _check_words(self) -> None:
+        for name, allowed in (
+            ("superpixels", SUPERPIXELS),
+            ("slic_dims", SLIC_DIMS),
+            ("mask_mode", MASK_MODES),
+            ("slic_code", SLIC_CODES),
+            ("distance_unit", DISTANCE_UNITS),
+            ("compression", COMPRESSIONS),
+            ("method", METHODS),
+            ("boundary", BOUNDARIES),
+            ("normalize", NORMALIZATIONS),
+        ):
+            value = getattr(self, name)
+            if value not in allowed:
+                raise UsageError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.")
+
+    def _check_numbers(self) -> None:
+        for name in ("n_segments", "superpixel_size", "compactness", "max_num_iter", "scale"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise UsageError(f"{name} must be positive; got {value}.")
+        if not 0 <= self.sigma < float("inf"):
+            raise UsageError(f"sigma must not be negative; got {self.sigma}.")
+        low, high = self.channel_percentiles
+        if not 0 <= low < high <= 100:
+            raise UsageError(
+                f"channel_percentiles must be two numbers with 0 <= low < high <= 100; "
+                f"got {low} and {high}."
+            )
+
+    def as_json(self, source: Mapping[str, Any]) -> str:
+        """Canonical JSON of these settings and of how the source is read.
+
+        Settings that have no say (``n_segments`` beside ``superpixel_size``) are left out, and
+        defaults filled in, so that the same results always have the same record.
+
+        Parameters
+        ----------
+        source : mapping
+            The reader's name and options.
+        """
+        record: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        record["method_options"] = self.checked_method_options()
+        idle = set(idle_settings(self))
+        if METHODS[self.method].needs_superpixels:
+            idle.discard("slice_axis")  # every cache has recorded it, so caches stay what they are
+        if self.superpixel_size is None:
+            idle.add("superpixel_size")
+        record = {name: value for name, value in record.items() if name not in idle}
+        return json.dumps(record | dict(source), sort_keys=True, ensure_ascii=False)
+
+    def checked_method_options(self) -> dict[str, Any]:
+        """All options of the method beside ``boundary``, with their values.
+
+        Raises
+        ------
+        UsageError
+            When the method has no such option, or not of this value.
+        """
+        kind = METHODS[self.method].options
+        known = [f.name for f in fields(kind) if f.name != "boundary"]
+        for name in self.method_options:
+            if name not in known:
+                raise UsageError(
+                    f"The method {self.method} has no option {name!r}; it has: {', '.join(known)}."
+                )
+        try:
+            chosen = asdict(kind(**self.method_options))
+        except ValueError as error:
+            raise UsageError(f"The options of the method {self.method}: {error}") from error
+        return {name: chosen[name] for name in known}
+
+
+def idle_settings(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Settings that have no say beside the others.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Returns
+    -------
+    dict of str to tuple of str
+        Name of an idle setting → names of the settings, or of the method's options, that leave it
+        no say by the values that they have.
+
+    Examples
+    --------
+    >>> idle_settings(Settings(superpixel_size=190, method_options={"in_plane": True}))
+    {'n_segments': ('superpixel_size',)}
+    >>> idle_settings(Settings())
+    {'slice_axis': ('slic_dims', 'in_plane')}
+    """
+    in_plane = settings.checked_method_options().get("in_plane", False)
+    of_slic = ("compactness", "sigma", "max_num_iter", "channel_percentiles", "mask_mode",
+               "slic_code")  # fmt: skip
+    of_superpixels = ("n_segments", "superpixel_size", "slic_dims")
+    idle: dict[str, tuple[str, ...]] = {}
+    if settings.superpixel_size is not None:
+        idle["n_segments"] = ("superpixel_size",)
+    if settings.slic_dims != "slice" and not in_plane:
+        idle["slice_axis"] = ("slic_dims", "in_plane")
+    if settings.superpixels != "slic":
+        idle |= dict.fromkeys(of_slic, ("superpixels",))
+    if settings.superpixels == "file":
+        idle |= dict.fromkeys(of_superpixels, ("superpixels",))
+        if not in_plane:
+            idle["slice_axis"] = ("superpixels", "in_plane")
+    if not METHODS[settings.method].needs_superpixels:
+        others = ("superpixels", *of_slic, *of_superpixels, "slice_axis", "boundary", "scale")
+        idle |= dict.fromkeys(others, ("method",))
+    return idle
+
+
+def _unknown(name: str, settings: list[str]) -> str:
+    """Whether the name is an option of a method, or near one of a setting."""
+    methods = [
+        m for m, method in METHODS.items() if name in {f.name for f in fields(method.options)}
+    ]
+    if methods:
+        return (
+            f"{name} is no setting but an option of the method {' or '.join(methods)}; give "
+            f"method_options={{{name!r}: …}}."
+        )
+    return f"{name} is no setting{did_you_mean(name, settings) or '.'}"

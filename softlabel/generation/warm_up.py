@@ -1,0 +1,31 @@
+"""Compiling, or loading, every kernel before workers start."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+
+def warm_up() -> float:
+    """Compile, or load, every kernel that generation uses.
+
+    Call it once before worker processes start: they load the code instead of compiling it.
+
+    Returns
+    -------
+    float
+        Seconds that it took.
+    """
+    from softlabel.softening import soften
+    from softlabel.superpixels.slic_cpu import compile_kernels
+
+    started = time.perf_counter()
+    compile_kernels()
+    for shape in ((2, 4), (2, 2, 4)):
+        labels = np.arange(np.prod(shape)).reshape(shape) % 2
+        maps = soften(labels, np.zeros(shape, int), normalize="sum")
+        maps.patch((slice(0, 1),))
+        assert maps.band.any()
+        maps.total()
+    return time.perf_counter() - started

@@ -1,0 +1,277 @@
+"""From hard labels to soft maps, by any method: the front of the room."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from softlabel.device import AUTO, CPU, DeviceUnusable, torch_device
+from softlabel.softening.methods import METHODS, Backend, Method
+from softlabel.softening.normalize import NORMALIZATIONS, normalized
+from softlabel.softening.raters import mean_over_raters
+from softlabel.softmaps.class_index import class_index_map
+from softlabel.softmaps.maps import SoftMaps
+from softlabel.superpixels.front import scale_channels, slic
+from softlabel.types import Array, ClassTable, class_table, spacing_in_order
+
+
+def soften(
+    labels: Array,
+    superpixels: Array | None = None,
+    *,
+    image: Array | None = None,
+    method: str = "superpixel",
+    classes: ClassTable | Mapping[int, str] | Iterable[int] | None = None,
+    spacing: tuple[float, ...] | None = None,
+    boundary: str = "inner",
+    scale: float | None = None,
+    normalize: str = "none",
+    ignore: int | None = None,
+    rater_axis: int | None = None,
+    device: str = "cpu",
+    **method_options: Any,
+) -> SoftMaps:
+    """Turn a hard label map into soft maps.
+
+    Parameters
+    ----------
+    labels : ndarray of an integer or bool type, shape (*spatial), 1 to 3 spatial axes
+        Label values; with ``rater_axis`` one map for each rater, and the result is the mean of
+        the raters' soft maps.
+    superpixels : ndarray of an integer type, shape (*spatial), optional
+        Ids from 0; negative where there is none (those pixels stay hard). Needed by the method
+        ``superpixel`` unless ``image`` is given.
+    image : ndarray, shape (*spatial) or (C, *spatial), optional
+        Superpixels are made from it by :func:`softlabel.slic` with its defaults, each channel
+        mapped to 0..1 and ``spacing`` divided by its smallest value first.
+    method : str
+        A name in :data:`METHODS`.
+    classes : ClassTable, {value: name}, or values, optional
+        Classes along axis 0 of the result. Default: the values found in ``labels``.
+    spacing : tuple of float, optional
+        Distance between pixels along each axis; distances and ``scale`` are then in its unit.
+        Default: pixels.
+    boundary : {"inner", "outer", "edge", "symmetric"}
+        What the boundary of a class is (method ``superpixel``).
+    scale : float, optional
+        Distance at which the label is ¾ or ¼. Default: one pixel, with ``spacing`` the smallest
+        spacing.
+    normalize : {"none", "sum"}
+        ``sum`` divides by Σ_c q_c.
+    ignore : int, optional
+        Label value of pixels that were not annotated: 0 in every class.
+    rater_axis : int, optional
+        Axis of ``labels`` that counts the raters.
+    device : {"cpu", "auto", "cuda", "cuda:1", …}
+        Where it is computed; the result is the same, byte for byte. ``auto`` takes the first CUDA
+        device if there is one. What does not fit into a device's memory is computed on the CPU,
+        with a RuntimeWarning.
+    **method_options
+        ``min_minority``, ``in_plane``, ``slice_axis`` (superpixel); ``blur`` (gaussian).
+
+    Returns
+    -------
+    SoftMaps
+
+    Raises
+    ------
+    ValueError
+        For shapes that differ, labels outside the classes, unknown options or values.
+    SourceError
+        For values that cannot be a class table: negative ones, too large or too many of them.
+    UsageError
+        When the machine has no such device.
+    MissingExtraError
+        When a device needs torch and it is not installed.
+
+    Notes
+    -----
+    The formulas of the superpixel method are in :mod:`softlabel.softening.superpixel`.
+
+    Examples
+    --------
+    One row, one superpixel over all of it, class 1 on the left, the four boundary conventions:
+
+    >>> import numpy as np, softlabel
+    >>> labels = np.array([1, 1, 1, 1, 1, 0, 0, 0])
+    >>> one = np.zeros(8, int)
+    >>> def q(**options):
+    ...     return softlabel.soften(labels, one, **options).dense()[1].round(3)
+    >>> print(q())
+    [0.9   0.875 0.833 0.75  0.5   0.25  0.167 0.125]
+    >>> print(q(boundary="outer"))
+    [0.917 0.9   0.875 0.833 0.75  0.5   0.25  0.167]
+    >>> print(q(boundary="edge"))
+    [0.909 0.889 0.857 0.8   0.667 0.333 0.2   0.143]
+    >>> print(q(boundary="symmetric"))
+    [0.917 0.9   0.875 0.833 0.75  0.25  0.167 0.125]
+
+    A superpixel that no boundary crosses stays hard:
+
+    >>> softlabel.soften(labels, np.array([0, 0, 0, 0, 1, 1, 1, 1])).dense()[1].round(3)
+    array([1.   , 1.   , 1.   , 1.   , 0.5  , 0.25 , 0.167, 0.125], dtype=float32)
+    """
+    given: dict[str, Any] = {
+        "image": image, "method": method, "classes": classes, "spacing": spacing,
+        "boundary": boundary, "scale": scale, "normalize": normalize, "ignore": ignore,
+        "rater_axis": rater_axis,
+    }  # fmt: skip
+    if device == AUTO and method in METHODS and not METHODS[method].on_device:
+        device = CPU
+    backend = _local_backend(device)
+    try:
+        return soften_with(backend, labels, superpixels, **given, **method_options)
+    except DeviceUnusable as error:
+        warnings.warn(
+            f"Softened on the CPU instead of {device}: {error}.", RuntimeWarning, stacklevel=2
+        )
+        return soften_with(None, labels, superpixels, **given, **method_options)
+
+
+def soften_with(
+    backend: Backend | None,
+    labels: Array,
+    superpixels: Array | None,
+    *,
+    image: Array | None = None,
+    method: str,
+    classes: ClassTable | Mapping[int, str] | Iterable[int] | None,
+    spacing: tuple[float, ...] | None,
+    boundary: str,
+    scale: float | None,
+    normalize: str,
+    ignore: int | None,
+    rater_axis: int | None,
+    **method_options: Any,
+) -> SoftMaps:
+    """As :func:`soften`, the superpixel method by a backend; by the code without torch when None.
+
+    Raises
+    ------
+    DeviceUnusable
+        When the backend's device cannot do it.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
+    if normalize not in NORMALIZATIONS:
+        raise ValueError(
+            f"normalize must be one of {', '.join(NORMALIZATIONS)}; got {normalize!r}."
+        )
+    if backend is not None and not METHODS[method].on_device:
+        raise ValueError(f"The method {method} is computed on the CPU only; leave the device out.")
+    maps = _rater_maps(labels, rater_axis)
+    ndim = maps[0].ndim
+    step = spacing_in_order(spacing, ndim)
+    table = _class_table(maps, classes, ignore)
+    options = _method_options(method, boundary, method_options)
+    ids = _superpixel_ids(METHODS[method], superpixels, image, maps[0].shape, step)
+    width = min(step) if scale is None else float(scale)
+    if not 0 < width < np.inf:
+        raise ValueError(f"scale must be a positive number; got {scale}.")
+    indices = [class_index_map(m, table, ignore) for m in maps]
+    if backend is not None:
+        assert ids is not None  # every method with tensor code needs superpixels
+        softened = backend(indices, table, [ids] * len(maps), step, width, options)
+    else:
+        run = METHODS[method].run
+        softened = [run(index, table, ids, step, width, options) for index in indices]
+    result = softened[0] if rater_axis is None else mean_over_raters(softened)
+    return normalized(result) if normalize == "sum" else result
+
+
+def _local_backend(device: str) -> Backend | None:
+    """The tensor code on a device of this process; None for the code without torch."""
+    target = torch_device(device)
+    if target is None:
+        return None
+    from softlabel.softening.tensor.images import soften_images
+
+    return partial(soften_images, device=target)
+
+
+def _rater_maps(labels: Array, rater_axis: int | None) -> list[Array]:
+    labels = np.asarray(labels)
+    if labels.dtype == np.bool_:
+        labels = labels.astype(np.uint8)
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels must be integers; got {labels.dtype}.")
+    maps = [labels] if rater_axis is None else list(np.moveaxis(labels, rater_axis, 0))
+    if not maps or not 1 <= maps[0].ndim <= 3:
+        raise ValueError(f"labels must have 1 to 3 spatial axes; got shape {labels.shape}.")
+    if maps[0].size == 0:
+        raise ValueError(f"labels hold no pixel; got shape {labels.shape}.")
+    return maps
+
+
+def _class_table(
+    maps: list[Array],
+    classes: ClassTable | Mapping[int, str] | Iterable[int] | None,
+    ignore: int | None,
+) -> ClassTable:
+    if classes is not None:
+        return class_table(classes)
+    found = {int(v) for m in maps for v in np.unique(m)} - {ignore}
+    if not found:
+        raise ValueError("labels hold only ignored pixels; give classes=.")
+    return ClassTable.from_values(found)
+
+
+def _method_options(method: str, boundary: str, given: dict[str, Any]) -> Any:
+    kind = METHODS[method].options
+    known = {f.name for f in fields(kind)}
+    if "boundary" in known:
+        given = {"boundary": boundary, **given}
+    unknown = sorted(set(given) - known)
+    if unknown:
+        raise ValueError(
+            f"The method {method} has no option {unknown[0]!r}; it has: {', '.join(sorted(known))}."
+        )
+    return kind(**given)
+
+
+def _superpixel_ids(
+    method: Method,
+    superpixels: Array | None,
+    image: Array | None,
+    shape: tuple[int, ...],
+    spacing: tuple[float, ...],
+) -> Array | None:
+    if not method.needs_superpixels:
+        return None
+    if superpixels is None:
+        if image is None:
+            raise ValueError("This method needs superpixels; give superpixels= or image=.")
+        return _slic_of(np.asarray(image), shape, spacing)
+    ids = np.asarray(superpixels)
+    if not np.issubdtype(ids.dtype, np.integer):
+        raise ValueError(f"superpixels must be integers; got {ids.dtype}.")
+    if ids.shape != shape:
+        raise ValueError(
+            f"superpixels and labels must have one shape; got {ids.shape} and {shape}."
+        )
+    none = ids < 0
+    if int(ids.max()) >= min(2 * ids.size, 2**31):  # ids of a file may be anything: number afresh
+        ids = np.unique(ids, return_inverse=True)[1].reshape(shape)
+    ids = ids.astype(np.int32, order="C")
+    ids[none] = -1
+    return ids
+
+
+def _slic_of(image: Array, shape: tuple[int, ...], spacing: tuple[float, ...]) -> Array:
+    channels = image[None] if image.shape == shape else image
+    if channels.shape[1:] != shape:
+        with_channels = ", ".join(("C", *map(str, shape)))
+        last = image.shape[:-1] == shape
+        hint = "; np.moveaxis(image, -1, 0) puts its channels first" if last else ""
+        raise ValueError(
+            f"image must have shape {shape} or ({with_channels}) like the labels; "
+            f"got {image.shape}{hint}."
+        )
+    # in units of the smallest spacing, so that compactness and sigma mean the same in mm and µm
+    step = tuple(s / min(spacing) for s in spacing)
+    return slic(scale_channels(channels), spacing=step, channel_axis=0)

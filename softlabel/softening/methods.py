@@ -1,0 +1,72 @@
+"""The softening methods by name.
+
+A method is a function of a class-index map and a frozen dataclass of its own options. To add one,
+write its module and its entry in :data:`METHODS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from softlabel.softening.gaussian import GaussianOptions, soften_by_gaussian
+from softlabel.softening.superpixel import SuperpixelOptions, soften_by_superpixels
+from softlabel.softmaps.maps import SoftMaps
+from softlabel.types import Array, ClassTable
+
+Backend = Callable[
+    [list[Array], ClassTable, list[Array], tuple[float, ...], float, SuperpixelOptions],
+    list[SoftMaps],
+]
+"""The superpixel method for several images of one shape: (class indices, table, superpixels,
+spacing, scale, options) -> soft maps."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A softening method.
+
+    Attributes
+    ----------
+    title : str
+        What it does and where it comes from, in a line.
+    options : type
+        Frozen dataclass of its options, which makes them plain (:mod:`softlabel.coerce`).
+    needs_superpixels : bool
+    run : callable (index, table, superpixels or None, spacing, scale, options) -> SoftMaps
+    on_device : bool
+        There is tensor code for it as well (:mod:`softlabel.softening.tensor.images`).
+    """
+
+    title: str
+    options: type
+    needs_superpixels: bool
+    run: Callable[[Array, ClassTable, Array | None, tuple[float, ...], float, Any], SoftMaps]
+    on_device: bool = False
+
+
+METHODS: dict[str, Method] = {
+    "superpixel": Method(
+        "signed distance inside superpixels that a boundary crosses (Li et al. 2020)",
+        SuperpixelOptions,
+        True,
+        lambda index, table, superpixels, spacing, scale, options: soften_by_superpixels(
+            index, table, _given(superpixels), spacing, scale, options
+        ),
+        on_device=True,
+    ),
+    "gaussian": Method(
+        "Gaussian blur of every class (van Engelen 2012)",
+        GaussianOptions,
+        False,
+        lambda index, table, superpixels, spacing, scale, options: soften_by_gaussian(
+            index, table, spacing, options
+        ),
+    ),
+}
+
+
+def _given(superpixels: Array | None) -> Array:
+    assert superpixels is not None
+    return superpixels

@@ -1,0 +1,320 @@
+"""Soft maps that stay sparse: hard labels, one off-class constant, and the values of the band.
+
+A dense soft map is an array ``(K, *spatial)`` that is almost everywhere 0 or 1. :class:`SoftMaps`
+holds the same thing as
+
+* ``index``: the hard label map as class indices, which says where the ones are,
+* ``on`` and ``off``: the value of a hard pixel in its own class and in all others,
+* *blocks*: for a region (a superpixel, or a tile of a regular grid) and a class, one value for
+  every pixel of the region.
+
+It becomes dense only where a caller asks, for the patch that it asks for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from softlabel.errors import plural
+from softlabel.kernels import kernel
+from softlabel.softmaps.class_index import ignored_index
+from softlabel.types import Array, ClassTable
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """Disjoint sets of pixels, as lists of flat indices.
+
+    Attributes
+    ----------
+    pixels : ndarray of int32 or int64, shape (P,)
+        Flat (C order) indices, region after region.
+    start : ndarray of int64, shape (R + 1,)
+        Region ``r`` is ``pixels[start[r]:start[r + 1]]``.
+    lower, upper : ndarray of int32, shape (R, 3)
+        Bounding box of the region as used for distances and patches, upper end exclusive, with
+        missing leading axes of length 1.
+    """
+
+    pixels: Array
+    start: Array
+    lower: Array
+    upper: Array
+
+    def __len__(self) -> int:
+        return len(self.start) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class SoftMaps:
+    """Soft labels of one image (see the module's text for the idea).
+
+    Attributes
+    ----------
+    index : ndarray of uint8 or uint16, shape (*spatial)
+        Class index of every pixel; :func:`ignored_index` of its type where ignored.
+    table : ClassTable
+        Classes along axis 0.
+    on, off : float
+        Value of a hard pixel in its own class and in every other class (1 and 0, except under
+        label smoothing).
+    regions : Regions
+        Where the blocks lie.
+    block_region, block_class : ndarray of int32, shape (B,)
+        Region and class index of each block, in ascending order of (region, class).
+    block_start : ndarray of int64, shape (B + 1,)
+        Block ``b`` holds ``values[block_start[b]:block_start[b + 1]]``, in the order of the
+        region's pixels.
+    values : ndarray of float32
+        Never negative. Ignored pixels are in no region and are 0 in every class.
+
+    Examples
+    --------
+    >>> import numpy as np, softlabel
+    >>> maps = softlabel.soften(np.array([1, 1, 1, 0, 0]), np.zeros(5, int))
+    >>> maps.classes, maps.shape
+    ((0, 1), (2, 5))
+    >>> maps.dense()[1].round(3).tolist()
+    [0.833..., 0.75, 0.5, 0.25, 0.166...]
+    >>> maps.patch(np.s_[2:4])[1].tolist()
+    [0.5, 0.25]
+    """
+
+    index: Array
+    table: ClassTable
+    on: float
+    off: float
+    regions: Regions
+    block_region: Array
+    block_class: Array
+    block_start: Array
+    values: npt.NDArray[np.float32]
+
+    def __repr__(self) -> str:
+        return (
+            f"<SoftMaps of {plural(len(self.table), 'class')}, "
+            f"{' × '.join(map(str, self.index.shape))}, {plural(len(self.values), 'value')} in the "
+            "band>"
+        )
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """Label values along axis 0."""
+        return self.table.values
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the dense array, (K, *spatial)."""
+        return (len(self.table), *self.index.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that this object holds."""
+        arrays = (self.index, self.values, self.block_region, self.block_class, self.block_start)
+        regions = (self.regions.pixels, self.regions.start, self.regions.lower, self.regions.upper)
+        return sum(a.nbytes for a in (*arrays, *regions))
+
+    @property
+    def known(self) -> npt.NDArray[np.bool_]:
+        """True where the pixel is not ignored, shape (*spatial)."""
+        return np.asarray(self.index != ignored_index(self.index.dtype))
+
+    @property
+    def band(self) -> npt.NDArray[np.bool_]:
+        """True where some class has a value that is not hard, shape (*spatial)."""
+        band = np.zeros(self.index.size, np.bool_)
+        _mark_band(
+            self.index.ravel(),
+            self.regions.pixels,
+            self.regions.start,
+            self.block_region,
+            self.block_class,
+            self.block_start,
+            self.values,
+            np.float32(self.on),
+            np.float32(self.off),
+            band,
+        )
+        return band.reshape(self.index.shape)
+
+    def total(self) -> float:
+        """Σ over the known pixels of Σ_c q_c."""
+        hard = self.on + self.off * (len(self.table) - 1)
+        known = int(np.count_nonzero(self.known))
+        return hard * known + _excess(
+            self.index.ravel(), self.regions.pixels, self.regions.start, self.block_region,
+            self.block_class, self.block_start, self.values, self.on, self.off,
+        )  # fmt: skip
+
+    def dense(self, dtype: npt.DTypeLike = np.float32) -> Array:
+        """The whole array, shape (K, *spatial)."""
+        return self.patch((), dtype=dtype)
+
+    def patch(self, slices: Any, dtype: npt.DTypeLike = np.float32) -> Array:
+        """The dense values of a patch, shape (K, *patch).
+
+        Parameters
+        ----------
+        slices : slice or tuple of slice
+            One slice of step 1 for each leading spatial axis, as in indexing; axes that are
+            left out are taken whole.
+        dtype : floating dtype, default float32
+
+        Raises
+        ------
+        IndexError
+            When there are more slices than axes, or one is not a slice of step 1.
+        ValueError
+            For a type that cannot hold what lies between 0 and 1.
+        """
+        if not np.issubdtype(dtype, np.floating):
+            raise ValueError(f"Soft labels need a floating type; got {np.dtype(dtype)}.")
+        bounds = _patch_bounds(slices, self.index.shape)
+        sizes = tuple(hi - lo for lo, hi in bounds)
+        out = np.empty((len(self.table), *sizes), np.float32)
+        if out.size:
+            self._fill(out, bounds)
+        return out if np.dtype(dtype) == np.float32 else out.astype(dtype)
+
+    def class_map(self, class_index: int) -> Array:
+        """The dense map of one class, shape (*spatial)."""
+        out = np.full(self.index.shape, self.off, np.float32)
+        out[self.index == class_index] = self.on
+        out[np.logical_not(self.known)] = 0
+        flat = out.reshape(-1)
+        for block in np.flatnonzero(self.block_class == class_index):
+            region = self.block_region[block]
+            pixels = self.regions.pixels[
+                self.regions.start[region] : self.regions.start[region + 1]
+            ]
+            flat[pixels] = self.values[self.block_start[block] : self.block_start[block + 1]]
+        return out
+
+    def _fill(self, out: Array, bounds: list[tuple[int, int]]) -> None:
+        pad = [(0, 1)] * (3 - len(bounds))
+        low = np.array([lo for lo, _ in pad + bounds], np.int64)
+        high = np.array([hi for _, hi in pad + bounds], np.int64)
+        shape = (1,) * len(pad) + self.index.shape
+        inside = np.all((self.regions.lower < high) & (self.regions.upper > low), axis=1)
+        chosen = np.asarray(inside)[self.block_region]
+        _fill_hard(
+            self.index.reshape(shape),
+            ignored_index(self.index.dtype),
+            low,
+            high,
+            np.float32(self.on),
+            np.float32(self.off),
+            out.reshape(len(self.table), *(high - low)),
+        )
+        _fill_blocks(
+            np.flatnonzero(chosen),
+            self.block_region,
+            self.block_class,
+            self.block_start,
+            self.values,
+            self.regions.pixels,
+            self.regions.start,
+            shape[1],
+            shape[2],
+            low,
+            high,
+            out.reshape(len(self.table), *(high - low)),
+        )
+
+
+def no_regions() -> Regions:
+    """Regions of soft maps that are hard everywhere."""
+    return Regions(
+        np.zeros(0, np.int32),
+        np.zeros(1, np.int64),
+        np.zeros((0, 3), np.int32),
+        np.zeros((0, 3), np.int32),
+    )
+
+
+def hard_maps(index: Array, table: ClassTable, on: float = 1.0, off: float = 0.0) -> SoftMaps:
+    """Soft maps without a band: ``on`` in a pixel's own class, ``off`` in all others."""
+    empty = np.zeros(0, np.int32)
+    return SoftMaps(
+        index, table, on, off, no_regions(), empty, empty, np.zeros(1, np.int64),
+        np.zeros(0, np.float32),
+    )  # fmt: skip
+
+
+def _patch_bounds(slices: Any, shape: tuple[int, ...]) -> list[tuple[int, int]]:
+    given = slices if isinstance(slices, tuple) else (slices,)
+    if len(given) > len(shape) or not all(isinstance(s, slice) for s in given):
+        raise IndexError(
+            f"A patch is at most {len(shape)} slices, one a spatial axis; got {given}."
+        )
+    bounds = []
+    for axis, length in enumerate(shape):
+        start, stop, step = (given[axis] if axis < len(given) else slice(None)).indices(length)
+        if step != 1:
+            raise IndexError(f"A patch has slices of step 1; got step {step} on axis {axis}.")
+        bounds.append((start, max(start, stop)))
+    return bounds
+
+
+@kernel
+def _fill_hard(index, ignored, low, high, on, off, out):  # type: ignore[no-untyped-def]
+    out[:] = off
+    for z in range(low[0], high[0]):
+        for y in range(low[1], high[1]):
+            for x in range(low[2], high[2]):
+                k = index[z, y, x]
+                if k != ignored:
+                    out[k, z - low[0], y - low[1], x - low[2]] = on
+                elif off != 0:
+                    out[:, z - low[0], y - low[1], x - low[2]] = 0
+
+
+@kernel
+def _fill_blocks(  # type: ignore[no-untyped-def]
+    chosen, block_region, block_class, block_start, values, pixels, start, ny, nx, low, high, out
+):
+    for b in chosen:
+        k = block_class[b]
+        first = start[block_region[b]]
+        offset = block_start[b] - first
+        for i in range(first, start[block_region[b] + 1]):
+            rest = pixels[i] // nx
+            x = pixels[i] - rest * nx
+            z = rest // ny
+            y = rest - z * ny
+            if (
+                low[0] <= z < high[0] and low[1] <= y < high[1] and low[2] <= x < high[2]
+            ):  # fmt: skip
+                out[k, z - low[0], y - low[1], x - low[2]] = values[i + offset]
+
+
+@kernel
+def _mark_band(  # type: ignore[no-untyped-def]
+    index, pixels, start, block_region, block_class, block_start, values, on, off, band
+):
+    for b in range(len(block_region)):
+        first = start[block_region[b]]
+        offset = block_start[b] - first
+        for i in range(first, start[block_region[b] + 1]):
+            p = pixels[i]
+            hard = on if index[p] == block_class[b] else off
+            if values[i + offset] != hard:
+                band[p] = True
+
+
+@kernel
+def _excess(  # type: ignore[no-untyped-def]
+    index, pixels, start, block_region, block_class, block_start, values, on, off
+):
+    """Sum of all values of the blocks, less the hard values in their place."""
+    total = 0.0
+    for b in range(len(block_region)):
+        first = start[block_region[b]]
+        offset = block_start[b] - first
+        for i in range(first, start[block_region[b] + 1]):
+            total += values[i + offset] - (on if index[pixels[i]] == block_class[b] else off)
+    return total

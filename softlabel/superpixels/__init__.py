@@ -1,0 +1,5 @@
+"""Superpixels of images, in 2D and 3D: SLIC, a regular grid, and how well they fit labels."""
+
+from softlabel.superpixels.front import by_slice, grid, scale_channels, slic
+
+__all__ = ["by_slice", "grid", "scale_channels", "slic"]

@@ -1,0 +1,279 @@
+"""Settings: what they refuse, and what tells two caches apart."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import pickle
+
+import numpy as np
+import pytest
+
+from softlabel.cache.schema import fingerprint
+from softlabel.errors import UsageError
+from softlabel.generation.settings import Settings, idle_settings
+from softlabel.types import ClassTable
+
+TABLE = ClassTable.from_mapping({0: "background", 1: "läsion"})
+SOURCE = {"format": "pairs", "reader_options": {"row_base": 0}}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"superpixels": "voronoi"}, "superpixels must be one of slic, grid, file; got 'voronoi'"),
+        ({"slic_dims": "line"}, "slic_dims must be one of volume, slice; got 'line'"),
+        ({"mask_mode": "before"}, "mask_mode must be one of after, slic; got 'before'"),
+        ({"slic_code": "gpu"}, "slic_code must be one of cpu, device; got 'gpu'"),
+        ({"slic_code": "device", "mask_mode": "slic"}, 'slic_code="device" knows no masked SLIC'),
+        ({"distance_unit": "inch"}, "distance_unit must be one of pixel, mm; got 'inch'"),
+        ({"compression": "lzma"}, "compression must be one of zstd, gzip; got 'lzma'"),
+        ({"method": "blur"}, "method must be one of superpixel, gaussian; got 'blur'"),
+        ({"boundary": "mid"}, "boundary must be one of inner, outer, edge, symmetric; got 'mid'"),
+        ({"normalize": "max"}, "normalize must be one of none, sum; got 'max'"),
+        ({"method_options": {"blur": 1.0}}, "method superpixel has no option 'blur'; it has: min_"),
+        ({"method_options": {"boundary": "edge"}}, "superpixel has no option 'boundary'; it has"),
+        (
+            {"method_options": {"min_minority": 2.0}},
+            "options of the method superpixel: min_minority must lie in 0..1; got 2.0",
+        ),
+        ({"method_options": {"min_minority": "much"}}, "The options of the method superpixel: "),
+        ({"n_segments": 0}, "n_segments must be positive; got 0"),
+        ({"superpixel_size": -3.0}, "superpixel_size must be positive; got -3.0"),
+        ({"compactness": 0.0}, "compactness must be positive; got 0.0"),
+        ({"compactness": float("nan")}, "compactness must be positive; got nan"),
+        ({"compactness": float("inf")}, "compactness must be positive; got inf"),
+        ({"max_num_iter": 0}, "max_num_iter must be positive; got 0"),
+        ({"scale": 0.0}, "scale must be positive; got 0.0"),
+        ({"sigma": -0.5}, "sigma must not be negative; got -0.5"),
+        ({"sigma": float("nan")}, "sigma must not be negative; got nan"),
+        ({"channel_percentiles": (99.0, 1.0)}, "0 <= low < high <= 100; got 99.0 and 1.0"),
+        ({"channel_percentiles": (-1.0, 50.0)}, "0 <= low < high <= 100; got -1.0 and 50.0"),
+        ({"channel_percentiles": (1.0, 101.0)}, "0 <= low < high <= 100; got 1.0 and 101.0"),
+        ({"channel_percentiles": (5.0, 5.0)}, "0 <= low < high <= 100; got 5.0 and 5.0"),
+    ],
+)
+def test_wrong_settings(wrong, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        Settings(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"n_segments": 2.5}, r"^n_segments must be an integer; got 2\.5\.$"),
+        ({"n_segments": 100.0}, r"^n_segments must be an integer; got 100\.0\.$"),
+        ({"n_segments": True}, r"^n_segments must be an integer; got True\.$"),
+        ({"n_segments": np.True_}, r"^n_segments must be an integer; got (np\.True_|True)\.$"),
+        ({"n_segments": "5"}, r"^n_segments must be an integer; got '5'\.$"),
+        ({"n_segments": None}, r"^n_segments must be an integer; got None\.$"),
+        ({"max_num_iter": 2.5}, r"^max_num_iter must be an integer; got 2\.5\.$"),
+        ({"slice_axis": 1.5}, r"^slice_axis must be an integer or None; got 1\.5\.$"),
+        ({"compactness": "0.1"}, r"^compactness must be a number; got '0\.1'\.$"),
+        ({"compactness": True}, r"^compactness must be a number; got True\.$"),
+        ({"scale": [1.0]}, r"^scale must be a number or None; got \[1\.0\]\.$"),
+        ({"sigma": 10**400}, r"^sigma must be a number; got 10+\.$"),
+        ({"boundary": None}, r"^boundary must be text; got None\.$"),
+        ({"channel_percentiles": (1, 2, 3)}, r"^channel_percentiles must be 2 numbers; got \(1, 2"),
+        ({"channel_percentiles": 5}, r"^channel_percentiles must be 2 numbers; got 5\.$"),
+        ({"channel_percentiles": "19"}, r"^channel_percentiles must be 2 numbers; got '19'\.$"),
+        ({"channel_percentiles": (1, "99")}, r"^channel_percentiles must be 2 numbers; got \(1, '"),
+        ({"method_options": None}, r"^method_options must be a mapping; got None\.$"),
+        (
+            {"method_options": {"in_plane": "no"}},
+            r"^The options of the method superpixel: in_plane must be True or False; got 'no'\.$",
+        ),
+        (
+            {"method_options": {"in_plane": 1}},
+            r"^The options of the method superpixel: in_plane must be True or False; got 1\.$",
+        ),
+        ({"method_options": {"slice_axis": 0.0}}, "slice_axis must be an integer or None; got 0"),
+        ({"method": "gaussian", "method_options": {"blur": "2"}}, "blur must be a number; got '2'"),
+    ],
+)
+def test_settings_of_another_type(wrong, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        Settings(**wrong)
+
+
+def test_numbers_of_numpy_and_lists_of_yaml_are_plain_values():
+    plain = Settings(
+        n_segments=5, compactness=0.5, sigma=2.0, max_num_iter=3, slice_axis=1, scale=0.25,
+        channel_percentiles=(1.0, 99.0), boundary="edge",
+        method_options={"in_plane": True, "min_minority": 0.0, "slice_axis": 0},
+    )  # fmt: skip
+    numpy = Settings(
+        n_segments=np.int64(5), compactness=np.float32(0.5), sigma=2, max_num_iter=np.uint8(3),
+        slice_axis=np.int16(1), scale=np.float64(0.25), channel_percentiles=[1, np.int8(99)],
+        boundary=np.str_("edge"),
+        method_options={"in_plane": np.True_, "min_minority": 0, "slice_axis": np.int64(0)},
+    )  # fmt: skip
+    array = dataclasses.replace(plain, channel_percentiles=np.array([1, 99]))
+    assert numpy == plain == array
+    assert repr(numpy) == repr(plain) == repr(array), "to the last type"
+    assert numpy.as_json(SOURCE) == plain.as_json(SOURCE)
+
+
+def test_settings_do_not_change_with_what_the_caller_gave():
+    options = {"in_plane": True}
+    settings = Settings(method_options=options)
+    options["in_plane"] = False
+    assert settings.method_options == {"in_plane": True}
+
+
+@pytest.mark.parametrize(
+    ("given", "digest"),
+    [
+        ({}, "d843dc926cb8436e"),
+        (
+            {"superpixel_size": 190, "slic_dims": "slice", "channel_percentiles": (1, 99)},
+            "04b2a67cace847bb",
+        ),
+        (
+            {"superpixels": "grid", "slice_axis": 1, "boundary": "edge", "scale": 2},
+            "a4a31f275e4c6fe4",
+        ),
+        ({"method_options": {"in_plane": True, "min_minority": 0}}, "f369e25440f9abc4"),
+        (
+            {"method": "gaussian", "method_options": {"blur": 2}, "distance_unit": "mm"},
+            "1c749fa34eddd25e",
+        ),
+    ],
+)
+def test_fingerprints_of_caches_that_were_made_stay(given, digest):
+    assert fingerprint(Settings(**given).as_json(SOURCE), TABLE, 255)[:16] == digest
+
+
+def test_the_least_that_is_allowed():
+    Settings(n_segments=1, sigma=0.0, max_num_iter=1, channel_percentiles=(0.0, 100.0))
+
+
+def test_settings_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Settings().boundary = "edge"
+
+
+def test_json_holds_every_setting_and_the_source():
+    record = json.loads(Settings().as_json(SOURCE))
+    names = {f.name for f in dataclasses.fields(Settings)}
+    assert set(record) == (names | set(SOURCE)) - {"superpixel_size"}
+    assert record["reader_options"] == {"row_base": 0}
+    assert record["channel_percentiles"] == [0.0, 100.0]
+    assert record["method_options"] == {"min_minority": 0.0, "in_plane": False, "slice_axis": None}
+
+
+OTHER = {
+    "superpixels": "grid", "n_segments": 100, "superpixel_size": 190.0, "compactness": 0.2,
+    "sigma": 2.0, "max_num_iter": 5, "slic_dims": "slice", "slice_axis": 0,
+    "channel_percentiles": (1.0, 99.0), "mask_mode": "slic", "slic_code": "device",
+    "method": "gaussian", "boundary": "edge", "distance_unit": "mm", "scale": 2.0,
+    "normalize": "sum", "method_options": {"min_minority": 0.1}, "compression": "gzip",
+}  # fmt: skip
+
+
+def test_every_setting_tells_caches_apart():
+    """A setting that is added to the dataclass must be added here."""
+    default = Settings()
+    assert set(OTHER) == {f.name for f in dataclasses.fields(Settings)}
+    for name, value in OTHER.items():
+        changed = Settings(**{name: value})
+        assert changed.as_json(SOURCE) != default.as_json(SOURCE), name
+    assert default.as_json(SOURCE) != default.as_json({**SOURCE, "format": "msd"})
+
+
+@pytest.mark.parametrize(
+    ("base", "without_a_say"),
+    [
+        ({"superpixel_size": 190.0}, {"n_segments": 7}),
+        ({"superpixels": "grid"}, {"compactness": 0.5}),
+        ({"superpixels": "grid"}, {"sigma": 0.0}),
+        ({"superpixels": "grid"}, {"max_num_iter": 3}),
+        ({"superpixels": "file"}, {"channel_percentiles": (1.0, 99.0)}),
+        ({"superpixels": "file"}, {"n_segments": 7}),
+        ({"superpixels": "file"}, {"superpixel_size": 7.0}),
+        ({"superpixels": "file"}, {"slic_dims": "slice"}),
+        ({"superpixels": "grid"}, {"mask_mode": "slic"}),
+        ({"superpixels": "grid"}, {"slic_code": "device"}),
+        ({"method": "gaussian"}, {"boundary": "edge"}),
+        ({"method": "gaussian"}, {"scale": 3.0}),
+        ({"method": "gaussian"}, {"n_segments": 7}),
+        ({}, {"method_options": {"min_minority": 0}}),  # its default, 0.0
+        ({}, {"sigma": 1, "channel_percentiles": (0, 100)}),
+    ],
+)
+def test_settings_without_a_say_do_not_tell_caches_apart(base, without_a_say):
+    assert Settings(**base).as_json(SOURCE) == Settings(**base, **without_a_say).as_json(SOURCE)
+
+
+@pytest.mark.parametrize(
+    ("given", "idle"),
+    [
+        ({}, {"slice_axis": ("slic_dims", "in_plane")}),
+        ({"slic_dims": "slice"}, {}),
+        ({"slic_dims": "slice", "superpixel_size": 9}, {"n_segments": ("superpixel_size",)}),
+        ({"method_options": {"in_plane": True}}, {}),
+    ],
+)
+def test_idle_settings_name_what_leaves_them_no_say(given, idle):
+    assert idle_settings(Settings(**given)) == idle
+
+
+def test_the_method_leaves_its_superpixels_no_say_however_they_are_made():
+    for given in ({}, {"superpixels": "grid"}, {"superpixel_size": 9}, {"slic_dims": "slice"}):
+        idle = idle_settings(Settings(method="gaussian", **given))
+        assert set(idle.values()) == {("method",)}
+        assert {"superpixels", "n_segments", "slice_axis", "boundary", "scale"} <= set(idle)
+        assert not {"method", "method_options", "distance_unit", "normalize"} & set(idle)
+
+
+def test_json_does_not_depend_on_the_order_of_options():
+    one = {"in_plane": True, "slice_axis": 0}
+    other = {"slice_axis": 0, "in_plane": True}
+    assert list(one) != list(other)
+    assert Settings(method_options=one).as_json({"x": 1, "y": 2}) == Settings(
+        method_options=other
+    ).as_json({"y": 2, "x": 1})
+
+
+def test_a_fingerprint_covers_settings_classes_and_ignore():
+    text = Settings().as_json(SOURCE)
+    one = fingerprint(text, TABLE, 255)
+    assert len(one) == 64 and one == fingerprint(text, TABLE, 255)
+    renamed = ClassTable.from_mapping({0: "background", 1: "lesion"})
+    renumbered = ClassTable.from_mapping({0: "background", 2: "läsion"})
+    others = [
+        fingerprint(text + " ", TABLE, 255), fingerprint(text, renamed, 255),
+        fingerprint(text, renumbered, 255), fingerprint(text, TABLE, None),
+        fingerprint(text, TABLE, 0),
+    ]  # fmt: skip
+    assert len({one, *others}) == 6
+
+
+def test_the_options_of_a_method_are_filled_in():
+    settings = Settings(method="gaussian", method_options={"blur": 2})
+    assert settings.checked_method_options() == {"blur": 2.0}
+    assert Settings(method="gaussian").checked_method_options() == {"blur": 1.0}
+    assert "boundary" not in Settings().checked_method_options()
+
+
+@pytest.mark.parametrize("given, what", [
+    ({"in_plane": True}, r"in_plane is no setting .* method superpixel; give method_options="),
+    ({"n_segment": 5}, r"n_segment is no setting; did you mean n_segments\?"),
+    ({"zzz": 5}, r"zzz is no setting\."),
+])  # fmt: skip
+def test_unknown_settings_say_what_may_be_meant(given, what):
+    with pytest.raises(UsageError, match=what):
+        Settings(**given)
+
+
+def test_help_shows_the_settings():
+    shown = list(inspect.signature(Settings).parameters)
+    assert shown == [f.name for f in dataclasses.fields(Settings)]
+
+
+def test_settings_can_be_copied_and_pickled():
+    settings = Settings(n_segments=7, method_options={"in_plane": True})
+    assert pickle.loads(pickle.dumps(settings)) == settings
+    assert dataclasses.replace(settings, n_segments=8).n_segments == 8
+    assert Settings("grid").superpixels == "grid"
