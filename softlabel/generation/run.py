@@ -43,7 +43,7 @@ from softlabel.generation.report import CaseReport, Report, failures_of, summary
 from softlabel.generation.settings import Settings
 from softlabel.generation.superpixel_files import SuperpixelFiles
 from softlabel.generation.warm_up import warm_up
-from softlabel.generation.worker import Computed, case_report, compute_source, results_of_source
+from softlabel.generation.worker import Computed, Task, case_report, compute_source, results_of
 from softlabel.interrupt import remembered_interrupt
 from softlabel.readers import list_dataset
 from softlabel.types import CaseRef, Dataset
@@ -199,7 +199,7 @@ class _Tally:
 def _reports(decided: Plan, jobs: int, device: str, say: Say) -> Generator[CaseReport]:
     """Let workers compute the cases of a plan; closing it stops them."""
     with chosen_devices(decided, device, jobs, lambda: _sample(decided), say) as devices:
-        tasks = _on_devices(_tasks(decided, decided.todo, jobs), devices)
+        tasks = [(task,) for task in tasks_of(decided, decided.todo, jobs, devices)]
         with contextlib.closing(parallel.run(compute_source, tasks, jobs)) as done:
             yield from done
 
@@ -218,25 +218,23 @@ def _finish(decided: Plan, tally: _Tally, *, complete: bool, replaced: IndexCont
     write_failures(decided.out, failures, tally.reports)
 
 
-def _tasks(decided: Plan, todo: Sequence[CaseRef], jobs: int) -> list[tuple[Any, ...]]:
-    """Arguments of :func:`compute_source`, one set for each source, or share of one."""
+def tasks_of(
+    decided: Plan, refs: Sequence[CaseRef], jobs: int, devices: Sequence[DeviceProcess] = ()
+) -> list[Task]:
+    """The work on some cases: a task for each source, or for a share of one; devices in turn."""
     siblings = {refs[0].source: tuple(refs) for refs in by_source(decided.dataset.refs)}
     tasks = []
-    for refs in parallel.split_evenly(by_source(todo), jobs):
+    for number, share in enumerate(parallel.split_evenly(by_source(refs), jobs)):
         # A task travels to its worker: of the listing it carries no more than its own source.
-        listing = replace(decided.dataset, refs=siblings[refs[0].source], problems={})
-        tasks.append((listing, tuple(refs), decided.header, decided.settings, decided.out,
-                      decided.superpixel_files))  # fmt: skip
+        listing = replace(decided.dataset, refs=siblings[share[0].source], problems={})
+        device = devices[number % len(devices)] if devices else None
+        tasks.append(
+            Task(
+                listing, tuple(share), decided.header, decided.settings, decided.out,
+                decided.superpixel_files, device,
+            )
+        )  # fmt: skip
     return tasks
-
-
-def _on_devices(
-    tasks: Sequence[tuple[Any, ...]], devices: Sequence[DeviceProcess]
-) -> list[tuple[Any, ...]]:
-    """Tasks with a device each, all devices alike; unchanged without devices."""
-    if not devices:
-        return list(tasks)
-    return [(*task, devices[number % len(devices)]) for number, task in enumerate(tasks)]
 
 
 def by_source(refs: Sequence[CaseRef]) -> list[list[CaseRef]]:
@@ -269,8 +267,8 @@ def _first_computed(decided: Plan) -> Computed | CaseReport | None:
     """The first case of a plan that can be computed, else the first failure."""
     failure = None
     for ref in decided.todo[:ESTIMATE_ATTEMPTS]:
-        for dataset, refs, header, settings, _, files in _tasks(decided, [ref], 1):
-            computed = next(results_of_source(dataset, refs, header, settings, files))
+        (task,) = tasks_of(decided, [ref], jobs=1)
+        computed = next(results_of(task))
         if isinstance(computed, Computed):
             return computed
         failure = failure or computed

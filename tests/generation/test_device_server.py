@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,14 +28,11 @@ from softlabel.generation.device_server import DeviceProcess, device_processes
 from softlabel.generation.plan import plan
 from softlabel.generation.settings import Settings
 from softlabel.readers import list_dataset
-from softlabel.softening import soften_with
+from softlabel.softening import SoftenRequest, soften_by
 
 pytest.importorskip("torch")
 
-DEFAULTS = {
-    "method": "superpixel", "classes": (0, 128, 255), "spacing": None, "boundary": "inner",
-    "scale": None, "normalize": "none", "ignore": None, "rater_axis": None,
-}  # fmt: skip
+DEFAULTS = SoftenRequest(classes=(0, 128, 255))
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +66,7 @@ def example():
 
 def test_soft_maps_of_another_process(process):
     _, labels, ids = example()
-    found = soften_with(process.soften, labels, ids, **DEFAULTS)
+    found = soften_by(DEFAULTS, labels, ids, backend=process.soften)
     expected = softlabel.soften(labels, ids, classes=(0, 128, 255))
     assert found.values.tobytes() == expected.values.tobytes()
     np.testing.assert_array_equal(found.dense(), expected.dense())
@@ -82,9 +80,9 @@ def test_superpixels_of_another_process(process):
 
 def test_what_is_wrong_is_said_here(process):
     _, labels, ids = example()
-    options = {**DEFAULTS, "in_plane": True, "slice_axis": 7}
+    request = replace(DEFAULTS, method_options={"in_plane": True, "slice_axis": 7})
     with pytest.raises(ValueError, match=r"slice_axis must lie in 0\.\.1; got 7"):
-        soften_with(process.soften, labels, ids, **options)
+        soften_by(request, labels, ids, backend=process.soften)
     with pytest.raises(DeviceUnusable, match=r"KeyError on torch-cpu: 'sing'"):
         process._ask("sing", ())
 
@@ -108,11 +106,11 @@ def test_a_process_that_is_killed():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(device_server, "_start", remember)
         with device_processes(["torch-cpu"]) as (one,):
-            soften_with(one.soften, labels, ids, **DEFAULTS)
+            soften_by(DEFAULTS, labels, ids, backend=one.soften)
             started[0].kill()
             started[0].wait()
             with pytest.raises(DeviceUnusable, match="the process of torch-cpu is gone"):
-                soften_with(one.soften, labels, ids, **DEFAULTS)
+                soften_by(DEFAULTS, labels, ids, backend=one.soften)
     assert not Path(one.address).parent.exists()
 
 

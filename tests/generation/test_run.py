@@ -740,8 +740,8 @@ def test_a_file_that_changes_while_it_is_read_is_stale_later(tmp_path, monkeypat
 def test_a_task_carries_no_more_of_the_listing_than_its_source(tmp_path):
     dataset = list_dataset(factories.write_scenes(tmp_path / "data", IDS))
     decided = plan(replace(dataset, problems={"x": "y"}), QUICK, tmp_path / "c.h5")
-    for listing, refs, *_ in run._tasks(decided, decided.todo, 2):
-        assert listing.refs == refs and not listing.problems
+    for task in run.tasks_of(decided, decided.todo, 2):
+        assert task.dataset.refs == task.refs and not task.dataset.problems
 
 
 def test_ten_thousand_cases_are_planned_and_summed_up(tmp_path, monkeypatch):
@@ -754,7 +754,7 @@ def test_ten_thousand_cases_are_planned_and_summed_up(tmp_path, monkeypatch):
     monkeypatch.setattr(
         run,
         "compute_source",
-        lambda dataset, refs, *rest: iter([run.CaseReport(refs[0].id)]),
+        lambda task: iter([run.CaseReport(task.refs[0].id)]),
     )
     report = carry_out(decided)
     assert report.remaining == 0
@@ -813,7 +813,7 @@ def test_a_killed_worker_stops_the_run_with_a_sentence(tmp_path, monkeypatch):
     data = factories.write_scenes(tmp_path / "data", IDS)
     out = tmp_path / "c.h5"
     decided = plan(list_dataset(data), QUICK, out)
-    monkeypatch.setattr(run, "_tasks", deadly_tasks)
+    monkeypatch.setattr(run, "tasks_of", deadly_tasks)
     report = carry_out(decided, jobs=2)
     monkeypatch.undo()
     assert report.stopped.startswith("A worker process was killed from outside, most likely")
@@ -834,12 +834,14 @@ class DeadlyFiles:
             os._exit(1)
 
 
-def deadly_tasks(decided, todo, jobs):
-    tasks = REAL_TASKS(decided, todo, jobs)
-    return [(*t[:-1], None if t[1][0].id != "s5" else DeadlyFiles()) for t in tasks]
+def deadly_tasks(*arguments):
+    return [
+        replace(task, superpixel_files=DeadlyFiles()) if task.refs[0].id == "s5" else task
+        for task in TASKS_OF(*arguments)
+    ]
 
 
-REAL_TASKS = run._tasks
+TASKS_OF = run.tasks_of
 
 
 def test_what_a_stopped_worker_published_counts_as_finished(tmp_path, monkeypatch):
