@@ -172,6 +172,8 @@ class Case:
         The true label map, which only phantoms know.
     label_maps : mapping of str to ndarray
         Further label maps by name (other graders, an automatic method).
+    slice_axis : int or None
+        Spatial axis across the slices of a volume, where the file or its spacing tells it.
     """
 
     id: str
@@ -189,6 +191,7 @@ class Case:
     channels: tuple[str, ...] = ()
     truth: Array | None = None
     label_maps: Mapping[str, Array] = field(default_factory=dict)
+    slice_axis: int | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -295,3 +298,22 @@ def coarsest_axis(spacing: tuple[float, ...]) -> int:
     (2, 2)
     """
     return max(range(len(spacing)), key=lambda axis: (spacing[axis], axis))
+
+
+def required_slice_axis(known: int | None, given: int | None, ndim: int) -> int:
+    """Axis across the slices: the one that was given, else the one that is known.
+
+    Raises
+    ------
+    ValueError
+        When neither tells, or there is no such axis.
+    """
+    axis = known if given is None else given
+    if axis is None:
+        raise ValueError(
+            "nothing tells which axis is across the slices: the file names no axes and no axis has "
+            f"a spacing of its own; give --slice-axis 0 to {ndim - 1}."
+        )
+    if not 0 <= axis < ndim:
+        raise ValueError(f"slice_axis must lie in 0..{ndim - 1}; got {axis}.")
+    return axis

@@ -13,6 +13,7 @@ list is read here. ``CaseRef.key`` holds ``images`` (paths relative to the data 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from softlabel.readers.labels import check_values
 from softlabel.readers.listing import parse_spacing
 from softlabel.readers.pixels import Pixels, require_finite
 from softlabel.readers.safety import load_json
-from softlabel.types import Array, Case, CaseRef, Dataset
+from softlabel.types import Array, Case, CaseRef, Dataset, coarsest_axis
 
 
 def open_source(dataset: Dataset, source: str) -> None:
@@ -49,19 +50,21 @@ def read_case(dataset: Dataset, ref: CaseRef, opened: object = None) -> Case:
         for name, relative in ref.key.get("label_maps", {}).items()
     }
     truth = _read_further(dataset, ref, ref.key["truth"], first) if "truth" in ref.key else None
+    spacing_mm = _spacing(dataset, ref, first, labels)
     return Case(
         id=ref.id,
         image=image,
         labels=labels.values,
         classes=dataset.classes,
         ignore=dataset.ignore,
-        spacing_mm=_spacing(dataset, ref, first, labels),
+        spacing_mm=spacing_mm,
         affine=first.affine,
         group=ref.group,
         source=ref.source,
         channels=_channel_names(dataset, ref, len(image)),
         truth=truth,
         label_maps=further,
+        slice_axis=_slice_axis(first, labels, spacing_mm),
     )
 
 
@@ -81,7 +84,7 @@ def _read_labels(dataset: Dataset, ref: CaseRef) -> Pixels:
     pixels = read_label_map(path, dataset.options.get("label_key"))
     values = _merged(pixels.values, ref.key)
     check_values(values, dataset.classes, dataset.ignore, path)
-    return Pixels(values, spacing_mm=pixels.spacing_mm, affine=pixels.affine)
+    return replace(pixels, values=values, channel_axis=None)
 
 
 def _read_further(dataset: Dataset, ref: CaseRef, relative: str, image: Pixels) -> Array:
@@ -141,14 +144,14 @@ def _with_channel_axis(
                 f"The option channel_axis is {channel_axis}, but {path} has the {values.ndim} axes "
                 f"{values.shape}; expected a number from 0 to {values.ndim - 1}."
             )
-        return Pixels(values, channel_axis % values.ndim)
+        return replace(pixels, channel_axis=channel_axis % values.ndim)
     if values.ndim == len(wanted):
-        return Pixels(values)
+        return pixels
     fitting = [
         a for a in range(values.ndim) if (*values.shape[:a], *values.shape[a + 1 :]) == wanted
     ]
     if len(fitting) == 1:
-        return Pixels(values, fitting[0])
+        return replace(pixels, channel_axis=fitting[0])
     if fitting:
         raise CaseError(
             f"{path} has the shape {values.shape} and its label map {label_path} {wanted}, so that "
@@ -176,6 +179,25 @@ def _spacing(
             f"spacing in mm is {spacing}; expected one number an axis. Correct the spacing."
         )
     return spacing
+
+
+def _slice_axis(image: Pixels, labels: Pixels, spacing_mm: tuple[float, ...] | None) -> int | None:
+    """Axis across the slices of a volume, where anything tells it.
+
+    The file's own word comes first, then the one axis that is coarser than all others. Volumes of
+    formats with a frame of reference (NIfTI, NRRD, MetaImage) count their slices last; arrays
+    without names of their axes may count them anywhere.
+    """
+    if labels.values.ndim != 3:
+        return None
+    for pixels in (image, labels):
+        if pixels.slice_axis is not None:
+            return pixels.slice_axis
+    if spacing_mm is not None:
+        axis = coarsest_axis(spacing_mm)
+        if spacing_mm.count(spacing_mm[axis]) == 1:
+            return axis
+    return 2 if image.axes_known or labels.axes_known else None
 
 
 def _spacing_from_json(path: Path) -> tuple[float, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +109,7 @@ def read_label_map(path: Path, key: str | None = None) -> Pixels:
             "axes with one value a pixel. Save it without further axes."
         )
     labels = whole_numbers(values, path)
-    return Pixels(labels, spacing_mm=pixels.spacing_mm, affine=pixels.affine)
+    return replace(pixels, values=labels, channel_axis=None)
 
 
 def _one_channel(values: Array, channel_axis: int, path: Path) -> Array:

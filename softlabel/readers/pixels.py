@@ -28,6 +28,8 @@ class Pixels:
         Distance between pixel centres along each spatial axis, if the file says.
     affine : ndarray of float64, shape (4, 4), or None
         Voxel indices to millimetres (RAS+), if the file says.
+    slice_axis : int or None
+        Spatial axis that the file says is across the slices, such as the pages of a TIFF.
     """
 
     values: Array
@@ -35,6 +37,7 @@ class Pixels:
     axes_known: bool = True
     spacing_mm: tuple[float, ...] | None = None
     affine: Array | None = None
+    slice_axis: int | None = None
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:
