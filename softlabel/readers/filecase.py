@@ -26,7 +26,7 @@ from softlabel.readers.labels import check_values
 from softlabel.readers.listing import parse_spacing
 from softlabel.readers.pixels import Pixels, require_finite
 from softlabel.readers.safety import load_json
-from softlabel.types import Array, Case, CaseRef, Dataset, coarsest_axis
+from softlabel.types import Array, Case, CaseRef, Dataset, Note, coarsest_axis
 
 
 def open_source(dataset: Dataset, source: str) -> None:
@@ -44,7 +44,7 @@ def read_case(dataset: Dataset, ref: CaseRef, opened: object = None) -> Case:
     """
     label_path = dataset.root / ref.key["label"]
     labels = _read_labels(dataset, ref)
-    image, first = _read_channels(dataset, ref, labels, label_path)
+    image, first, notes = _read_channels(dataset, ref, labels, label_path)
     further = {
         name: _read_further(dataset, ref, relative, first)
         for name, relative in ref.key.get("label_maps", {}).items()
@@ -65,6 +65,7 @@ def read_case(dataset: Dataset, ref: CaseRef, opened: object = None) -> Case:
         truth=truth,
         label_maps=further,
         slice_axis=_slice_axis(first, labels, spacing_mm),
+        notes=tuple(dict.fromkeys((*notes, *labels.notes))),
     )
 
 
@@ -108,11 +109,12 @@ def _merged(labels: Array, key: Mapping[str, Any]) -> Array:
 
 def _read_channels(
     dataset: Dataset, ref: CaseRef, labels: Pixels, label_path: Path
-) -> tuple[Array, Pixels]:
-    """All channels of a case as (C, *spatial), and the first file, whose grid the case takes."""
+) -> tuple[Array, Pixels, list[Note]]:
+    """All channels as (C, *spatial), the first file, whose grid the case takes, and all notes."""
     paths = [dataset.root / relative for relative in ref.key["images"]]
     first: Pixels | None = None
     channels = []
+    notes: list[Note] = []
     for path in paths:
         pixels = read_pixels(path, key=dataset.options.get("image_key"))
         pixels = _with_channel_axis(
@@ -127,8 +129,10 @@ def _read_channels(
             check_same_grid(first, paths[0], pixels, path)
         require_finite(pixels.values, path)
         channels.append(pixels.channels_first())
+        notes += pixels.notes
     assert first is not None, "a reader lists at least one image file a case"
-    return (channels[0] if len(channels) == 1 else np.concatenate(channels)), first
+    image = channels[0] if len(channels) == 1 else np.concatenate(channels)
+    return image, first, notes
 
 
 def _with_channel_axis(

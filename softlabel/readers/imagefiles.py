@@ -1,7 +1,11 @@
-"""Read an image or a label map from any file that softlabel knows, by its ending."""
+"""Read an image or a label map from any file that softlabel knows.
+
+Files are listed by their endings and read as what their first bytes say.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +18,9 @@ from softlabel.readers.labels import whole_numbers
 from softlabel.readers.nifti import read_nifti
 from softlabel.readers.pixels import Pixels
 from softlabel.readers.raster import read_raster
+from softlabel.readers.sniff import NAMES, UNKNOWN, refuse, sniff
 from softlabel.readers.tiff import read_tiff
-from softlabel.types import Array
+from softlabel.types import Array, Note
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
 ITK_ENDINGS = (".nrrd", ".mha")
@@ -23,6 +28,29 @@ RASTER_ENDINGS = (".png", ".bmp", ".jpg", ".jpeg")
 TIFF_ENDINGS = (".tif", ".tiff")
 ARRAY_ENDINGS = (".npy", ".npz")
 ENDINGS = (*NIFTI_ENDINGS, *ITK_ENDINGS, *RASTER_ENDINGS, *TIFF_ENDINGS, *ARRAY_ENDINGS)
+
+_KIND_OF_ENDING = {
+    ".nii.gz": "nifti",
+    ".nii": "nifti",
+    ".nrrd": "nrrd",
+    ".mha": "metaimage",
+    ".png": "png",
+    ".bmp": "bmp",
+    ".jpg": "jpeg",
+    ".jpeg": "jpeg",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+    ".npy": "npy",
+    ".npz": "npz",
+}
+"""What the content of a file is to be, in the words of :mod:`softlabel.readers.sniff`."""
+
+_READABLE = frozenset(_KIND_OF_ENDING.values())
+
+_ALSO = defaultdict[str, tuple[str, ...]](
+    tuple, {"nifti": ("gzip", "analyze", "nifti pair"), "npz": ("zip",)}
+)
+"""Kinds that the reader of another one is the first to judge."""
 
 
 def ending_of(name: str) -> str | None:
@@ -55,7 +83,10 @@ def is_image_file(path: Path) -> bool:
 
 
 def read_pixels(path: Path, *, as_labels: bool = False, key: str | None = None) -> Pixels:
-    """Read a file of any known ending.
+    """Read a file of any known ending, as what its content is.
+
+    A file whose content is of another known format than its ending is read as what it is, with a
+    note ``ending``.
 
     Parameters
     ----------
@@ -68,27 +99,46 @@ def read_pixels(path: Path, *, as_labels: bool = False, key: str | None = None) 
     Raises
     ------
     CaseError
-        When the ending is unknown or the file cannot be read.
+        When the ending is unknown, the file cannot be read, or it is something else, such as a
+        web page.
     MissingExtraError
         For NRRD and MetaImage without SimpleITK.
     """
     ending = (ending_of(path.name) or "").lower()
-    if ending in NIFTI_ENDINGS:
-        return read_nifti(path)
-    if ending in ITK_ENDINGS:
-        return read_itk(path)
-    if ending in RASTER_ENDINGS:
-        return read_raster(path, as_labels=as_labels)
-    if ending in TIFF_ENDINGS:
-        return read_tiff(path, as_labels=as_labels)
-    if ending == ".npy":
-        return read_npy(path)
-    if ending == ".npz":
-        return read_npz(path, key, LABEL_KEYS if as_labels else IMAGE_KEYS)
-    raise CaseError(
-        f"{path} has an ending that softlabel does not read; expected one of "
-        f"{', '.join(ENDINGS)}. Convert the file."
+    if not ending:
+        raise CaseError(
+            f"{path} has an ending that softlabel does not read; expected one of "
+            f"{', '.join(ENDINGS)}. Convert the file."
+        )
+    promised = _KIND_OF_ENDING[ending]
+    kind = sniff(path)
+    if kind == UNKNOWN or kind in _ALSO[promised]:
+        return _read(path, promised, as_labels, key)  # its reader says what is wrong, if anything
+    if kind not in _READABLE:
+        raise refuse(path, kind, NAMES[promised])
+    pixels = _read(path, kind, as_labels, key)
+    if kind == promised:
+        return pixels
+    note = Note(
+        "ending",
+        f"{path} is {NAMES[kind]}, though its name ends in {ending}; it was read as what it is.",
     )
+    return replace(pixels, notes=(*pixels.notes, note))
+
+
+def _read(path: Path, kind: str, as_labels: bool, key: str | None) -> Pixels:
+    """Read a file of one of the kinds of :data:`_READABLE`."""
+    if kind == "nifti":
+        return read_nifti(path)
+    if kind in ("nrrd", "metaimage"):
+        return read_itk(path)
+    if kind == "tiff":
+        return read_tiff(path, as_labels=as_labels)
+    if kind == "npy":
+        return read_npy(path)
+    if kind == "npz":
+        return read_npz(path, key, LABEL_KEYS if as_labels else IMAGE_KEYS)
+    return read_raster(path, as_labels=as_labels)
 
 
 def read_label_map(path: Path, key: str | None = None) -> Pixels:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from softlabel.errors import CaseError
-from softlabel.types import Array
+from softlabel.types import Array, Note
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +30,8 @@ class Pixels:
         Voxel indices to millimetres (RAS+), if the file says.
     slice_axis : int or None
         Spatial axis that the file says is across the slices, such as the pages of a TIFF.
+    notes : tuple of Note
+        What was met in the file and taken one way, though it could mean another.
     """
 
     values: Array
@@ -38,6 +40,7 @@ class Pixels:
     spacing_mm: tuple[float, ...] | None = None
     affine: Array | None = None
     slice_axis: int | None = None
+    notes: tuple[Note, ...] = ()
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:

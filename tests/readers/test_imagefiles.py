@@ -280,6 +280,7 @@ def test_itk_headers_that_promise_too_much(tmp_path):
 
 def test_itk_that_is_not_installed(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "SimpleITK", None)
+    (tmp_path / "a.nrrd").write_bytes(b"NRRD0005\n")
     with pytest.raises(MissingExtraError, match=r"\.nrrd.* SimpleITK.*'\.\[itk\]' in the clone"):
         read_pixels(tmp_path / "a.nrrd")
 
