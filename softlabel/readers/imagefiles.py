@@ -47,6 +47,11 @@ _KIND_OF_ENDING = {
 
 _READABLE = frozenset(_KIND_OF_ENDING.values())
 
+_FURTHER_AXES = (
+    "If the further axis counts classes (one-hot), save the index of the largest (argmax); if it "
+    "counts times, save one; if it counts layers that overlap, save each as a label map of its own."
+)
+
 _ALSO = defaultdict[str, tuple[str, ...]](
     tuple, {"nifti": ("gzip", "analyze", "nifti pair"), "npz": ("zip",)}
 )
@@ -156,9 +161,9 @@ def read_label_map(path: Path, key: str | None = None) -> Pixels:
     if values.ndim not in (2, 3):
         raise CaseError(
             f"{path} has {values.ndim} axes {values.shape}; expected a label map of two or three "
-            "axes with one value a pixel. Save it without further axes."
+            f"axes with one value a pixel. {_FURTHER_AXES}"
         )
-    labels = whole_numbers(values, path)
+    labels = whole_numbers(values, path, pixels.step)
     return replace(pixels, values=labels, channel_axis=None)
 
 
@@ -167,7 +172,25 @@ def _one_channel(values: Array, channel_axis: int, path: Path) -> Array:
     channels = np.moveaxis(values, channel_axis, 0)
     if all(np.array_equal(channels[0], other) for other in channels[1:]):
         return np.asarray(channels[0])
+    if channels[0].ndim > 2:
+        raise CaseError(
+            f"{path} has {len(channels)} values a voxel {values.shape}{_looks_like(channels)}; "
+            f"expected one label value a voxel. {_FURTHER_AXES}"
+        )
     raise CaseError(
         f"{path} has {len(channels)} channels that differ; expected one label value a pixel. "
         "Convert colours to label values (grey, or a palette) first."
     )
+
+
+def _looks_like(channels: Array) -> str:
+    """What the further axis of a label volume holds, where its values tell."""
+    two_valued = all(((channel == 0) | (channel == 1)).all() for channel in channels)
+    if not two_valued:
+        return ""
+    covered = np.count_nonzero(channels, axis=0)
+    if (covered == 1).all():
+        return ", of which one is 1 (one-hot)"
+    if (covered <= 1).all():
+        return ", of which at most one is 1 (one-hot without a background, or layers)"
+    return ", of which several may be 1 (layers that overlap, or time)"

@@ -30,6 +30,9 @@ class Pixels:
         Voxel indices to millimetres (RAS+), if the file says.
     slice_axis : int or None
         Spatial axis that the file says is across the slices, such as the pages of a TIFF.
+    step : float or None
+        Distance of neighbouring values that can be stored, where the file scales integers
+        (``scl_slope`` of NIfTI): its labels are whole numbers only to half of it.
     notes : tuple of Note
         What was met in the file and taken one way, though it could mean another.
     """
@@ -40,6 +43,7 @@ class Pixels:
     spacing_mm: tuple[float, ...] | None = None
     affine: Array | None = None
     slice_axis: int | None = None
+    step: float | None = None
     notes: tuple[Note, ...] = ()
 
     @property
