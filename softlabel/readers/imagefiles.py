@@ -6,6 +6,7 @@ Files are listed by their endings and read as what their first bytes say.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,16 +15,18 @@ import numpy as np
 from softlabel.errors import CaseError
 from softlabel.readers.arrays import IMAGE_KEYS, LABEL_KEYS, read_npy, read_npz
 from softlabel.readers.itk import read_itk
+from softlabel.readers.itkheader import DETACHED_ENDING, voxel_file_of
 from softlabel.readers.labels import whole_numbers
 from softlabel.readers.nifti import read_nifti
 from softlabel.readers.pixels import Pixels
 from softlabel.readers.raster import read_raster
+from softlabel.readers.safety import relative_name
 from softlabel.readers.sniff import NAMES, UNKNOWN, refuse, sniff
 from softlabel.readers.tiff import read_tiff
 from softlabel.types import Array, Note
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
-ITK_ENDINGS = (".nrrd", ".mha")
+ITK_ENDINGS = (".nrrd", ".mha", ".mhd")
 RASTER_ENDINGS = (".png", ".bmp", ".jpg", ".jpeg")
 TIFF_ENDINGS = (".tif", ".tiff")
 ARRAY_ENDINGS = (".npy", ".npz")
@@ -34,6 +37,7 @@ _KIND_OF_ENDING = {
     ".nii": "nifti",
     ".nrrd": "nrrd",
     ".mha": "metaimage",
+    ".mhd": "metaimage",
     ".png": "png",
     ".bmp": "bmp",
     ".jpg": "jpeg",
@@ -85,6 +89,26 @@ def stem_of(name: str) -> str:
 def is_image_file(path: Path) -> bool:
     """Whether the name is that of an image file; hidden files and macOS's ``._`` files are not."""
     return not path.name.startswith(".") and ending_of(path.name) is not None
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """All files that one image lies in: its own, and those that its header takes voxels from.
+
+    A header that cannot be followed has none beside itself; reading it says why.
+    """
+    if path.name.lower().endswith(DETACHED_ENDING):
+        try:
+            voxels = voxel_file_of(path)
+        except CaseError:
+            return (path,)
+        return (path,) if voxels is None else (path, voxels)
+    return (path,)
+
+
+def input_files(root: Path, names: Iterable[str]) -> tuple[str, ...]:
+    """Names relative to a data set of all files that its images lie in, each once, in order."""
+    paths = (path for name in names for path in files_of(root / name))
+    return tuple(dict.fromkeys(relative_name(path, root) for path in paths))
 
 
 def read_pixels(path: Path, *, as_labels: bool = False, key: str | None = None) -> Pixels:

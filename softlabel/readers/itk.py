@@ -1,7 +1,8 @@
-"""NRRD and MetaImage (``.nrrd``, ``.mha``) by SimpleITK, which is an optional dependency."""
+"""NRRD and MetaImage (``.nrrd``, ``.mha``, ``.mhd``) by SimpleITK, an optional dependency."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,12 @@ import numpy as np
 
 from softlabel.errors import CaseError, missing_extra
 from softlabel.readers.geometry import require_invertible, spacing_from_affine
-from softlabel.readers.itkheader import image_io_of
+from softlabel.readers.itkheader import (
+    DETACHED_ENDING,
+    check_voxel_file,
+    image_io_of,
+    voxel_file_of,
+)
 from softlabel.readers.pixels import Pixels, numbers
 from softlabel.readers.safety import MAX_DEFLATE_RATIO, check_promise, reading
 
@@ -25,7 +31,7 @@ def read_itk(path: Path) -> Pixels:
         When SimpleITK is not installed.
     CaseError
         When the file is damaged, promises more than it holds, or takes its voxels from another
-        file.
+        file, which only a ``.mhd`` may.
     """
     try:
         import SimpleITK as sitk
@@ -40,7 +46,11 @@ def read_itk(path: Path) -> Pixels:
         itemsize = max(1, sitk.GetArrayViewFromImage(_one_voxel(sitk, reader)).dtype.itemsize)
         channels = reader.GetNumberOfComponents()
         shape = (*reader.GetSize(), channels) if channels > 1 else reader.GetSize()
-        check_promise(path, shape, itemsize, path.stat().st_size, max_ratio=MAX_DEFLATE_RATIO)
+        voxels = voxel_file_of(path) if path.name.lower().endswith(DETACHED_ENDING) else None
+        stored = (voxels or path).stat().st_size
+        check_promise(path, shape, itemsize, stored, max_ratio=MAX_DEFLATE_RATIO)
+        if voxels is not None:
+            check_voxel_file(path, voxels, math.prod(shape) * itemsize)
         image = reader.Execute()
         # SimpleITK's arrays are (z, y, x, channel); files, and NIfTI, count x first.
         ndim = image.GetDimension()

@@ -12,7 +12,7 @@ from softlabel.errors import CaseError, SourceError, UsageError
 from softlabel.readers.arrays import IMAGE_KEYS, LABEL_KEYS, find_key, npz_keys
 from softlabel.readers.classfile import load_class_table
 from softlabel.readers.filecase import open_source, read_case, read_labels
-from softlabel.readers.imagefiles import ENDINGS, ending_of, is_image_file, stem_of
+from softlabel.readers.imagefiles import ENDINGS, ending_of, input_files, is_image_file, stem_of
 from softlabel.readers.listing import GROUP_OPTION, Listing, count, parse_spacing
 from softlabel.readers.matching import Matches, NamePattern, label_suffix, match_names
 from softlabel.readers.registry import Reader, ReaderOption
@@ -203,7 +203,7 @@ def _list_pairs(listing: Listing, root: Path, patterns: Patterns) -> str:
     labels = _files(root, patterns.labels)
     if patterns.same_file:
         for name in labels.names:
-            _add(listing, stem_of(PurePosixPath(name).name), (name,), name)
+            _add(listing, root, stem_of(PurePosixPath(name).name), (name,), name)
         return "each file holding both"
     taken = set(labels.names)
     images = [_without(_files(root, pattern), taken) for pattern in patterns.images]
@@ -216,7 +216,7 @@ def _list_pairs(listing: Listing, root: Path, patterns: Patterns) -> str:
     matches = match_names(images, labels)
     _require_some(matches, root, images, labels)
     for case, (image_names, label_name) in matches.pairs.items():
-        _add(listing, case, image_names, label_name)
+        _add(listing, root, case, image_names, label_name)
     for case, sentence in matches.problems.items():
         listing.problem(case, sentence)
     return f"matched {matches.rule}"
@@ -237,9 +237,9 @@ def _require_some(
         )
 
 
-def _add(listing: Listing, case: str, images: Sequence[str], label: str) -> None:
+def _add(listing: Listing, root: Path, case: str, images: Sequence[str], label: str) -> None:
     key = {"images": list(images), "label": label}
-    listing.add(case, dict.fromkeys([*images, label]), source=images[0], key=key)
+    listing.add(case, input_files(root, (*images, label)), source=images[0], key=key)
 
 
 def _files(root: Path, pattern: str) -> NamePattern:
