@@ -27,7 +27,7 @@ from softlabel.types import Array, Note
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
 ITK_ENDINGS = (".nrrd", ".mha", ".mhd")
-RASTER_ENDINGS = (".png", ".bmp", ".jpg", ".jpeg")
+RASTER_ENDINGS = (".png", ".bmp", ".jpg", ".jpeg", ".gif")
 TIFF_ENDINGS = (".tif", ".tiff")
 ARRAY_ENDINGS = (".npy", ".npz")
 ENDINGS = (*NIFTI_ENDINGS, *ITK_ENDINGS, *RASTER_ENDINGS, *TIFF_ENDINGS, *ARRAY_ENDINGS)
@@ -42,6 +42,7 @@ _KIND_OF_ENDING = {
     ".bmp": "bmp",
     ".jpg": "jpeg",
     ".jpeg": "jpeg",
+    ".gif": "gif",
     ".tif": "tiff",
     ".tiff": "tiff",
     ".npy": "npy",
