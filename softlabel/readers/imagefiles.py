@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from softlabel.errors import CaseError
+from softlabel.readers.analyze import ANALYZE_ENDING, read_analyze, voxel_file_beside
 from softlabel.readers.arrays import IMAGE_KEYS, LABEL_KEYS, read_npy, read_npz
 from softlabel.readers.itk import read_itk
 from softlabel.readers.itkheader import DETACHED_ENDING, voxel_file_of
 from softlabel.readers.labels import whole_numbers
+from softlabel.readers.mgh import read_mgh
 from softlabel.readers.nifti import read_nifti
 from softlabel.readers.pixels import Pixels
 from softlabel.readers.raster import read_raster
@@ -27,10 +29,19 @@ from softlabel.types import Array, Note
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
 ITK_ENDINGS = (".nrrd", ".mha", ".mhd")
+MGH_ENDINGS = (".mgz", ".mgh")
 RASTER_ENDINGS = (".png", ".bmp", ".jpg", ".jpeg", ".gif")
 TIFF_ENDINGS = (".tif", ".tiff")
 ARRAY_ENDINGS = (".npy", ".npz")
-ENDINGS = (*NIFTI_ENDINGS, *ITK_ENDINGS, *RASTER_ENDINGS, *TIFF_ENDINGS, *ARRAY_ENDINGS)
+ENDINGS = (
+    *NIFTI_ENDINGS,
+    *ITK_ENDINGS,
+    *RASTER_ENDINGS,
+    *TIFF_ENDINGS,
+    *ARRAY_ENDINGS,
+    *MGH_ENDINGS,
+    ANALYZE_ENDING,
+)
 
 _KIND_OF_ENDING = {
     ".nii.gz": "nifti",
@@ -47,10 +58,13 @@ _KIND_OF_ENDING = {
     ".tiff": "tiff",
     ".npy": "npy",
     ".npz": "npz",
+    ".mgz": "mgh",
+    ".mgh": "mgh",
+    ANALYZE_ENDING: "analyze",
 }
 """What the content of a file is to be, in the words of :mod:`softlabel.readers.sniff`."""
 
-_READABLE = frozenset(_KIND_OF_ENDING.values())
+_READABLE = frozenset(_KIND_OF_ENDING.values()) - {"analyze"}  # which is half of an image
 
 _FURTHER_AXES = (
     "If the further axis counts classes (one-hot), save the index of the largest (argmax); if it "
@@ -58,7 +72,13 @@ _FURTHER_AXES = (
 )
 
 _ALSO = defaultdict[str, tuple[str, ...]](
-    tuple, {"nifti": ("gzip", "analyze", "nifti pair"), "npz": ("zip",)}
+    tuple,
+    {
+        "nifti": ("gzip", "analyze", "nifti pair"),
+        "npz": ("zip",),
+        "mgh": ("gzip",),
+        "analyze": ("analyze", "nifti pair"),
+    },
 )
 """Kinds that the reader of another one is the first to judge."""
 
@@ -103,6 +123,8 @@ def files_of(path: Path) -> tuple[Path, ...]:
         except CaseError:
             return (path,)
         return (path,) if voxels is None else (path, voxels)
+    if path.name.lower().endswith(ANALYZE_ENDING) and voxel_file_beside(path).is_file():
+        return (path, voxel_file_beside(path))
     return (path,)
 
 
@@ -160,6 +182,10 @@ def _read(path: Path, kind: str, as_labels: bool, key: str | None) -> Pixels:
     """Read a file of one of the kinds of :data:`_READABLE`."""
     if kind == "nifti":
         return read_nifti(path)
+    if kind == "mgh":
+        return read_mgh(path)
+    if kind == "analyze":
+        return read_analyze(path)
     if kind in ("nrrd", "metaimage"):
         return read_itk(path)
     if kind == "tiff":

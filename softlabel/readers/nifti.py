@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 import math
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
-import numpy as np
-from nibabel.arrayproxy import ArrayProxy
 
 from softlabel.errors import CaseError
 from softlabel.readers.niftiplace import checked_header, nifti_place
-from softlabel.readers.pixels import Pixels, numbers
-from softlabel.readers.safety import COPY_AGAIN, MAX_DEFLATE_RATIO, check_promise, reading
+from softlabel.readers.pixels import Pixels
+from softlabel.readers.safety import COPY_AGAIN, reading
+from softlabel.readers.voxelstream import opened, read_values
 from softlabel.types import Array
-
-_DRAIN_BYTES = 1 << 20
-_MAX_SKIPPED_BYTES = 64 * _DRAIN_BYTES
 
 
 def read_nifti(path: Path) -> Pixels:
@@ -44,26 +38,9 @@ def read_nifti(path: Path) -> Pixels:
     CaseError
         When the file is damaged, cut off, promises more than it holds, or is not an image.
     """
-    with reading(path, "a NIfTI file"), ExitStack() as stack:
-        stream: Any = stack.enter_context(path.open("rb"))
-        compressed = stream.read(2) == b"\x1f\x8b"
-        stream.seek(0)
-        if compressed:
-            stream = stack.enter_context(gzip.open(stream))
+    with reading(path, "a NIfTI file"), opened(path) as (stream, compressed):
         header, pixdim = _header(stream, path)
-        dataobj = ArrayProxy(stream, header, mmap=False)
-        check_promise(
-            path,
-            dataobj.shape,
-            header.get_data_dtype().itemsize,
-            path.stat().st_size - (0 if compressed else int(dataobj.offset)),
-            max_ratio=MAX_DEFLATE_RATIO if compressed else 1,
-        )
-        if compressed:
-            _require_near(int(dataobj.offset), path)
-        values = _scaled(dataobj, path)
-        if compressed:
-            _check_sum(stream, path)
+        values = read_values(stream, compressed, header, path)
         return with_place(values, header, pixdim, path)
 
 
@@ -81,38 +58,6 @@ def _header(stream: Any, path: Path) -> tuple[Any, tuple[float, ...]]:
         f"{path} does not begin like a NIfTI file (first bytes {sizeof_hdr!r}); expected NIfTI-1 "
         f"or NIfTI-2. {COPY_AGAIN}"
     )
-
-
-def _require_near(offset: int, path: Path) -> None:
-    """Refuse to decompress for minutes what lies before the first voxel."""
-    if offset > _MAX_SKIPPED_BYTES:
-        raise CaseError(
-            f"{path} begins its voxels at byte {offset}; expected at most {_MAX_SKIPPED_BYTES} "
-            "bytes of header extensions before them. Save it without extensions."
-        )
-
-
-def _scaled(dataobj: Any, path: Path) -> Array:
-    slope, inter = float(dataobj.slope), float(dataobj.inter)
-    values = numbers(dataobj.get_unscaled(), path, "its voxel type")
-    if (slope, inter) == (1.0, 0.0):
-        return values
-    target = np.float32 if values.dtype.kind in "iu" else values.dtype
-    # Scaled in float64: integers beyond 2^24 have no float32.
-    scaled: Array = (values * np.float64(slope) + np.float64(inter)).astype(target)
-    return scaled
-
-
-def _check_sum(stream: Any, path: Path) -> None:
-    """Read to the end: only there does gzip compare its checksum."""
-    drained = 0
-    while block := stream.read(_DRAIN_BYTES):
-        drained += len(block)
-        if drained > _MAX_SKIPPED_BYTES:
-            raise CaseError(
-                f"{path} goes on for more than {drained} bytes after its last voxel; expected the "
-                f"file to end there. {COPY_AGAIN}"
-            )
 
 
 def with_place(values: Array, header: Any, pixdim: tuple[float, ...], path: Path) -> Pixels:

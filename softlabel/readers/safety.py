@@ -95,6 +95,7 @@ def check_promise(
     CaseError
         When the array is larger than :data:`MAX_VOXELS`, or than the stored bytes can become.
     """
+    shape = tuple(int(n) for n in shape)  # NumPy's 32-bit integers would wrap around
     size_text = " × ".join(str(n) for n in shape) or "1"
     if any(n < 0 for n in shape):
         raise CaseError(

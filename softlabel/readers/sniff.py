@@ -55,7 +55,6 @@ _MENDS = {
     "git-annex": "run git annex get in the data set's folder (or datalad get)",
     "nifti pair": "give the .hdr file with that ending, beside its .img",
     "analyze": "give the .hdr file with that ending, beside its .img",
-    "mgh": "convert it, for example to NIfTI",
 }
 """What to do about a file of a kind that cannot be read in the place where it lies."""
 
