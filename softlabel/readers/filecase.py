@@ -26,6 +26,7 @@ from softlabel.readers.labels import check_values
 from softlabel.readers.listing import parse_spacing
 from softlabel.readers.pixels import Pixels, require_finite
 from softlabel.readers.safety import load_json
+from softlabel.readers.segments import on_reference_grid
 from softlabel.types import Array, Case, CaseRef, Dataset, Note, coarsest_axis
 
 
@@ -83,6 +84,10 @@ def read_labels(dataset: Dataset, ref: CaseRef, opened: object = None) -> Array:
 def _read_labels(dataset: Dataset, ref: CaseRef) -> Pixels:
     path = dataset.root / ref.key["label"]
     pixels = read_label_map(path, dataset.options.get("label_key"))
+    if pixels.reference_offset is not None:
+        # Only the image tells how large the grid is that it was cropped from.
+        image_path = dataset.root / ref.key["images"][0]
+        pixels = on_reference_grid(pixels, path, read_pixels(image_path), image_path)
     values = _merged(pixels.values, ref.key)
     check_values(values, dataset.classes, dataset.ignore, path)
     return replace(pixels, values=values, channel_axis=None)

@@ -23,12 +23,16 @@ from softlabel.readers.nifti import read_nifti
 from softlabel.readers.pixels import Pixels
 from softlabel.readers.raster import read_raster
 from softlabel.readers.safety import relative_name
+from softlabel.readers.segments import join_layers
 from softlabel.readers.sniff import NAMES, UNKNOWN, refuse, sniff
 from softlabel.readers.tiff import read_tiff
 from softlabel.types import Array, Note
 
+SEGMENTATION_ENDING = ".seg.nrrd"
+"""Segmentations of Slicer, whose stem is that of their image."""
+
 NIFTI_ENDINGS = (".nii.gz", ".nii")
-ITK_ENDINGS = (".nrrd", ".mha", ".mhd")
+ITK_ENDINGS = (SEGMENTATION_ENDING, ".nrrd", ".mha", ".mhd")
 MGH_ENDINGS = (".mgz", ".mgh")
 RASTER_ENDINGS = (".png", ".bmp", ".jpg", ".jpeg", ".gif")
 TIFF_ENDINGS = (".tif", ".tiff")
@@ -46,6 +50,7 @@ ENDINGS = (
 _KIND_OF_ENDING = {
     ".nii.gz": "nifti",
     ".nii": "nifti",
+    SEGMENTATION_ENDING: "nrrd",
     ".nrrd": "nrrd",
     ".mha": "metaimage",
     ".mhd": "metaimage",
@@ -187,7 +192,7 @@ def _read(path: Path, kind: str, as_labels: bool, key: str | None) -> Pixels:
     if kind == "analyze":
         return read_analyze(path)
     if kind in ("nrrd", "metaimage"):
-        return read_itk(path)
+        return read_itk(path, as_labels=as_labels)
     if kind == "tiff":
         return read_tiff(path, as_labels=as_labels)
     if kind == "npy":
@@ -200,12 +205,26 @@ def _read(path: Path, kind: str, as_labels: bool, key: str | None) -> Pixels:
 def read_label_map(path: Path, key: str | None = None) -> Pixels:
     """Read one label map: whole numbers of shape (*spatial), two- or three-dimensional.
 
+    Layers of segments are joined where they do not overlap;
+    see :func:`softlabel.readers.segments.join_layers`.
+
     Raises
     ------
     CaseError
-        When it cannot be read, has channels that differ, or is no label map.
+        When it cannot be read, has channels that differ or layers that overlap, or is no label
+        map.
     """
     pixels = read_pixels(path, as_labels=True, key=key)
+    if pixels.layer_names:
+        joined = join_layers(_layers(pixels, path), pixels.layer_names, path)
+        return replace(
+            pixels,
+            values=joined.values,
+            names=joined.names,
+            notes=(*pixels.notes, *joined.notes),
+            channel_axis=None,
+            layer_names=(),
+        )
     values = pixels.values
     if pixels.channel_axis is not None:
         values = _one_channel(values, pixels.channel_axis, path)
@@ -216,6 +235,33 @@ def read_label_map(path: Path, key: str | None = None) -> Pixels:
         )
     labels = whole_numbers(values, path, pixels.step)
     return replace(pixels, values=labels, channel_axis=None)
+
+
+def read_label_layers(path: Path) -> tuple[Pixels, ...]:
+    """Read the layers of a segmentation, which may overlap, as separate label maps.
+
+    Returns
+    -------
+    tuple of Pixels
+        One label map with the names of its values for each layer; only one from a file that has
+        no layers.
+
+    Raises
+    ------
+    CaseError
+        As :func:`read_label_map`, but for layers that overlap.
+    """
+    pixels = read_pixels(path, as_labels=True)
+    if not pixels.layer_names:
+        return (read_label_map(path),)
+    return tuple(
+        replace(pixels, values=layer, channel_axis=None, names=names, layer_names=())
+        for layer, names in zip(_layers(pixels, path), pixels.layer_names, strict=True)
+    )
+
+
+def _layers(pixels: Pixels, path: Path) -> list[Array]:
+    return [whole_numbers(layer, path) for layer in pixels.channels_first()]
 
 
 def _one_channel(values: Array, channel_axis: int, path: Path) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,19 @@ from softlabel.readers.itkheader import (
 )
 from softlabel.readers.pixels import Pixels, numbers
 from softlabel.readers.safety import MAX_DEFLATE_RATIO, check_promise, reading
+from softlabel.readers.segments import reference_offset, segment_names
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
-def read_itk(path: Path) -> Pixels:
+def read_itk(path: Path, *, as_labels: bool = False) -> Pixels:
     """Read a NRRD or MetaImage file, its axes in the order of the file (x, y, z).
+
+    Parameters
+    ----------
+    path : Path
+    as_labels : bool
+        Take the names of Slicer's segments out of the header.
 
     Raises
     ------
@@ -61,11 +69,31 @@ def read_itk(path: Path) -> Pixels:
             f"{path} has {ndim} axes {values.shape}; expected two or three. Split the file."
         )
     affine = require_invertible(_affine(image), path)
-    return Pixels(
+    pixels = Pixels(
         numbers(values, path),
         channel_axis=ndim if values.ndim > ndim else None,
         spacing_mm=spacing_from_affine(affine, ndim),
         affine=affine,
+    )
+    return _with_segments(pixels, image, path) if as_labels else pixels
+
+
+def _with_segments(pixels: Pixels, image: Any, path: Path) -> Pixels:
+    """The names and the place that the header of a segmentation of Slicer states."""
+    with reading(path, "a NRRD or MetaImage file"):
+        fields = {
+            key: image.GetMetaData(key)
+            for key in image.GetMetaDataKeys()
+            if key.startswith(("Segment", "Segmentation"))
+        }
+    layers = segment_names(fields, max(1, image.GetNumberOfComponentsPerPixel()), path)
+    if layers is None:
+        return pixels
+    return replace(
+        pixels,
+        names=layers[0] if len(layers) == 1 else None,
+        layer_names=layers if len(layers) > 1 else (),
+        reference_offset=reference_offset(fields, image.GetDimension(), path),
     )
 
 

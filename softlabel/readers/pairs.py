@@ -12,7 +12,14 @@ from softlabel.errors import CaseError, SourceError, UsageError
 from softlabel.readers.arrays import IMAGE_KEYS, LABEL_KEYS, find_key, npz_keys
 from softlabel.readers.classfile import load_class_table
 from softlabel.readers.filecase import open_source, read_case, read_labels
-from softlabel.readers.imagefiles import ENDINGS, ending_of, input_files, is_image_file, stem_of
+from softlabel.readers.imagefiles import (
+    ENDINGS,
+    SEGMENTATION_ENDING,
+    ending_of,
+    input_files,
+    is_image_file,
+    stem_of,
+)
 from softlabel.readers.listing import GROUP_OPTION, Listing, count, parse_spacing
 from softlabel.readers.matching import Matches, NamePattern, label_suffix, match_names
 from softlabel.readers.registry import Reader, ReaderOption
@@ -148,12 +155,15 @@ def _patterns_in_one_folder(root: Path) -> Patterns | None:
     endings = defaultdict[str, set[str]](set)
     for name in files:
         endings[stem_of(name)].add(f"*{ending_of(name)}")
-    by_suffix = defaultdict[str, set[str]](set)
+    by_suffix: dict[str, set[str]] = defaultdict(set)
     for name in files:
         stem = stem_of(name)
         suffix = stem[-len(label_suffix(stem) or "") :]
         if label_suffix(stem) and (partners := endings.get(stem.removesuffix(suffix))):
             by_suffix[f"*{suffix}{ending_of(name)}"] |= partners
+        if ending_of(name) == SEGMENTATION_ENDING:
+            by_suffix[f"*{SEGMENTATION_ENDING}"] |= endings[stem] - {f"*{SEGMENTATION_ENDING}"}
+    by_suffix = {label: partners for label, partners in by_suffix.items() if partners}
     if len(by_suffix) == 1:
         label_pattern, image_patterns = next(iter(by_suffix.items()))
         return Patterns(
