@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from softlabel.errors import SourceError, UsageError
-from softlabel.readers import duke, mrbrains18, msd, nnunet, pairs
+from softlabel.readers import coco, duke, labelme, mrbrains18, msd, nnunet, pairs
 from softlabel.readers.registry import Reader, ReaderOption
 from softlabel.types import Dataset
 
 READERS: dict[str, Reader] = {
-    module.READER.name: module.READER for module in (duke, mrbrains18, nnunet, msd, pairs)
+    module.READER.name: module.READER
+    for module in (duke, mrbrains18, nnunet, msd, coco, labelme, pairs)
 }
 
 _GENERAL = "pairs"
@@ -33,6 +34,8 @@ _LOOKED_FOR = {
     "mrbrains18": "training/*/segm.nii.gz (mrbrains18)",
     "nnunet": "dataset.json with file_ending (nnunet)",
     "msd": "dataset.json with a list of training cases (msd)",
+    "coco": "a JSON file with images, annotations and categories (coco)",
+    "labelme": "JSON files with shapes beside their images (labelme)",
     "pairs": "folders such as images and labels, names ending in _seg or _mask, or .npz files with "
     "both (pairs)",
 }

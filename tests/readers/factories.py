@@ -179,6 +179,55 @@ def write_pairs(root: Path, names: tuple[str, ...] = ("a", "b")) -> Path:
     return root
 
 
+SQUARE = [[1.0, 1.0], [5.0, 1.0], [5.0, 4.0], [1.0, 4.0]]
+"""Rows 1 to 3 and columns 1 to 4 of an image."""
+
+
+def coco_json(**changes: Any) -> dict[str, Any]:
+    images = [
+        {"id": 10 + number, "file_name": f"{name}.png", "height": 8, "width": 9}
+        for number, name in enumerate(("a", "b"))
+    ]
+    outline = [x for point in SQUARE for x in point]
+    annotations = [
+        {"id": 1, "image_id": 10, "category_id": 3, "iscrowd": 0, "segmentation": [outline]},
+        {"id": 2, "image_id": 11, "category_id": 7, "iscrowd": 0, "segmentation": [outline]},
+    ]
+    categories = [{"id": 3, "name": "lesion"}, {"id": 7, "name": "vessel"}]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    return {**content, **changes}
+
+
+def write_coco(root: Path, **changes: Any) -> Path:
+    for number, name in enumerate(("a", "b")):
+        write_png(root / "images" / f"{name}.png", volume((8, 9), seed=number, dtype=np.uint8))
+    write_json(root / "annotations.json", coco_json(**changes))
+    return root
+
+
+def labelme_json(name: str, *shapes: Any, **changes: Any) -> dict[str, Any]:
+    content = {
+        "version": "5.5.0",
+        "flags": {},
+        "shapes": [
+            {"label": label, "points": points, "group_id": None, "shape_type": kind, "flags": {}}
+            for label, points, kind in shapes or (("lesion", SQUARE, "polygon"),)
+        ],
+        "imagePath": f"{name}.png",
+        "imageData": None,
+        "imageHeight": 8,
+        "imageWidth": 9,
+    }
+    return {**content, **changes}
+
+
+def write_labelme(root: Path, *shapes: Any, **changes: Any) -> Path:
+    for number, name in enumerate(("a", "b")):
+        write_png(root / f"{name}.png", volume((8, 9), seed=number, dtype=np.uint8))
+        write_json(root / f"{name}.json", labelme_json(name, *shapes, **changes))
+    return root
+
+
 def read_all(dataset: Dataset) -> dict[str, Case]:
     """Read every case, each source opened once."""
     reader = READERS[dataset.format]

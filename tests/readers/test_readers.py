@@ -12,7 +12,9 @@ from softlabel.readers import READERS, detect, list_dataset, scan_classes
 
 from .factories import (
     read_all,
+    write_coco,
     write_duke,
+    write_labelme,
     write_mrbrains18,
     write_msd,
     write_nnunet,
@@ -24,6 +26,8 @@ WRITERS = {
     "mrbrains18": write_mrbrains18,
     "nnunet": write_nnunet,
     "msd": write_msd,
+    "coco": write_coco,
+    "labelme": write_labelme,
     "pairs": write_pairs,
 }
 
