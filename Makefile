@@ -5,23 +5,31 @@ OLDEST := .venv-oldest
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 DEMO   := demo
-CHECK  := softlabel train tests benchmarks
+CHECK  := softlabel train tests benchmarks docs
 
-.PHONY: help setup demo test test-oldest lint bench train-oct clean
+.PHONY: help setup demo dev test test-all test-oldest lint docs dist bench train-oct clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "softlabel needs Python 3.11 or newer; found $$($(PYTHON) --version). Mend: make PYTHON=python3.11 ..."; exit 1; }
+	  { echo "softlabel needs Python 3.11 or newer; found $$($(PYTHON) --version). Fix: make PYTHON=python3.11 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.core: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) install -c constraints.txt -e .
 	@touch $@
 
-$(VENV)/.full: $(VENV)/.core
+$(VENV)/.dev: $(VENV)/.core
+	$(PIP) install -c constraints.txt -e '.[itk,dev]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.core
+	$(PIP) install -c constraints.txt -e '.[docs]'
+	@touch $@
+
+$(VENV)/.full: $(VENV)/.dev
 	$(PIP) install -c constraints.txt -e '.[train,cluster,itk,bench,dev]'
 	@touch $@
 
@@ -40,7 +48,13 @@ demo: $(VENV)/.core ## phantom data, cache and overlays from nothing (no torch n
 	@echo "  $(DEMO)/oct.h5      the cache (docs/format.md says how to read it without softlabel)"
 	@echo "  $(DEMO)/oct/        the phantom data set, in the Duke OCT-DME format"
 
+dev: $(VENV)/.dev ## softlabel and its own tests, without torch and the trainer
+	$(BIN)/python -m pytest -q -n 2 -m "not study" --ignore=tests/train
+
 test: $(VENV)/.full ## every test except the marked studies
+	$(BIN)/python -m pytest -q -n 2 -m "not study" --cov --cov-report=term:skip-covered
+
+test-all: $(VENV)/.full ## what continuous integration tests
 	$(BIN)/python -m pytest -q -n 2 -m "not study" --cov --cov-report=term:skip-covered
 
 $(OLDEST)/.core: pyproject.toml constraints-oldest.txt
@@ -57,6 +71,14 @@ lint: $(VENV)/.full ## ruff (style and format) and mypy
 	$(BIN)/ruff format --check $(CHECK)
 	$(BIN)/mypy
 
+docs: $(VENV)/.docs ## the documentation as a site, in site/; fails on a link to nowhere
+	$(BIN)/mkdocs build --strict --clean
+
+dist: $(VENV)/.dev ## sdist and wheel in dist/, tried in environments of their own
+	rm -rf dist build
+	$(BIN)/python -m build -o dist
+	$(BIN)/python tests/dist_check.py dist
+
 bench: $(VENV)/.full ## speed and memory, as ratios to peers, into benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.run
 
@@ -64,5 +86,5 @@ train-oct: $(VENV)/.full ## train and evaluate on OCT: phantoms, or DATA=folder 
 	$(BIN)/softlabel-train train-oct $(if $(DATA),--data "$(DATA)") -o train-oct
 
 clean: ## remove the virtual environment, the demo and every cache of the tools
-	rm -rf $(VENV) $(OLDEST) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
-	find softlabel train tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf $(VENV) $(OLDEST) $(DEMO) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	find softlabel train tests benchmarks docs -name __pycache__ -prune -exec rm -rf {} +

@@ -29,7 +29,7 @@ SOURCE = {"format": "pairs", "reader_options": {"row_base": 0}}
         ({"slic_code": "device", "mask_mode": "slic"}, 'slic_code="device" knows no masked SLIC'),
         ({"distance_unit": "inch"}, "distance_unit must be one of pixel, mm; got 'inch'"),
         ({"compression": "lzma"}, "compression must be one of zstd, gzip; got 'lzma'"),
-        ({"method": "blur"}, "method must be one of superpixel, gaussian; got 'blur'"),
+        ({"method": "blur"}, "method must be one of superpixel, gaussian.*; got 'blur'"),
         ({"boundary": "mid"}, "boundary must be one of inner, outer, edge, symmetric; got 'mid'"),
         ({"normalize": "max"}, "normalize must be one of none, sum; got 'max'"),
         ({"method_options": {"blur": 1.0}}, "method superpixel has no option 'blur'; it has: min_"),

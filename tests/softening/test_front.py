@@ -164,7 +164,7 @@ def test_given_superpixels_win_over_the_image():
 # --- refusals -------------------------------------------------------------------------------------
 
 REFUSED = {
-    "method": ({"method": "blur"}, "method must be one of superpixel, gaussian; got 'blur'"),
+    "method": ({"method": "blur"}, "method must be one of superpixel, gaussian.*; got 'blur'"),
     "normalize": ({"normalize": "max"}, "normalize must be one of none, sum; got 'max'"),
     "boundary": ({"boundary": "mid"}, "boundary must be one of inner, .*; got 'mid'"),
     "option": ({"blur": 1.0}, "The method superpixel has no option 'blur'; it has: boundary, "),
