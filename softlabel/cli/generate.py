@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import signal
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
@@ -22,7 +25,7 @@ from softlabel.cli.options import (
     verbosity_options,
 )
 from softlabel.console.display import duration, percent, progress, size
-from softlabel.console.group import EXIT_FAILED, EXIT_INTERRUPTED
+from softlabel.console.group import EXIT_FAILED
 from softlabel.errors import UsageError, plural
 from softlabel.generation.device_choice import named_devices
 from softlabel.generation.output import output_path
@@ -40,6 +43,7 @@ from softlabel.generation.settings import (
 )
 from softlabel.generation.superpixel_files import SuperpixelFiles
 from softlabel.ids import natural_key
+from softlabel.interrupt import interrupted_status
 from softlabel.parallel import cpu_count
 from softlabel.readers import READERS, list_dataset
 from softlabel.softening import METHODS, NORMALIZATIONS
@@ -52,6 +56,10 @@ SHOWN_IDS = 5
 SHOWN_FAILURES = 20
 SHOWN_CLASSES = 20
 SHOWN_COMPILE_SECONDS = 2.0
+
+STDERR = 2
+STOPPING = b"\nStopping after this case; press Ctrl-C again to stop at once.\n"
+"""Begins with the end of a line, since a bar may stand there."""
 
 
 @click.command(cls=SectionedCommand)
@@ -321,7 +329,19 @@ def _carry_out(decided: Plan, jobs: int, device: str, verbose: bool, quiet: bool
         return carry_out(
             decided, jobs=jobs, device=device, progress=on_case,
             say=lambda text: None if quiet else click.echo(text, err=True),
+            stopping=_announce_stop if min(jobs, len(decided.todo)) <= 1 else lambda number: None,
         )  # fmt: skip
+
+
+def _announce_stop(number: int) -> None:
+    """Say that Ctrl-C was seen, where it may take as long as a case until it is acted on.
+
+    It is called by the signal's handler, in the midst of anything: printing by Python could be what
+    it is in the midst of, and fail.
+    """
+    if number == signal.SIGINT:
+        with contextlib.suppress(OSError):
+            os.write(STDERR, STOPPING)
 
 
 def _refuse_idle_options(settings: Settings) -> None:
@@ -509,5 +529,5 @@ def _print_end(report: Report, overwrite: bool) -> None:
 
 def _status(report: Report) -> int:
     if report.interrupted:
-        return EXIT_INTERRUPTED
+        return interrupted_status()
     return 0 if report.complete else EXIT_FAILED

@@ -17,6 +17,7 @@ from softlabel.device import TORCH_CPU, DeviceUnusable
 from softlabel.errors import CaseError
 from softlabel.generation.device_server import DeviceProcess
 from softlabel.generation.settings import Settings
+from softlabel.interrupt import SafePoint, no_safe_point
 from softlabel.softening import METHODS, Backend, soften_with
 from softlabel.softening.raters import majority
 from softlabel.softmaps.class_index import class_index_map
@@ -32,6 +33,7 @@ def compute(
     inputs: tuple[InputFile, ...] = (),
     superpixels: Array | None = None,
     device: DeviceProcess | None = None,
+    safe_point: SafePoint = no_safe_point,
 ) -> CaseResult:
     """Superpixels and soft maps of one case.
 
@@ -47,6 +49,8 @@ def compute(
         For ``settings.superpixels == "file"``.
     device : DeviceProcess, optional
         Where it is softened; what it cannot do is done here, on the CPU, and noted in the result.
+    safe_point : callable
+        Called between the steps; what it raises passes through.
 
     Raises
     ------
@@ -54,7 +58,7 @@ def compute(
         When this case cannot be computed with these settings.
     """
     try:
-        return _compute(case, header, settings, inputs, superpixels, device)
+        return _compute(case, header, settings, inputs, superpixels, device, safe_point)
     except ValueError as error:
         raise CaseError(f"{case.id} ({case.source}): {error}") from error
 
@@ -66,6 +70,7 @@ def _compute(
     inputs: tuple[InputFile, ...],
     superpixels: Array | None,
     device: DeviceProcess | None,
+    safe_point: SafePoint,
 ) -> CaseResult:
     _check_channels(case, header)
     method = METHODS[settings.method]
@@ -73,7 +78,9 @@ def _compute(
     ids = None
     if method.needs_superpixels:
         ids, asked = make_superpixels(case, settings, superpixels, device)
+    safe_point()
     soft, note = soften_case(case, ids, header, settings, device)
+    safe_point()
     labels, label_maps = case.labels, dict(case.label_maps)
     if case.rater_axis is not None:
         names = case.raters or tuple(f"rater{r + 1}" for r in range(len(case.labels)))

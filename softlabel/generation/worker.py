@@ -21,6 +21,7 @@ from softlabel.generation.plan import files_of
 from softlabel.generation.report import CaseReport
 from softlabel.generation.settings import Settings
 from softlabel.generation.superpixel_files import SuperpixelFiles
+from softlabel.interrupt import SafePoint, no_safe_point
 from softlabel.readers import READERS
 from softlabel.types import CaseRef, Dataset
 
@@ -36,9 +37,12 @@ def compute_source(
     out: Path,
     superpixel_files: SuperpixelFiles | None,
     device: DeviceProcess | None = None,
+    safe_point: SafePoint = no_safe_point,
 ) -> Iterator[CaseReport]:
     """Compute and publish the cases of one source; what a worker does."""
-    for computed in results_of_source(dataset, refs, header, settings, superpixel_files, device):
+    for computed in results_of_source(
+        dataset, refs, header, settings, superpixel_files, device, safe_point
+    ):
         if isinstance(computed, CaseReport):
             yield computed
             continue
@@ -76,6 +80,7 @@ def results_of_source(
     settings: Settings,
     superpixel_files: SuperpixelFiles | None,
     device: DeviceProcess | None = None,
+    safe_point: SafePoint = no_safe_point,
 ) -> Iterator[Computed | CaseReport]:
     """Read and compute the cases of one source, failures as reports instead of exceptions."""
     reader = READERS[dataset.format]
@@ -103,7 +108,8 @@ def results_of_source(
             recorded, seen = inputs[ref.id]
             given = superpixel_files.read(ref.id) if superpixel_files is not None else None
             case = reader.read_case(dataset, ref, opened)
-            result = compute(case, header, settings, recorded, given, device)
+            safe_point()
+            result = compute(case, header, settings, recorded, given, device, safe_point)
             yield Computed(result, seen, time.perf_counter() - started)
         except Exception as error:
             yield _failure(ref.id, error)
