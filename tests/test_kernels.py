@@ -134,7 +134,7 @@ def is_kernel(function):
     )
 
 
-INTERRUPTED = """
+WORK = """
 import random, signal, time
 import numpy as np
 import softlabel
@@ -144,19 +144,25 @@ image = np.random.default_rng(0).random((170, 180), np.float32)
 labels = (image > image.mean()).astype(int)
 
 def work():
-    softlabel.soften(labels, softlabel.slic(image, 200)).dense()
+    return softlabel.soften(labels, softlabel.slic(image, 200)).dense()
 
-work()
+expected = work()
 started = time.perf_counter()
 work()
 seconds = time.perf_counter() - started
+
+def press_soon():
+    signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-4, seconds))
+"""
+
+RAISED = """
 stopped = 0
 signal.signal(signal.SIGALRM, signal.default_int_handler)
 for _ in range(3000):
     if stopped == 100:
         break
     try:
-        signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-4, seconds))
+        press_soon()
         work()
         signal.setitimer(signal.ITIMER_REAL, 0)
     except KeyboardInterrupt:
@@ -164,12 +170,36 @@ for _ in range(3000):
 print(stopped)
 """
 
+ASKED = """
+from softlabel.interrupt import stop_on_signals
+
+asked = 0
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
+signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+for _ in range(3000):
+    if asked == 100:
+        break
+    with stop_on_signals() as stop:
+        press_soon()
+        found = work()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    assert np.array_equal(found, expected)
+    asked += stop.asked
+print(asked)
+"""
+
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the system has no such timer")
-def test_ctrl_c_at_any_moment_is_no_crash():
-    """A signal that comes while a kernel runs is handled by the first line of Python after it."""
+@pytest.mark.parametrize("how", [RAISED, ASKED], ids=["raised", "asked"])
+def test_ctrl_c_at_any_moment_is_no_crash(how):
+    """A signal that comes while a kernel runs is handled by the first line of Python after it.
+
+    Raised there, as by a second Ctrl-C, it ends the work; as a request it changes nothing.
+    """
     done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False
+        [sys.executable, "-c", WORK + how], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, (done.returncode, done.stderr)
     assert int(done.stdout) == 100, done.stderr
+    if how is ASKED:
+        assert not done.stderr

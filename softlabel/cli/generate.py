@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,7 +31,7 @@ from softlabel.cli.run_text import (
 )
 from softlabel.cli.setting_options import method_options, setting, settings_of
 from softlabel.console.display import duration, progress
-from softlabel.console.group import EXIT_FAILED, EXIT_INTERRUPTED
+from softlabel.console.group import EXIT_FAILED
 from softlabel.errors import UsageError
 from softlabel.generation.device_choice import named_devices
 from softlabel.generation.output import output_path
@@ -36,9 +39,14 @@ from softlabel.generation.plan import STALE, Plan, plan
 from softlabel.generation.report import CaseReport, Report
 from softlabel.generation.run import carry_out, estimate
 from softlabel.generation.superpixel_files import SuperpixelFiles
+from softlabel.interrupt import interrupted_status
 from softlabel.parallel import cpu_count
 from softlabel.readers import READERS, list_dataset
 from softlabel.types import Dataset
+
+STDERR = 2
+STOPPING = b"\nStopping after this case; press Ctrl-C again to stop at once.\n"
+"""Begins with the end of a line, since a bar may stand there."""
 
 
 @click.command(cls=SectionedCommand)
@@ -131,9 +139,9 @@ from softlabel.types import Dataset
 @option(
     "Run",
     "--device",
-    default="auto",
+    default="cpu",
     show_default=True,
-    metavar="auto|cpu|cuda|cuda:N",
+    metavar="cpu|auto|cuda|cuda:N",
     help="Where soft maps are computed, with the same bytes everywhere: cuda is all cards, auto "
     "what a measurement at the start finds faster.",
 )
@@ -224,7 +232,19 @@ def _carry_out(decided: Plan, jobs: int, device: str, verbose: bool, quiet: bool
         return carry_out(
             decided, jobs=jobs, device=device, progress=on_case,
             say=lambda text: None if quiet else click.echo(text, err=True),
+            stopping=_announce_stop if min(jobs, len(decided.todo)) <= 1 else lambda number: None,
         )  # fmt: skip
+
+
+def _announce_stop(number: int) -> None:
+    """Tell that Ctrl-C was seen, where it may take as long as a case until it is acted on.
+
+    The handler of the signal calls it, in the midst of anything: Python's printing could be what it
+    is in the midst of, and fail.
+    """
+    if number == signal.SIGINT:
+        with contextlib.suppress(OSError):
+            os.write(STDERR, STOPPING)
 
 
 def _wanted(texts: tuple[str, ...], dataset: Dataset) -> list[str] | None:
@@ -243,5 +263,5 @@ def _wanted(texts: tuple[str, ...], dataset: Dataset) -> list[str] | None:
 
 def _status(report: Report) -> int:
     if report.interrupted:
-        return EXIT_INTERRUPTED
+        return interrupted_status()
     return 0 if report.complete else EXIT_FAILED

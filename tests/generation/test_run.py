@@ -25,7 +25,7 @@ from softlabel.cache import open_cache, parts_folder, schema
 from softlabel.cache.verify import verify
 from softlabel.errors import SourceError, UsageError
 from softlabel.files.atomic import TEMPORARY_PREFIX
-from softlabel.generation import run, worker
+from softlabel.generation import compute, run, worker
 from softlabel.generation.plan import plan
 from softlabel.generation.report import failures_path
 from softlabel.generation.run import carry_out, estimate, generate
@@ -191,32 +191,6 @@ def test_temporary_files_of_the_dead_are_swept(cache):
     assert not list(cache.parent.rglob(f"{TEMPORARY_PREFIX}*"))
 
 
-@pytest.mark.parametrize("swallowed_as", ["nothing", "failure"])
-def test_an_interrupt_that_goes_astray_stops_the_run_behind_the_case(
-    tmp_path, monkeypatch, ctrl_c, swallowed_as
-):
-    data = factories.write_scenes(tmp_path / "data", IDS)
-    real, done = worker.compute, []
-
-    def compute(case, *args):
-        done.append(case.id)
-        if len(done) == 3:
-            try:
-                signal.raise_signal(signal.SIGINT)
-            except KeyboardInterrupt:  # as a callback of the garbage collector swallows it
-                if swallowed_as == "failure":
-                    raise SystemError("returned a result with an exception set") from None
-        return real(case, *args)
-
-    monkeypatch.setattr(worker, "compute", compute)
-    report = generate(data, tmp_path / "c.h5", QUICK)
-    finished = 3 if swallowed_as == "nothing" else 2
-    assert report.interrupted and not report.failures
-    assert (report.cases, report.remaining) == (finished, len(IDS) - finished)
-    assert len(done) == 3
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
 # Settings
 
 
@@ -283,9 +257,9 @@ def test_superpixels_of_the_output_itself_are_refused(cache):
     assert factories.files_of(cache) == before
 
 
-def test_a_stopped_overwrite_goes_on_without_it(cache, monkeypatch):
+def test_a_stopped_overwrite_goes_on_without_it(cache, monkeypatch, ctrl_c):
     new = Settings(n_segments=12)
-    stop_after(monkeypatch, 1)
+    press_in(monkeypatch, compute, "soften_case", call=2, presses=[signal.SIGINT])
     report = again(cache, new, overwrite=True)
     monkeypatch.undo()
     assert (report.cases, report.remaining, report.interrupted) == (1, 2, True)
@@ -754,7 +728,7 @@ def test_ten_thousand_cases_are_planned_and_summed_up(tmp_path, monkeypatch):
     monkeypatch.setattr(
         run,
         "compute_source",
-        lambda task: iter([run.CaseReport(task.refs[0].id)]),
+        lambda task, **options: iter([run.CaseReport(task.refs[0].id)]),
     )
     report = carry_out(decided)
     assert report.remaining == 0
@@ -778,35 +752,125 @@ def test_an_estimate_writes_nothing_and_skips_bad_cases(tmp_path):
 # Interruptions
 
 
-def stop_after(monkeypatch, count, error=KeyboardInterrupt):
-    """Ctrl-C while the case after so many is computed."""
-    real, started = worker.compute, []
+def press_in(monkeypatch, module, name, *, call, presses):
+    """Send signals when a function is called for the so-manieth time; return its calls."""
+    real, calls = getattr(module, name), []
 
-    def compute(case, *args):
-        started.append(case.id)
-        if len(started) > count:
-            raise error
-        return real(case, *args)
+    def function(*args, **options):
+        calls.append(args)
+        if len(calls) == call:
+            for number in presses:
+                signal.raise_signal(number)
+        return real(*args, **options)
 
-    monkeypatch.setattr(worker, "compute", compute)
+    monkeypatch.setattr(module, name, function)
+    return calls
 
 
-def test_ctrl_c_keeps_what_is_finished(tmp_path, monkeypatch):
-    data = factories.write_scenes(tmp_path / "data", IDS)
-    stop_after(monkeypatch, 3)
-    report = generate(data, tmp_path / "c.h5", QUICK)
+PLACES = [  # a function of the third case, and whether that is finished before the run stops
+    (compute, "make_superpixels", False),
+    (compute, "soften_case", False),
+    (worker, "record_inputs", False),
+    (worker, "build_part", True),
+    (worker, "publish", True),
+]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("module", "name", "finishes"), PLACES, ids=[name for _, name, _ in PLACES]
+)
+def test_a_signal_stops_a_run_at_the_next_safe_point(
+    tmp_path, monkeypatch, ctrl_c, module, name, finishes, number
+):
+    data, out = factories.write_scenes(tmp_path / "data", IDS), tmp_path / "c.h5"
+    calls = press_in(monkeypatch, module, name, call=3, presses=[number])
+    report = generate(data, out, QUICK)
+    assert len(calls) == 3
     monkeypatch.undo()
+    done = 3 if finishes else 2
     assert report.interrupted and not report.complete
-    assert (report.cases, report.remaining, report.failures) == (3, 5, {})
-    assert list(open_cache(tmp_path / "c.h5")) == IDS[:3] and verify(tmp_path / "c.h5") == []
-    assert factories.computed(generate(data, tmp_path / "c.h5", QUICK)) == (5, 3)
+    assert (report.cases, report.remaining, report.failures) == (done, len(IDS) - done, {})
+    assert list(open_cache(out)) == IDS[:done] and verify(out) == []
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert factories.computed(generate(data, out, QUICK)) == (len(IDS) - done, done)
 
 
-def test_stale_cases_that_were_not_reached_remain(cache, monkeypatch):
+def test_a_second_ctrl_c_stops_in_the_midst_of_a_step(tmp_path, monkeypatch, ctrl_c):
+    data, out = factories.write_scenes(tmp_path / "data", IDS), tmp_path / "c.h5"
+    press_in(monkeypatch, worker, "build_part", call=3, presses=[signal.SIGINT, signal.SIGINT])
+    report = generate(data, out, QUICK)
+    assert report.interrupted and (report.cases, report.remaining) == (2, 6)
+    assert verify(out) == []
+
+
+def test_a_signal_in_the_last_moment_is_told(tmp_path, monkeypatch, ctrl_c):
+    data, out = factories.write_scenes(tmp_path / "data"), tmp_path / "c.h5"
+    press_in(monkeypatch, run, "rebuild_index", call=1, presses=[signal.SIGINT])
+    report = generate(data, out, QUICK)
+    assert report.interrupted and (report.cases, report.remaining) == (3, 0)
+    assert list(open_cache(out)) == ["a", "b", "c"] and verify(out) == []
+
+
+def test_a_program_that_handles_ctrl_c_keeps_its_handler(tmp_path, monkeypatch):
+    heard = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    try:
+        press_in(monkeypatch, worker, "compute", call=1, presses=[signal.SIGINT])
+        report = generate(factories.write_scenes(tmp_path / "data"), tmp_path / "c.h5", QUICK)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert report.complete and heard == [signal.SIGINT]
+
+
+def test_stale_cases_that_were_not_reached_remain(cache, monkeypatch, ctrl_c):
     monkeypatch.setattr(schema, "ALGORITHM", 2)
-    stop_after(monkeypatch, 1)
+    press_in(monkeypatch, compute, "soften_case", call=2, presses=[signal.SIGINT])
     report = again(cache)
     assert (report.cases, report.remaining) == (1, 2)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the system has no such timer")
+def test_a_hundred_signals_at_any_moment_lose_nothing(tmp_path, ctrl_c):
+    ids = IDS[:4]
+    data = factories.write_scenes(tmp_path / "data", ids, shape=(90, 100))
+    calm, out = tmp_path / "calm.h5", tmp_path / "c.h5"
+    generate(data, calm, SLOWER)
+    started = time.perf_counter()
+    generate(data, out, SLOWER)
+    took = time.perf_counter() - started
+    rng, dataset, interrupted = random.Random(7), list_dataset(data), 0
+
+    def press(*_):
+        if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # a run listens
+            signal.raise_signal(rng.choice([signal.SIGINT, signal.SIGTERM]))
+
+    before = signal.signal(signal.SIGALRM, press)
+    try:
+        for _ in range(3000):
+            if interrupted == 100:
+                break
+            for path in list(parts_folder(out).glob("*.h5")):
+                if rng.random() < 0.4:
+                    path.unlink()  # so that there is always something to do
+            decided = plan(dataset, SLOWER, out)
+            signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-3, took / 2))
+            report = carry_out(decided)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            interrupted += report.interrupted
+            assert not report.failures and report.interrupted >= (report.remaining > 0)
+            assert report.cases + report.remaining == len(decided.todo)
+            check_final_names(out)
+            assert sorted(open_cache(out)) == sorted(
+                i for i in ids if factories.part(out, i).exists()
+            )
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert interrupted == 100
+    assert generate(data, out, SLOWER).complete
+    assert factories.files_of(out) == factories.files_of(calm)
+    assert verify(out) == []
 
 
 def test_a_killed_worker_stops_the_run_with_a_sentence(tmp_path, monkeypatch):
@@ -845,7 +909,7 @@ TASKS_OF = run.tasks_of
 
 
 def test_what_a_stopped_worker_published_counts_as_finished(tmp_path, monkeypatch):
-    def run(function, tasks, jobs):
+    def run(function, tasks, jobs, safe_point):
         yield from function(*tasks[0])
         list(function(*tasks[1]))  # published, not told
         raise parallel.WorkerDied("A worker died.")

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 from softlabel_train.cli import COMMANDS, from_worker, main
 from softlabel_train.demo import Size, train_oct
+
+from softlabel import interrupt
+from softlabel.generation import worker
 
 QUICK = ["train.steps=2", "train.pictures=0", "train.threads=1", "generate={}"]
 
@@ -60,6 +66,46 @@ def test_a_path_is_a_path_whatever_it_looks_like(tmp_path, monkeypatch):
 def test_the_same_command_again_finds_the_run_finished(run, oct_cache):
     result = call("fit", "smoke", *QUICK, "--cache", oct_cache, "-o", run, "-q")
     assert result.exit_code == 0 and "2 steps" in result.output
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_fit_is_saved_and_says_how_to_go_on(oct_cache, tmp_path, number, status):
+    command = [sys.executable, "-m", "softlabel_train", "fit", "smoke", "train.steps=100000",
+               "train.checkpoint_steps=100000", "train.validate_epochs=100000", *QUICK[1:],
+               "--cache", str(oct_cache), "-o", str(tmp_path / "run"), "-q"]  # fmt: skip
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    metrics, deadline = tmp_path / "run" / "metrics.csv", time.monotonic() + 120
+    while not (metrics.is_file() and len(metrics.read_text()) > 400):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(number)
+    stderr = process.communicate(timeout=60)[1]
+    assert process.returncode == status, stderr
+    assert re.fullmatch(
+        rf"Error: Interrupted after \d+ of 100000 steps; {tmp_path}/run is saved\. Run the same "
+        r"command again to go on\.\n",
+        stderr,
+    )
+    assert (tmp_path / "run" / "last.pt").is_file()
+
+
+def test_a_fit_that_is_stopped_while_it_generates_says_so(oct_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(interrupt, "_asked_by", signal.SIGINT)
+    real = worker.build_part
+
+    def build_part(*arguments):
+        signal.raise_signal(signal.SIGTERM)
+        return real(*arguments)
+
+    monkeypatch.setattr(worker, "build_part", build_part)
+    result = call("fit", "smoke", *QUICK, "--source", oct_data, "--cache", tmp_path / "c.h5",
+                  "-o", tmp_path / "run")  # fmt: skip
+    assert result.exit_code == 143
+    assert result.output == "Error: Interrupted; run the same command again to go on.\n"
+    assert len(list((tmp_path / "c.parts").glob("*.h5"))) == 1
 
 
 def test_evaluate_prints_tables_or_json(run):

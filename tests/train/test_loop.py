@@ -145,16 +145,19 @@ print("interrupted" if result.interrupted else "finished", result.steps)
     (signal.SIGTERM, False, 1),
     (signal.SIGTERM, True, 1),  # as a cluster's scheduler does it
     (signal.SIGTERM, False, 2),
+    (signal.SIGTERM, True, 2),  # which the processes that train get a second time from their parent
 ])  # fmt: skip
-def test_ctrl_c_saves_and_the_same_again_goes_on(oct_cache, tmp_path, ask, to_all, devices):
+def test_a_signal_saves_and_the_same_again_goes_on(oct_cache, tmp_path, ask, to_all, devices):
     recipe = recipe_for(oct_cache, "train.steps=400", "train.checkpoint_steps=1000",
                         "train.validate_epochs=1000", "data.workers=1",
                         f"train.devices={devices}")  # fmt: skip
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe.model_dump(mode="json")))
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "recipe.yaml"), str(tmp_path / "run")]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        # a shell that runs the tests in the background has them ignore Ctrl-C, and their children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     metrics = tmp_path / "run" / "metrics.csv"
     deadline = time.time() + 120
     while time.time() < deadline and not (metrics.is_file() and len(metrics.read_text()) > 400):
