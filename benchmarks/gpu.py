@@ -1,8 +1,8 @@
 """Softening on a GPU against CuPy's distance transform, with transfers, and against its bound.
 
 Run with ``python -m benchmarks.gpu`` from the root of the repository. It needs a CUDA card, torch
-2.11 or newer and softlabel's own dependencies, and for the peer CuPy. Without a card it reports that
-and ends; ``--device cpu`` runs everything tiny on torch's CPU device, to see that it runs: its
+2.11 or newer and softlabel's own dependencies, and for the peer CuPy. Without a card it reports
+that and ends; ``--device cpu`` runs everything tiny on torch's CPU device, to see that it runs: its
 times mean nothing.
 
 * *The bound* is written down first: the bytes that must cross the bus at the speed of a page-locked
