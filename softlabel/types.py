@@ -248,6 +248,8 @@ class Dataset:
         Label value of pixels that were not annotated.
     options : mapping of str to JSON values
         The reader's options, all of them, as they were used; part of a cache's settings.
+    unlabelled : tuple of str
+        Images without an annotation, which are no cases.
     """
 
     format: str
@@ -259,6 +261,7 @@ class Dataset:
     channels: tuple[str, ...] = ()
     ignore: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    unlabelled: tuple[str, ...] = ()
 
 
 def spacing_in_order(spacing: Sequence[float] | None, ndim: int) -> tuple[float, ...]:
