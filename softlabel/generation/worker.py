@@ -21,7 +21,7 @@ from softlabel.generation.plan import files_of
 from softlabel.generation.report import CaseReport
 from softlabel.generation.settings import Settings
 from softlabel.generation.superpixel_files import SuperpixelFiles
-from softlabel.readers import READERS
+from softlabel.readers import READERS, read_case
 from softlabel.types import CaseRef, Dataset
 
 FATAL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -122,7 +122,7 @@ def _computed(
             raise found
     recorded, seen = inputs  # type: ignore[misc]  # an error was raised
     given = task.superpixel_files.read(ref.id) if task.superpixel_files is not None else None
-    case = READERS[task.dataset.format].read_case(task.dataset, ref, opened)
+    case = read_case(READERS[task.dataset.format], task.dataset, ref, opened)
     return compute(case, task.header, task.settings, recorded, given, task.device), seen
 
 

@@ -1,6 +1,6 @@
 """Which label values, or colours, of a source are which class: a mapping, and its text form.
 
-Knows label values and names; which files they come from is known by the readers.
+Knows label values and names; the readers know which files they come from.
 """
 
 from __future__ import annotations
@@ -11,9 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from softlabel.errors import UsageError
-from softlabel.types import MAX_LABEL, Array
+
+Array = npt.NDArray[Any]
+
+MAX_LABEL = 2**63 - 1
+"""Label values are compared, and stored in a cache, as int64."""
 
 IGNORE = "ignore"
 """The name that stands for pixels that were not annotated."""
