@@ -133,6 +133,22 @@ def class_table(classes: ClassTable | Mapping[int, str] | Iterable[int]) -> Clas
     return ClassTable.from_values(classes)
 
 
+@dataclass(frozen=True)
+class Note:
+    """Something that a reader met and took one way, though it could mean another.
+
+    Attributes
+    ----------
+    code : str
+        What kind of thing, in one or two words joined by dashes, such as ``ending``.
+    text : str
+        One sentence that names the file, what was found and how it was taken.
+    """
+
+    code: str
+    text: str
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """One image with its annotation, as a reader delivers it.
@@ -172,6 +188,8 @@ class Case:
         Further label maps by name (other graders, an automatic method).
     slice_axis : int or None
         Spatial axis across the slices of a volume, where the file or its spacing tells it.
+    notes : tuple of Note
+        What the reader met in the files and took one way, though it could mean another.
     """
 
     id: str
@@ -190,6 +208,7 @@ class Case:
     truth: Array | None = None
     label_maps: Mapping[str, Array] = field(default_factory=dict)
     slice_axis: int | None = None
+    notes: tuple[Note, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:

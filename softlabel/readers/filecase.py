@@ -33,7 +33,8 @@ from softlabel.readers.labels import check_values
 from softlabel.readers.listing import parse_spacing
 from softlabel.readers.pixels import Pixels, require_finite
 from softlabel.readers.safety import load_json
-from softlabel.types import Array, Case, CaseRef, Dataset, coarsest_axis
+from softlabel.readers.segments import on_reference_grid
+from softlabel.types import Array, Case, CaseRef, Dataset, Note, coarsest_axis
 
 
 def open_source(dataset: Dataset, source: str) -> None:
@@ -50,7 +51,7 @@ def read_case(dataset: Dataset, ref: CaseRef, opened: object = None) -> Case:
         When a file cannot be read, the files differ in shape or grid, or a value is not allowed.
     """
     annotation = _read_annotation(dataset, ref)
-    image, first = _read_channels(dataset, ref, annotation.first)
+    image, first, notes = _read_channels(dataset, ref, annotation.first)
     annotation = annotation.on_grid_of(first, _grids(dataset))
     further = {
         name: _read_further(dataset, ref, relative, first)
@@ -76,6 +77,7 @@ def read_case(dataset: Dataset, ref: CaseRef, opened: object = None) -> Case:
         truth=truth,
         label_maps=further,
         slice_axis=_slice_axis(first.pixels, labels.pixels, spacing_mm),
+        notes=tuple(dict.fromkeys((*notes, *annotation.notes))),
     )
 
 
@@ -117,6 +119,11 @@ class Annotation:
             return self.first.pixels.values
         return np.stack([located.pixels.values for located in self.maps])
 
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What the user should know of the files."""
+        return tuple(note for located in self.maps for note in located.pixels.notes)
+
     def on_grid_of(self, image: Located, grids: str) -> Annotation:
         """The maps on the grid of the image (see :func:`on_same_grid`)."""
         return replace(self, maps=tuple(on_same_grid(image, m, grids) for m in self.maps))
@@ -156,6 +163,10 @@ def _read_annotation(dataset: Dataset, ref: CaseRef) -> Annotation:
 def _read_map(dataset: Dataset, ref: CaseRef, relative: str) -> Located:
     path = dataset.root / relative
     pixels = read_label_map(path, dataset.options.get("label_key"))
+    if pixels.reference_offset is not None:
+        # Only the image tells how large the grid is that it was cropped from.
+        image_path = dataset.root / ref.key["images"][0]
+        pixels = on_reference_grid(pixels, path, read_pixels(image_path), image_path)
     values = _merged(pixels.values, ref.key)
     check_values(values, dataset.classes, dataset.ignore, path)
     return Located(replace(pixels, values=values), path)
@@ -215,10 +226,13 @@ def _merged(labels: Array, key: Mapping[str, Any]) -> Array:
     return merged
 
 
-def _read_channels(dataset: Dataset, ref: CaseRef, labels: Located) -> tuple[Array, Located]:
-    """All channels of a case as (C, *spatial), and the first file, whose grid the case takes."""
+def _read_channels(
+    dataset: Dataset, ref: CaseRef, labels: Located
+) -> tuple[Array, Located, list[Note]]:
+    """All channels as (C, *spatial), the first file, whose grid the case takes, and all notes."""
     first: Located | None = None
     channels = []
+    notes: list[Note] = []
     for relative in ref.key["images"]:
         path = dataset.root / relative
         pixels = read_pixels(path, key=dataset.options.get("image_key"))
@@ -232,8 +246,10 @@ def _read_channels(dataset: Dataset, ref: CaseRef, labels: Located) -> tuple[Arr
             check_same_grid(first.pixels, first.path, pixels, path)
         require_finite(pixels.values, path)
         channels.append(pixels.channels_first())
+        notes += pixels.notes
     assert first is not None, "a reader lists at least one image file a case"
-    return (channels[0] if len(channels) == 1 else np.concatenate(channels)), first
+    image = channels[0] if len(channels) == 1 else np.concatenate(channels)
+    return image, first, notes
 
 
 def _with_channel_axis(

@@ -12,7 +12,12 @@ from pathlib import Path
 
 from softlabel.errors import CaseError, SourceError
 from softlabel.readers.arrays import IMAGE_KEYS, LABEL_KEYS, find_key, npz_keys
-from softlabel.readers.imagefiles import ending_of, is_image_file, stem_of
+from softlabel.readers.imagefiles import (
+    SEGMENTATION_ENDING,
+    ending_of,
+    is_image_file,
+    stem_of,
+)
 from softlabel.readers.matching import split_suffix
 
 IMAGE_FOLDERS = (
@@ -151,6 +156,9 @@ def _in_one_folder(root: Path) -> Patterns | None:
     """Label maps told from their images by a suffix; or ``.npz`` files with both."""
     names = _image_names(root)
     endings = {stem_of(name): f"*{ending_of(name)}" for name in names}
+    files_of: dict[str, set[str]] = {}
+    for name in names:
+        files_of.setdefault(stem_of(name), set()).add(f"*{ending_of(name)}")
     labels: dict[tuple[str, str], bool] = {}
     images: set[str] = set()
     for name in names:
@@ -159,6 +167,9 @@ def _in_one_folder(root: Path) -> Patterns | None:
             kind = suffix, ending_of(name) or ""
             labels[kind] = labels.get(kind, False) or bool(number)
             images.add(endings[partner])
+        elif ending_of(name) == SEGMENTATION_ENDING and len(files_of[stem_of(name)]) == 2:
+            labels["", SEGMENTATION_ENDING] = False
+            images |= files_of[stem_of(name)] - {f"*{SEGMENTATION_ENDING}"}
     if len(labels) == 1:
         ((suffix, ending), numbered) = next(iter(labels.items()))
         return Patterns(

@@ -12,7 +12,7 @@ from typing import Any
 from softlabel.errors import SourceError, UsageError
 from softlabel.readers.classfile import load_class_table
 from softlabel.readers.filecase import open_source, read_case, read_labels
-from softlabel.readers.imagefiles import ENDINGS, is_image_file, stem_of
+from softlabel.readers.imagefiles import ENDINGS, input_files, is_image_file, stem_of
 from softlabel.readers.layouts import Patterns, find_patterns
 from softlabel.readers.listing import GROUP_OPTION, Listing, count, parse_spacing
 from softlabel.readers.matching import Match, Matches, NamePattern, Roles, match_names
@@ -114,7 +114,7 @@ def list_cases(root: Path, options: Mapping[str, Any]) -> Dataset:
     names = _class_names(found.matches) if patterns.label_files == "class" else {}
     for case, match in found.matches.pairs.items():
         group = found.group_of(match) if options["group"] is None else None
-        _add(listing, case, match, patterns, names, group)
+        _add(listing, folder, case, match, patterns, names, group)
     for case, sentence in found.matches.problems.items():
         listing.problem(case, sentence)
     if names and classes is None:
@@ -314,6 +314,7 @@ def _without(pattern: NamePattern, taken: set[str]) -> NamePattern:
 
 def _add(
     listing: Listing,
+    root: Path,
     case: str,
     match: Match,
     patterns: Patterns,
@@ -331,7 +332,7 @@ def _add(
     if match.mask is not None:
         key["mask"] = match.mask
     files = [*match.images, *match.labels, *match.raters, *([match.mask] if match.mask else [])]
-    listing.add(case, dict.fromkeys(files), source=match.images[0], group=group, key=key)
+    listing.add(case, input_files(root, files), source=match.images[0], group=group, key=key)
 
 
 def _rater_names(patterns: Sequence[str]) -> list[str]:
