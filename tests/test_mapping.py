@@ -30,10 +30,9 @@ def test_a_name_may_hold_a_colon_and_digits():
     assert parse_mapping("3=T1: core").names() == {3: "T1: core"}
 
 
-def test_a_threshold_comes_first():
-    mapping = LabelMapping(threshold=128)
-    assert mapping.apply(LABELS).tolist() == [[0, 0, 0, 0], [0, 1, 1, 1]]
-    assert mapping.apply(np.array([127.9, 128.0])).tolist() == [0, 1]
+def test_a_threshold_alone_is_a_mapping():
+    assert LabelMapping(threshold=128) and not LabelMapping()
+    assert LabelMapping(threshold=128).as_record() == {"threshold": 128}
     named = parse_mapping("0=background,1=lesion", threshold=128)
     assert named.names() == {0: "background", 1: "lesion"}
 

@@ -162,7 +162,7 @@ def _read_annotation(dataset: Dataset, ref: CaseRef) -> Annotation:
 
 def _read_map(dataset: Dataset, ref: CaseRef, relative: str) -> Located:
     path = dataset.root / relative
-    pixels = read_label_map(path, dataset.options.get("label_key"))
+    pixels = read_label_map(path, dataset.options.get("label_key"), dataset.mapping)
     if pixels.reference_offset is not None:
         # Only the image tells how large the grid is that it was cropped from.
         image_path = dataset.root / ref.key["images"][0]

@@ -100,12 +100,13 @@ def read_labels(reader: Reader, dataset: Dataset, ref: CaseRef, opened: Any) -> 
 
 
 def as_source(dataset: Dataset) -> Dataset:
-    """The data set as its reader listed it: what the reader's own functions take."""
+    """The data set with its source's table: what the reader's own functions take.
+
+    Colours and the threshold of the mapping are left for the reader, which knows the files.
+    """
     if dataset.mapping is None:
         return dataset
-    return replace(
-        dataset, classes=dataset.source_classes, ignore=dataset.source_ignore, mapping=None
-    )
+    return replace(dataset, classes=dataset.source_classes, ignore=dataset.source_ignore)
 
 
 def _mapped(labels: Array, dataset: Dataset) -> Array:
