@@ -29,8 +29,10 @@ import numpy as np
 from softlabel.errors import CaseError, SourceError, UsageError
 from softlabel.readers.geometry import check_same_grid, check_same_shape, labels_on_grid
 from softlabel.readers.imagefiles import read_label_map, read_pixels
+from softlabel.readers.labelfacts import label_facts
 from softlabel.readers.labels import check_values
 from softlabel.readers.listing import parse_spacing
+from softlabel.readers.look import LabelLook
 from softlabel.readers.pixels import Pixels, require_finite
 from softlabel.readers.safety import load_json
 from softlabel.readers.segments import on_reference_grid
@@ -90,6 +92,44 @@ def read_labels(dataset: Dataset, ref: CaseRef, opened: object = None) -> Array:
         As :func:`read_case`, for the label map.
     """
     return _read_annotation(dataset, ref).values
+
+
+def look(dataset: Dataset, ref: CaseRef, opened: object = None) -> LabelLook:
+    """Look at the annotation of a case, for the check of the data set.
+
+    Raises
+    ------
+    CaseError
+        As :func:`read_labels`.
+    """
+    annotation = _read_annotation(dataset, ref)
+    pixels = annotation.first.pixels
+    facts = label_facts(pixels.values)
+    palette: tuple[tuple[int, int, int], ...] = ()
+    if pixels.palette is not None and facts.values[-1] < len(pixels.palette):
+        rows = pixels.palette[list(facts.values)].tolist()
+        palette = tuple((r, g, b) for r, g, b in rows)
+    return LabelLook(
+        facts,
+        palette,
+        dict(pixels.names or {}),
+        pixels.spacing_mm or parse_spacing(dataset.options.get("spacing_mm")),
+        _looks_one_hot(pixels),
+        pixels.axes_known,
+        annotation.notes,
+    )
+
+
+MOST_ONE_HOT = 64
+"""A last axis that is longer counts pixels, not classes."""
+
+
+def _looks_one_hot(pixels: Pixels) -> bool:
+    """Whether each pixel is 1 in exactly one place of the last axis, and 0 elsewhere."""
+    values = pixels.values
+    if values.ndim < 3 or not 2 <= values.shape[-1] <= MOST_ONE_HOT or values.max() != 1:
+        return False
+    return bool((values.sum(axis=-1) == 1).all())
 
 
 @dataclass(frozen=True, eq=False)
