@@ -22,14 +22,12 @@ import numpy as np
 import numpy.typing as npt
 
 from softlabel.errors import SourceError, did_you_mean
+from softlabel.mapping import MAX_LABEL, LabelMapping
 
 Array = npt.NDArray[Any]
 
 MAX_CLASSES = 4096
 """More classes than this are a sign that an image was taken for a label map."""
-
-MAX_LABEL = 2**63 - 1
-"""Label values are compared, and stored in a cache, as int64."""
 
 SPACING_RANGE = (1e-6, 1e6)
 """From nanometres to kilometres in mm; the squares of distances stay far from the limits of
@@ -135,6 +133,22 @@ def class_table(classes: ClassTable | Mapping[int, str] | Iterable[int]) -> Clas
     return ClassTable.from_values(classes)
 
 
+@dataclass(frozen=True)
+class Note:
+    """Something that a reader met and took one way, though it could mean another.
+
+    Attributes
+    ----------
+    code : str
+        What kind of thing, in one or two words joined by dashes, such as ``ending``.
+    text : str
+        One sentence that names the file, what was found and how it was taken.
+    """
+
+    code: str
+    text: str
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """One image with its annotation, as a reader delivers it.
@@ -172,6 +186,10 @@ class Case:
         The true label map, which only phantoms know.
     label_maps : mapping of str to ndarray
         Further label maps by name (other graders, an automatic method).
+    slice_axis : int or None
+        Spatial axis across the slices of a volume, where the file or its spacing tells it.
+    notes : tuple of Note
+        What the reader met in the files and took one way, though it could mean another.
     """
 
     id: str
@@ -189,6 +207,8 @@ class Case:
     channels: tuple[str, ...] = ()
     truth: Array | None = None
     label_maps: Mapping[str, Array] = field(default_factory=dict)
+    slice_axis: int | None = None
+    notes: tuple[Note, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -245,6 +265,12 @@ class Dataset:
         Label value of pixels that were not annotated.
     options : mapping of str to JSON values
         The reader's options, all of them, as they were used; part of a cache's settings.
+    unlabelled : tuple of str
+        Images without an annotation, which are no cases.
+    mapping : LabelMapping or None
+        How label values are read; ``classes`` and ``ignore`` are those after it.
+    source_classes, source_ignore
+        Those of the source, before the mapping.
     """
 
     format: str
@@ -256,6 +282,10 @@ class Dataset:
     channels: tuple[str, ...] = ()
     ignore: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    unlabelled: tuple[str, ...] = ()
+    mapping: LabelMapping | None = None
+    source_classes: ClassTable | None = None
+    source_ignore: int | None = None
 
 
 def spacing_in_order(spacing: Sequence[float] | None, ndim: int) -> tuple[float, ...]:
@@ -295,3 +325,22 @@ def coarsest_axis(spacing: tuple[float, ...]) -> int:
     (2, 2)
     """
     return max(range(len(spacing)), key=lambda axis: (spacing[axis], axis))
+
+
+def required_slice_axis(known: int | None, given: int | None, ndim: int) -> int:
+    """Axis across the slices: the one that was given, else the one that is known.
+
+    Raises
+    ------
+    ValueError
+        When neither tells, or there is no such axis.
+    """
+    axis = known if given is None else given
+    if axis is None:
+        raise ValueError(
+            "nothing tells which axis is across the slices: the file names no axes and no axis has "
+            f"a spacing of its own; give --slice-axis 0 to {ndim - 1}."
+        )
+    if not 0 <= axis < ndim:
+        raise ValueError(f"slice_axis must lie in 0..{ndim - 1}; got {axis}.")
+    return axis

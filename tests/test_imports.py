@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS = (
     ("errors", "coerce", "kernels", "parallel", "interrupt", "_version"),
-    ("types", "ids", "device", "files"),
+    ("ids", "device", "files", "mapping"),
+    ("types",),
     ("distance", "superpixels", "softmaps", "readers", "phantom"),
     ("preprocess", "softening", "cache"),
     ("generation", "render"),

@@ -12,10 +12,15 @@ from typing import Any
 
 import click
 
+from softlabel.cli.check import print_findings, refusal
 from softlabel.cli.options import (
     SectionedCommand,
+    accept_option,
+    format_option,
     given_reader_options,
     json_option,
+    label_options,
+    mapping_of,
     option,
     reader_options,
     verbosity_options,
@@ -29,19 +34,27 @@ from softlabel.cli.run_text import (
     print_plan,
     print_report,
 )
-from softlabel.cli.setting_options import method_options, setting, settings_of
+from softlabel.cli.setting_options import (
+    method_options,
+    setting,
+    settings_of,
+    softening_settings,
+    superpixel_settings,
+)
 from softlabel.console.display import duration, progress
 from softlabel.console.group import EXIT_FAILED
 from softlabel.errors import UsageError
+from softlabel.generation.check import Check, check
 from softlabel.generation.device_choice import named_devices
 from softlabel.generation.output import output_path
-from softlabel.generation.plan import STALE, Plan, plan
+from softlabel.generation.plan import STALE, Plan, choose, plan
 from softlabel.generation.report import CaseReport, Report
 from softlabel.generation.run import carry_out, estimate
+from softlabel.generation.settings import Settings
 from softlabel.generation.superpixel_files import SuperpixelFiles
 from softlabel.interrupt import interrupted_status
 from softlabel.parallel import cpu_count
-from softlabel.readers import READERS, list_dataset
+from softlabel.readers import list_dataset
 from softlabel.types import Dataset
 
 STDERR = 2
@@ -59,14 +72,7 @@ STOPPING = b"\nStopping after this case; press Ctrl-C again to stop at once.\n"
     metavar="CACHE.h5",
     help="The cache; its parts go into CACHE.parts beside it.",
 )
-@click.option(
-    "--format",
-    "format_",
-    default="auto",
-    show_default=True,
-    type=click.Choice(["auto", *READERS]),
-    help="Format of SOURCE.",
-)
+@format_option
 @option(
     "Which cases",
     "--ids",
@@ -84,53 +90,10 @@ STOPPING = b"\nStopping after this case; press Ctrl-C again to stop at once.\n"
     help="Where superpixels come from: SLIC of the image, a regular grid, or a folder, "
     ".npz or cache with superpixels by case id.",
 )
-@setting(
-    "Superpixels",
-    "n_segments",
-    "Superpixels asked for in an image (in a slice with --slic-dims slice).",
-    type=click.IntRange(min=1),
-)
-@setting(
-    "Superpixels",
-    "superpixel_size",
-    "Pixels a superpixel instead of --n-segments: scales with the image.",
-    metavar="PIXELS",
-)
-@setting(
-    "Superpixels",
-    "compactness",
-    "Weight of space against intensity; from 0.3 on superpixels are nearly a grid.",
-)
-@setting("Superpixels", "sigma", "Smoothing before SLIC, in pixels of the finest axis.")
-@setting("Superpixels", "slic_dims", "Superpixels of whole volumes or of each slice.")
-@setting(
-    "Superpixels", "slice_axis", "Axis across the slices. Default: that of the coarsest spacing."
-)
-@setting(
-    "Superpixels",
-    "channel_percentiles",
-    "Percentiles of each channel that SLIC sees as 0 and 1.",
-    type=float,
-    nargs=2,
-    metavar="LOW HIGH",
-)
-@setting("Superpixels", "mask_mode", "Take masked pixels out after SLIC, or by masked SLIC (slow).")
-@setting(
-    "Superpixels",
-    "slic_code",
-    "device: SLIC on the --device too; the same superpixels on every device, but not quite those "
-    "of cpu.",
-)
-@setting("Softening", "method", "Softening method.")
-@setting("Softening", "boundary", "[superpixel] What the boundary of a class is.")
-@setting("Softening", "distance_unit", "Unit of distances, --scale and --blur.")
-@setting(
-    "Softening",
-    "scale",
-    "[superpixel] Distance at which a label is 3/4 or 1/4. Default: 1 pixel, or the finest "
-    "spacing.",
-)
-@setting("Softening", "normalize", "sum: divide by the sum over the classes.")
+@label_options
+@accept_option
+@superpixel_settings
+@softening_settings
 @method_options("Softening")
 @setting("Run", "compression", "gzip needs no plugin to be read, and is slower.")
 @option(
@@ -165,6 +128,9 @@ def generate(
     source: Path,
     output: Path,
     format_: str,
+    map_: str | None,
+    threshold: float | None,
+    accept: tuple[str, ...],
     ids: tuple[str, ...],
     limit: int | None,
     superpixels: str,
@@ -182,22 +148,25 @@ def generate(
 
     Running the same command again computes only what is missing or out of date.
     """
-    dataset = list_dataset(source, format_, given_reader_options(options))
+    dataset = list_dataset(
+        source, format_, given_reader_options(options), mapping_of(map_, threshold)
+    )
     recorded = output_path(output).exists() and not overwrite
     if not quiet:
         click.echo(dataset.description, err=True)
     files = None
     if superpixels not in ("slic", "grid"):
         files, superpixels = SuperpixelFiles(Path(superpixels)), "file"
+    settings = settings_of(options, superpixels=superpixels)
+    wanted, jobs = _wanted(ids, dataset), jobs or cpu_count()
+    found = _checked(dataset, settings, wanted, limit, accept, jobs, quiet)
     decided = plan(
-        dataset, settings_of(options, superpixels=superpixels), output_path(output),
-        ids=_wanted(ids, dataset), limit=limit, overwrite=overwrite, check_content=check_content,
-        superpixel_files=files,
+        found.dataset, settings, output_path(output), ids=wanted, limit=limit,
+        overwrite=overwrite, check_content=check_content, superpixel_files=files,
     )  # fmt: skip
     if dataset.classes is None and not quiet:
         click.echo(class_sentence(decided, recorded), err=True)
     named_devices(decided, device)  # a plan for a device that is not there is none
-    jobs = jobs or cpu_count()
     if dry_run:
         print_plan(decided, estimate(decided), jobs, verbose, as_json)
         return
@@ -214,6 +183,35 @@ def generate(
     print_failures(report, output)
     print_end(report, overwrite)
     sys.exit(_status(report))
+
+
+def _checked(
+    dataset: Dataset,
+    settings: Settings,
+    ids: list[str] | None,
+    limit: int | None,
+    accept: tuple[str, ...],
+    jobs: int,
+    quiet: bool,
+) -> Check:
+    """Look at the label maps of the chosen cases; what would certainly be wrong ends the command.
+
+    Raises
+    ------
+    UsageError
+        When there is a finding that is an error and was not accepted.
+    """
+    known = {ref.id for ref in dataset.refs}
+    refs = [ref for ref in choose(dataset, ids, limit) if ref.id in known]
+    with progress(len(refs), "label maps checked", quiet) as advance:
+        found = check(
+            dataset, settings, refs=refs, accept=accept, jobs=jobs,
+            progress=lambda case_id: advance(""),
+        )  # fmt: skip
+    print_findings(found.findings)
+    if found.errors:
+        raise UsageError(refusal(found.errors))
+    return found
 
 
 def _carry_out(decided: Plan, jobs: int, device: str, verbose: bool, quiet: bool) -> Report:

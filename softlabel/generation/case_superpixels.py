@@ -15,7 +15,7 @@ from softlabel.device import TORCH_CPU, DeviceUnusable
 from softlabel.generation.device_server import DeviceProcess
 from softlabel.generation.settings import Settings
 from softlabel.superpixels import by_slice, grid, scale_channels, slic
-from softlabel.types import Array, Case, coarsest_axis
+from softlabel.types import Array, Case, required_slice_axis
 
 
 def make_superpixels(
@@ -38,17 +38,16 @@ def make_superpixels(
     Raises
     ------
     ValueError
-        When the given superpixels have another shape, or the case has no such slice axis.
+        When the given superpixels have another shape, or nothing tells the axis across slices.
     """
     if settings.superpixels == "file":
         return _renumbered(_checked(given, case.shape), case.mask), 0
     spacing = case.spacing_mm or (1.0,) * len(case.shape)
     spacing = tuple(s / min(spacing) for s in spacing)
-    axis = coarsest_axis(spacing) if settings.slice_axis is None else settings.slice_axis
-    if not 0 <= axis < len(case.shape):
-        raise ValueError(f"slice_axis must lie in 0..{len(case.shape) - 1}; got {axis}.")
-    per_slice = settings.slic_dims == "slice" and len(case.shape) == 3
-    pieces = case.shape[axis] if per_slice else 1
+    axis = None
+    if settings.slic_dims == "slice" and len(case.shape) == 3:
+        axis = required_slice_axis(case.slice_axis, settings.slice_axis, len(case.shape))
+    pieces = 1 if axis is None else case.shape[axis]
     asked = settings.n_segments
     if settings.superpixel_size is not None:
         asked = max(1, round(int(np.prod(case.shape)) / pieces / settings.superpixel_size))
@@ -59,10 +58,10 @@ def make_superpixels(
     if settings.superpixels == "slic":
         image = scale_channels(image, case.mask, settings.channel_percentiles)
     mask = case.mask if settings.mask_mode == "slic" else None
-    if per_slice:
-        ids = by_slice(make, image, spacing, axis, mask)
-    else:
+    if axis is None:
         ids = make(image, spacing, mask)
+    else:
+        ids = by_slice(make, image, spacing, axis, mask)
     return _renumbered(ids, case.mask), asked * pieces
 
 

@@ -20,7 +20,7 @@ from softlabel.softening import METHODS, SoftenRequest, soften_by
 from softlabel.softening.raters import majority
 from softlabel.softmaps.class_index import class_index_map
 from softlabel.softmaps.maps import SoftMaps
-from softlabel.types import Array, Case
+from softlabel.types import Array, Case, required_slice_axis
 
 
 def compute(
@@ -100,8 +100,11 @@ def request_of(case: Case, header: Header, settings: Settings) -> SoftenRequest:
             "pixel, or give the spacing with --spacing-mm where the format takes it."
         )
     options = dict(settings.method_options)
-    if options.get("in_plane") and settings.slice_axis is not None:
+    if options.get("in_plane"):
+        # never left to the spacing: in pixels it is the same along all axes
         options["slice_axis"] = settings.slice_axis
+        if len(case.shape) == 3:
+            options["slice_axis"] = required_slice_axis(case.slice_axis, settings.slice_axis, 3)
     return SoftenRequest(
         method=settings.method,
         classes=header.classes,

@@ -10,25 +10,38 @@ library, and says that the voxels follow it:
 
 Characters that could end a string or a line for the library alone are refused in both: NUL,
 vertical tab, form feed, and a carriage return within a line.
+
+Only a MetaImage header of its own (``.mhd``) may name a file: one beside it, by its plain name, and
+of the size that the header states (:func:`voxel_file_of`).
 """
 
 from __future__ import annotations
 
 import re
+import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 from softlabel.errors import CaseError
-from softlabel.readers.safety import COPY_AGAIN
+from softlabel.readers.safety import COPY_AGAIN, reading, require_regular
 
 HEADER_BYTES = 1 << 22
 """A header that does not end within so many bytes is none."""
 
 _META_END = b"ElementDataFile"
+DETACHED_ENDING = ".mhd"
+"""Headers with this ending may take their voxels from a file beside them."""
+
+_PLAIN_NAME = re.compile(rb"(?!\.|LIST)[\w.\-+()\[\]@#~, ]*\w")
+"""No folder, no pattern, no list of files; what the library takes as it is."""
+
 _META_LOCAL = (b"LOCAL", b"Local", b"local")
 """The library takes every other spelling for the name of a file."""
 
 _NRRD_DATA_FILE = re.compile(rb"[ \t]*data[ \t]*file[ \t]*:(?!=)", re.IGNORECASE)
 """The field in all spellings; with ``:=`` it is a key of the user's, which the library keeps."""
+
+_BLOCK_BYTES = 1 << 20
 
 _CONTROL = re.compile(rb"[\x00\x0b-\x0d]")
 
@@ -55,8 +68,91 @@ def image_io_of(path: Path) -> str:
     if header.startswith(b"NRRD"):
         _require_attached_nrrd(header, path)
         return "NrrdImageIO"
-    _require_attached_meta(header, path)
+    if path.name.lower().endswith(DETACHED_ENDING):
+        voxel_file_of(path)
+    elif (end := _meta_end(header, path)).value not in _META_LOCAL:
+        raise _detached(end.line, path)
     return "MetaImageIO"
+
+
+def voxel_file_of(path: Path) -> Path | None:
+    """The file that holds the voxels of a MetaImage header, None when they follow it.
+
+    Parameters
+    ----------
+    path : Path
+        A file with the ending :data:`DETACHED_ENDING`.
+
+    Raises
+    ------
+    CaseError
+        When the header names anything but a regular file in its own folder, by a plain name, or
+        says more after that name, or has no plain end.
+    """
+    with reading(path, "a MetaImage header"), path.open("rb") as stream:
+        header = stream.read(HEADER_BYTES)
+    if header.startswith(b"NRRD"):
+        return None
+    end = _meta_end(header if header.endswith(b"\n") else header + b"\n", path)
+    if end.value in _META_LOCAL:
+        return None
+    # A header that goes on could name another file for the library than the one seen here.
+    if not _PLAIN_NAME.fullmatch(end.value) or header[end.stop :].strip():
+        raise CaseError(
+            f"{path} takes its voxels from {_shown(end.line)}; expected, as its last line, the "
+            "plain name of one file in the same folder, such as 'ElementDataFile = scan.raw'. "
+            "Save it in one piece (.mha)."
+        )
+    voxels = path.with_name(end.value.decode())
+    with reading(voxels, f"the voxels of {path.name}"):
+        require_regular(voxels)
+    return voxels
+
+
+def check_voxel_file(path: Path, voxels: Path, promised_bytes: int) -> None:
+    """Compare the size of a file of voxels with what its header promises.
+
+    Raises
+    ------
+    CaseError
+        When uncompressed voxels take another number of bytes, or the header states sizes that
+        the file does not have.
+    """
+    header = path.read_bytes()[:HEADER_BYTES]
+    fields = dict(
+        _meta_entry(line.removesuffix(b"\r").strip(b" \t")) for line in header.split(b"\n")
+    )
+    if fields.get(b"BinaryData", b"True").upper() != b"TRUE":
+        raise CaseError(
+            f"{path} says that {voxels.name} holds its voxels as text; expected binary numbers. "
+            "Save it anew."
+        )
+    size = voxels.stat().st_size
+    if fields.get(b"CompressedData", b"False").upper() == b"TRUE":
+        packed = _whole(fields.get(b"CompressedDataSize", b"0"))
+        if packed is None or packed > size:
+            raise CaseError(
+                f"{path} promises {_shown(fields[b'CompressedDataSize'])} compressed bytes, but "
+                f"{voxels} has {size}; it is cut off or damaged. {COPY_AGAIN}"
+            )
+        # The library takes what a stream that was cut off gives, and leaves the rest as it was.
+        with reading(voxels, "voxels compressed by zlib"):
+            inflated = _inflated_bytes(voxels, promised_bytes)
+        if inflated != promised_bytes:
+            raise CaseError(
+                f"{voxels} holds {'more than ' if inflated > promised_bytes else ''}"
+                f"{min(inflated, promised_bytes)} bytes of voxels, but its header {path} promises "
+                f"{promised_bytes}; expected the same. {COPY_AGAIN}"
+            )
+        return
+    skipped = _whole(fields.get(b"HeaderSize", b"0"))
+    expected = promised_bytes + (skipped or 0)
+    fits = size >= promised_bytes if skipped == -1 else skipped is not None and size == expected
+    if not fits:
+        raise CaseError(
+            f"{voxels} has {size} bytes, but its header {path} promises {expected}; expected the "
+            f"same. {COPY_AGAIN}"
+        )
 
 
 def _require_attached_nrrd(header: bytes, path: Path) -> None:
@@ -69,25 +165,51 @@ def _require_attached_nrrd(header: bytes, path: Path) -> None:
     raise _endless("the empty line that ends the header of NRRD", path)
 
 
-def _require_attached_meta(header: bytes, path: Path) -> None:
-    hollow = b""
+def _inflated_bytes(voxels: Path, most: int) -> int:
+    """How many bytes a zlib or gzip stream holds, counted up to one beyond ``most``."""
+    inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    total = 0
+    with voxels.open("rb") as stream:
+        block = stream.read(_BLOCK_BYTES)
+        while block and not inflater.eof and total <= most:
+            total += len(inflater.decompress(block, _BLOCK_BYTES))
+            block = inflater.unconsumed_tail or stream.read(_BLOCK_BYTES)
+    return total
+
+
+class _End(NamedTuple):
+    """The line that ends a MetaImage header, what it names, and where the next line begins."""
+
+    line: bytes
+    value: bytes
+    stop: int
+
+
+def _meta_end(header: bytes, path: Path) -> _End:
+    hollow, stop = b"", 0
     for ended in header.split(b"\n")[:-1]:
+        stop += len(ended) + 1
         line = ended.removesuffix(b"\r").strip(b" \t")
         if not line:
             continue
         _require_text(line, path)
         name, value = _meta_entry(line)
         if _META_END in name:
-            if name != _META_END or value not in _META_LOCAL:
+            if name != _META_END or not value:
                 raise _detached(line, path)
             if hollow:  # the library may take this line for the value that is missing there
                 raise CaseError(
                     f"{path} has the header line {_shown(hollow)} right before its end; expected "
                     "'Name = value'. Remove the line, or save the file anew."
                 )
-            return
+            return _End(line, value, stop)
         hollow = b"" if name and value else line
     raise _endless("the line 'ElementDataFile = LOCAL' that ends the header of MetaImage", path)
+
+
+def _whole(text: bytes) -> int | None:
+    """A whole number of at least -1, None for any other text."""
+    return int(text) if re.fullmatch(rb"-1|[0-9]{1,15}", text) else None
 
 
 def _meta_entry(line: bytes) -> tuple[bytes, bytes]:

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from softlabel.errors import CaseError
-from softlabel.types import MAX_LABEL, Array, ClassTable
+from softlabel.mapping import MAX_LABEL
+from softlabel.types import Array, ClassTable
 
 ROUNDING = 1e-3
 """Labels stored with an intensity scaling come back as 0.99998; an interpolated map does not."""
@@ -15,11 +16,21 @@ ROUNDING = 1e-3
 _BLOCK = 1 << 22
 
 
-def whole_numbers(values: Array, path: Path) -> Array:
+def whole_numbers(values: Array, path: Path, step: float | None = None) -> Array:
     """Return label values as a contiguous array of an integer type.
 
     Integer types stay as they are. Floating-point numbers that are whole up to
     :data:`ROUNDING` become the smallest unsigned type that holds them.
+
+    Parameters
+    ----------
+    values : ndarray of numbers
+    path : Path
+        The file, for the message.
+    step : float or None
+        Distance of neighbouring values that the file can store (``scl_slope``). Up to 1, values
+        within half of it of a whole number are that number; a wider one has lost labels unless
+        every value is whole.
 
     Raises
     ------
@@ -32,7 +43,7 @@ def whole_numbers(values: Array, path: Path) -> Array:
     array([  0,   2, 255], dtype=uint8)
     """
     if values.dtype.kind == "f":
-        values = _rounded(values, path)
+        values = _rounded(values, path, step)
     negative = int(np.count_nonzero(values < 0)) if values.dtype.kind == "i" else 0
     if negative:
         raise CaseError(
@@ -48,7 +59,9 @@ def whole_numbers(values: Array, path: Path) -> Array:
     return np.ascontiguousarray(values)
 
 
-def _rounded(values: Array, path: Path) -> Array:
+def _rounded(values: Array, path: Path, step: float | None) -> Array:
+    if values.dtype.itemsize < 4:
+        values = values.astype(np.float32)  # float16 ends at 65504, below the limits compared with
     finite = np.isfinite(values)
     if not finite.all():
         raise CaseError(
@@ -57,9 +70,17 @@ def _rounded(values: Array, path: Path) -> Array:
             "ignore label."
         )
     rounded = np.rint(values)
-    fractional = np.abs(values - rounded) > ROUNDING
+    allowed = ROUNDING if step is None or step > 1 else max(ROUNDING, step * (0.5 + ROUNDING))
+    fractional = np.abs(values - rounded) > allowed
     if fractional.any():
         examples = ", ".join(f"{v:.4g}" for v in np.unique(values[fractional])[:5])
+        if step is not None:
+            raise CaseError(
+                f"{path} stores integers times a slope (scl_slope) of {step:.6g}, by which "
+                f"{np.count_nonzero(fractional)} labels are not whole numbers ({examples} …); "
+                "expected a label map with slope 1. Save it again as integers without scaling, "
+                "from the original if there is one."
+            )
         raise CaseError(
             f"{path} has {np.count_nonzero(fractional)} labels that are not whole numbers "
             f"({examples} …); expected a label map. If it was resampled, resample it again with "

@@ -9,8 +9,8 @@ from typing import Any
 from softlabel.errors import CaseError, SourceError
 from softlabel.readers.classfile import class_table
 from softlabel.readers.datasetjson import is_msd, load_dataset_json, numbered_names, require
-from softlabel.readers.filecase import open_source, read_case, read_labels
-from softlabel.readers.imagefiles import ending_of, stem_of
+from softlabel.readers.filecase import look, open_source, read_case, read_labels
+from softlabel.readers.imagefiles import ending_of, input_files, stem_of
 from softlabel.readers.listing import GROUP_OPTION, Listing, count, require_folder
 from softlabel.readers.registry import Reader
 from softlabel.readers.safety import path_inside, relative_name
@@ -74,7 +74,8 @@ def _list_entry(listing: Listing, root: Path, where: str, number: int, entry: An
         listing.problem(case, str(error))
         return
     key = {"images": [relative_name(image, root)], "label": relative_name(label, root)}
-    listing.add(case, [*key["images"], str(key["label"])], source=key["images"][0], key=key)
+    files = input_files(root, (*key["images"], str(key["label"])))
+    listing.add(case, files, source=key["images"][0], key=key)
 
 
 def _hint_v1(image: Path, case: str) -> str:
@@ -96,5 +97,6 @@ READER = Reader(
     open_source=open_source,
     read_case=read_case,
     read_labels=read_labels,
+    look=look,
     options=(GROUP_OPTION,),
 )

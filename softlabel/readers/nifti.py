@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 import math
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
-import numpy as np
-from nibabel.arrayproxy import ArrayProxy
 
 from softlabel.errors import CaseError
-from softlabel.readers.geometry import require_invertible, spacing_from_affine
-from softlabel.readers.pixels import Pixels, numbers
-from softlabel.readers.safety import COPY_AGAIN, MAX_DEFLATE_RATIO, check_promise, reading
+from softlabel.readers.niftiplace import checked_header, nifti_place
+from softlabel.readers.pixels import Pixels
+from softlabel.readers.safety import COPY_AGAIN, reading
+from softlabel.readers.voxelstream import opened, read_values
 from softlabel.types import Array
-
-_MM_PER_UNIT = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
-_DRAIN_BYTES = 1 << 20
-_MAX_SKIPPED_BYTES = 64 * _DRAIN_BYTES
 
 
 def read_nifti(path: Path) -> Pixels:
@@ -37,38 +30,22 @@ def read_nifti(path: Path) -> Pixels:
     Returns
     -------
     Pixels
-        Spatial axes in the order of the file.
+        Spatial axes in the order of the file. The notes say where the header contradicts itself;
+        see :mod:`softlabel.readers.niftiplace`.
 
     Raises
     ------
     CaseError
         When the file is damaged, cut off, promises more than it holds, or is not an image.
     """
-    with reading(path, "a NIfTI file"), ExitStack() as stack:
-        stream: Any = stack.enter_context(path.open("rb"))
-        compressed = stream.read(2) == b"\x1f\x8b"
-        stream.seek(0)
-        if compressed:
-            stream = stack.enter_context(gzip.open(stream))
-        header = _header(stream, path)
-        dataobj = ArrayProxy(stream, header, mmap=False)
-        check_promise(
-            path,
-            dataobj.shape,
-            header.get_data_dtype().itemsize,
-            path.stat().st_size - (0 if compressed else int(dataobj.offset)),
-            max_ratio=MAX_DEFLATE_RATIO if compressed else 1,
-        )
-        if compressed:
-            _require_near(int(dataobj.offset), path)
-        values = _scaled(dataobj, path)
-        if compressed:
-            _check_sum(stream, path)
-        return _with_place(values, header, path)
+    with reading(path, "a NIfTI file"), opened(path) as (stream, compressed):
+        header, pixdim = _header(stream, path)
+        values = read_values(stream, compressed, header, path)
+        return with_place(values, header, pixdim, path)
 
 
-def _header(stream: Any, path: Path) -> Any:
-    """The header of NIfTI-1 or NIfTI-2, by the size that it gives itself, in either byte order.
+def _header(stream: Any, path: Path) -> tuple[Any, tuple[float, ...]]:
+    """The header, and its voxel size as stored; NIfTI-1 or NIfTI-2, in either byte order.
 
     nibabel's reader of files would take the memory of extensions, which may be gigabytes of zeros,
     and hand what is in them to further decoders.
@@ -76,58 +53,28 @@ def _header(stream: Any, path: Path) -> Any:
     sizeof_hdr = stream.read(4)
     for header_class, size in ((nib.Nifti1Header, 348), (nib.Nifti2Header, 540)):
         if sizeof_hdr in (size.to_bytes(4, "little"), size.to_bytes(4, "big")):
-            return header_class(sizeof_hdr + stream.read(size - 4))
+            return checked_header(header_class, sizeof_hdr + stream.read(size - 4))
     raise CaseError(
         f"{path} does not begin like a NIfTI file (first bytes {sizeof_hdr!r}); expected NIfTI-1 "
         f"or NIfTI-2. {COPY_AGAIN}"
     )
 
 
-def _require_near(offset: int, path: Path) -> None:
-    """Refuse to decompress for minutes what lies before the first voxel."""
-    if offset > _MAX_SKIPPED_BYTES:
-        raise CaseError(
-            f"{path} begins its voxels at byte {offset}; expected at most {_MAX_SKIPPED_BYTES} "
-            "bytes of header extensions before them. Save it without extensions."
-        )
-
-
-def _scaled(dataobj: Any, path: Path) -> Array:
-    slope, inter = float(dataobj.slope), float(dataobj.inter)
-    values = numbers(dataobj.get_unscaled(), path, "its voxel type")
-    if (slope, inter) == (1.0, 0.0):
-        return values
-    target = np.float32 if values.dtype.kind in "iu" else values.dtype
-    # Scaled in float64: integers beyond 2^24 have no float32.
-    scaled: Array = (values * np.float64(slope) + np.float64(inter)).astype(target)
-    return scaled
-
-
-def _check_sum(stream: Any, path: Path) -> None:
-    """Read to the end: only there does gzip compare its checksum."""
-    drained = 0
-    while block := stream.read(_DRAIN_BYTES):
-        drained += len(block)
-        if drained > _MAX_SKIPPED_BYTES:
-            raise CaseError(
-                f"{path} goes on for more than {drained} bytes after its last voxel; expected the "
-                f"file to end there. {COPY_AGAIN}"
-            )
-
-
-def _with_place(values: Array, header: Any, path: Path) -> Pixels:
+def with_place(values: Array, header: Any, pixdim: tuple[float, ...], path: Path) -> Pixels:
+    """Voxels with the channel axis and the place that a NIfTI header gives them."""
     values, channel_axis = _channels(values, path)
-    ndim = values.ndim - (channel_axis is not None)
-    mm = _MM_PER_UNIT.get(header.get_xyzt_units()[0], 1.0)
-    if int(header["sform_code"]) or int(header["qform_code"]):
-        affine = np.diag([mm, mm, mm, 1.0]) @ require_invertible(header.get_best_affine(), path)
-        return Pixels(
-            values, channel_axis, spacing_mm=spacing_from_affine(affine, ndim), affine=affine
-        )
-    # Without a form code the header places nothing, but it may still tell the voxel size.
-    zooms = tuple(float(str(np.float32(z * mm))) for z in header.get_zooms()[:ndim])
-    usable = all(math.isfinite(z) and z > 0 for z in zooms)
-    return Pixels(values, channel_axis, spacing_mm=zooms if usable else None)
+    shape = values.shape if channel_axis is None else values.shape[:channel_axis]
+    affine, spacing_mm, notes = nifti_place(header, pixdim, shape, path)
+    slope = abs(float(header["scl_slope"]))
+    scaled = math.isfinite(slope) and slope > 0 and header.get_data_dtype().kind in "iu"
+    return Pixels(
+        values,
+        channel_axis,
+        spacing_mm=spacing_mm,
+        affine=affine,
+        step=slope if scaled and slope != 1 else None,
+        notes=notes,
+    )
 
 
 def _channels(values: Array, path: Path) -> tuple[Array, int | None]:

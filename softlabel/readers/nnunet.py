@@ -17,8 +17,8 @@ from softlabel.readers.datasetjson import (
     numbered_names,
     require,
 )
-from softlabel.readers.filecase import open_source, read_case, read_labels
-from softlabel.readers.imagefiles import RASTER_ENDINGS, TIFF_ENDINGS, ending_of
+from softlabel.readers.filecase import look, open_source, read_case, read_labels
+from softlabel.readers.imagefiles import RASTER_ENDINGS, TIFF_ENDINGS, ending_of, input_files
 from softlabel.readers.listing import GROUP_OPTION, Listing, count, require_folder
 from softlabel.readers.registry import Reader
 from softlabel.readers.safety import path_inside, relative_name
@@ -225,7 +225,7 @@ def _add(
         "images": [relative_name(path, root) for path in images],
         "label": relative_name(label, root),
     }
-    files = [*key["images"], key["label"]]
+    files = [*input_files(root, (*key["images"], key["label"]))]
     # nnU-Net keeps the spacing of TIFF volumes in a JSON file beside the image.
     spacing_json = images[0].parent / f"{case}.json"
     if images[0].name.lower().endswith(TIFF_ENDINGS) and spacing_json.is_file():
@@ -244,5 +244,6 @@ READER = Reader(
     open_source=open_source,
     read_case=read_case,
     read_labels=read_labels,
+    look=look,
     options=(GROUP_OPTION,),
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from softlabel.errors import CaseError
-from softlabel.types import Array
+from softlabel.types import Array, Note
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,24 @@ class Pixels:
         Distance between pixel centres along each spatial axis, if the file says.
     affine : ndarray of float64, shape (4, 4), or None
         Voxel indices to millimetres (RAS+), if the file says.
+    slice_axis : int or None
+        Spatial axis that the file says is across the slices, such as the pages of a TIFF.
+    step : float or None
+        Distance of neighbouring values that can be stored, where the file scales integers
+        (``scl_slope`` of NIfTI): its labels are whole numbers only to half of it.
+    names : mapping of int to str, or None
+        Names of the values of one label map as the file states them (the segments of Slicer). The
+        same name may have another value in the next file.
+    layer_names : tuple of mapping of int to str
+        The same for each channel, where the channels are layers of segments.
+    reference_offset : tuple of int or None
+        Where the first voxel lies in the image that was segmented, if the file says that it was
+        cropped out of one.
+    palette : ndarray of uint8, shape (N, 3), or None
+        Colour of each value of a label map that is stored with a palette. The same colour may have
+        another value in the next file.
+    notes : tuple of Note
+        What was met in the file and taken one way, though it could mean another.
     """
 
     values: Array
@@ -35,6 +54,13 @@ class Pixels:
     axes_known: bool = True
     spacing_mm: tuple[float, ...] | None = None
     affine: Array | None = None
+    slice_axis: int | None = None
+    step: float | None = None
+    names: Mapping[int, str] | None = None
+    layer_names: tuple[Mapping[int, str], ...] = ()
+    reference_offset: tuple[int, ...] | None = None
+    palette: Array | None = None
+    notes: tuple[Note, ...] = ()
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -94,6 +95,7 @@ def check_promise(
     CaseError
         When the array is larger than :data:`MAX_VOXELS`, or than the stored bytes can become.
     """
+    shape = tuple(int(n) for n in shape)  # NumPy's 32-bit integers would wrap around
     size_text = " × ".join(str(n) for n in shape) or "1"
     if any(n < 0 for n in shape):
         raise CaseError(
@@ -116,6 +118,21 @@ def check_promise(
             f"{path}: {what} promises {size_text} values ({promised} bytes), but the file stores "
             f"only {stored_bytes} bytes for them; it is cut off or damaged. {COPY_AGAIN}"
         )
+
+
+def require_regular(path: Path) -> None:
+    """Refuse what is no regular file: reading a pipe or a device might never end.
+
+    Raises
+    ------
+    CaseError
+        For folders, pipes, sockets and devices; links to regular files are followed.
+    FileNotFoundError
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
+        raise CaseError(f"{path} is {what}; expected a regular file. Give the file itself.")
 
 
 def path_inside(root: Path, text: object, where: str) -> Path:

@@ -13,6 +13,7 @@ from PIL import Image
 from softlabel.errors import CaseError
 from softlabel.readers.pixels import Pixels, numbers
 from softlabel.readers.safety import check_promise, reading
+from softlabel.readers.tiffspacing import tiff_spacing_mm
 from softlabel.types import Array
 
 _MAX_TIFF_RATIO = 4096
@@ -20,6 +21,7 @@ _MAX_TIFF_RATIO = 4096
 
 _CHANNEL_AXES = "CS"
 _SPATIAL_AXES = "ZYXIQ"
+_PAGE_AXES = "ZIQ"
 
 
 def read_tiff(path: Path, *, as_labels: bool) -> Pixels:
@@ -34,8 +36,8 @@ def read_tiff(path: Path, *, as_labels: bool) -> Pixels:
     Returns
     -------
     Pixels
-        Axes in the order of the file; pages are slices. TIFF's resolution tags are not taken
-        for a spacing: most programs fill them with 72 dots an inch. Transparency is left out.
+        Axes in the order of the file; pages are slices, whose axis is ``slice_axis``. The spacing
+        is that of :mod:`softlabel.readers.tiffspacing`. Transparency is left out.
 
     Raises
     ------
@@ -60,15 +62,26 @@ def read_tiff(path: Path, *, as_labels: bool) -> Pixels:
             max_ratio=unpacking * (1 if int(page.compression) == 1 else _MAX_TIFF_RATIO),
         )
         values, axes = _decoded(series, path)
-        palette = None if as_labels else page.colormap
+        palette = page.colormap
         transparency = any(int(sample) in (1, 2) for sample in page.extrasamples)
-    values, channel_axis = _spatial_and_channels(numbers(values, path), axes, path)
+        values, axes, channel_axis = _spatial_and_channels(numbers(values, path), axes, path)
+        spatial = "".join(axis for axis in axes if axis in _SPATIAL_AXES)
+        spacing_mm = tiff_spacing_mm(tif, spatial)
+    slice_axis = next((i for i, axis in enumerate(spatial) if axis in _PAGE_AXES), None)
+    if values.ndim - (channel_axis is not None) == 2:
+        slice_axis = None
     if transparency and channel_axis is not None:
         opaque = range(values.shape[channel_axis] - 1)
         values = np.take(values, opaque, axis=channel_axis)
+    colours = None
     if palette is not None and channel_axis is None:
-        return Pixels(np.asarray(palette)[:, values], channel_axis=0)
-    return Pixels(values, channel_axis)
+        if as_labels:
+            colours = (np.asarray(palette).T >> 8).astype(np.uint8)  # TIFF has 16 bits a colour
+        else:
+            values, channel_axis = np.asarray(palette)[:, values], 0
+    return Pixels(
+        values, channel_axis, spacing_mm=spacing_mm, slice_axis=slice_axis, palette=colours
+    )
 
 
 def _decoded(series: Any, path: Path) -> tuple[Array, str]:
@@ -93,7 +106,7 @@ def _decoded(series: Any, path: Path) -> tuple[Array, str]:
     return values.reshape(series.shape), series.axes
 
 
-def _spatial_and_channels(values: Array, axes: str, path: Path) -> tuple[Array, int | None]:
+def _spatial_and_channels(values: Array, axes: str, path: Path) -> tuple[Array, str, int | None]:
     """Drop axes of length 1 that are not spatial, and find the channels."""
     foreign = [i for i, axis in enumerate(axes) if axis not in _SPATIAL_AXES]
     single = tuple(i for i in foreign if values.shape[i] == 1)
@@ -106,4 +119,4 @@ def _spatial_and_channels(values: Array, axes: str, path: Path) -> tuple[Array, 
             f"{path} has the axes {axes} {values.shape}; expected two or three spatial axes and at "
             "most one of channels or colours. Split the file."
         )
-    return values, channel
+    return values, axes, channel

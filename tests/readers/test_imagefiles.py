@@ -114,6 +114,57 @@ def test_photographs_that_viewers_turn_are_refused(tmp_path, ending):
     assert read_pixels(broken).values.shape == (6, 8)
 
 
+def palette_image(indices):
+    image = Image.fromarray(indices).convert("P")
+    image.putdata(indices.reshape(-1).tolist())
+    image.putpalette([0, 0, 0, 200, 10, 10, 10, 200, 10])
+    return image
+
+
+@pytest.mark.parametrize("options", [{}, {"interlace": False}, {"transparency": 0}])
+@pytest.mark.parametrize("name", ["a.gif", "a.GIF", "a.tif"])
+def test_gif_palettes_are_indices_for_labels_and_colours_for_images(tmp_path, name, options):
+    indices = label_volume((8, 9), n=3)
+    path = tmp_path / name
+    # with optimize, Pillow would renumber the palette
+    palette_image(indices).save(path, "GIF", optimize=False, **options)
+    found = read_label_map(path)
+    np.testing.assert_array_equal(found.values, indices)
+    assert [note.code for note in found.notes] == (["ending"] if name == "a.tif" else [])
+    colours = np.array([[0, 0, 0], [200, 10, 10], [10, 200, 10]])[indices]
+    np.testing.assert_array_equal(read_pixels(path).channels_first(), np.moveaxis(colours, 2, 0))
+
+
+def test_grey_gif(tmp_path):
+    path = write_png(tmp_path / "a.gif", GREY)
+    np.testing.assert_array_equal(read_label_map(path).values, GREY)
+    np.testing.assert_array_equal(read_pixels(path).channels_first()[0], GREY)
+
+
+def test_gif_of_several_frames_is_refused(tmp_path):
+    first, second = (palette_image(label_volume((8, 9), seed=seed)) for seed in (1, 2))
+    path = tmp_path / "a.gif"
+    first.save(path, save_all=True, append_images=[second], loop=0)
+    with pytest.raises(CaseError, match=r"a\.gif is a GIF of several frames; expected a still"):
+        read_label_map(path)
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.005, 0.3, 0.9])
+def test_truncated_gif(tmp_path, keep):
+    path = truncate(write_png(tmp_path / "a.gif", volume((40, 50), dtype=np.uint8)), keep)
+    with pytest.raises(CaseError, match=r"a\.gif cannot.*download it again"):
+        read_pixels(path)
+
+
+def test_gif_that_promises_too_much(tmp_path):
+    path = write_png(tmp_path / "a.gif", GREY)
+    content = bytearray(path.read_bytes())
+    content[6:10] = b"\xff\xff\xff\xff"
+    path.write_bytes(content)
+    with pytest.raises(CaseError, match=r"a\.gif cannot"):
+        read_pixels(path)
+
+
 def test_label_maps_saved_as_equal_colours(tmp_path):
     labels = label_volume((8, 9))
     path = write_png(tmp_path / "a.png", np.stack([labels] * 3, axis=2))
@@ -280,6 +331,7 @@ def test_itk_headers_that_promise_too_much(tmp_path):
 
 def test_itk_that_is_not_installed(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "SimpleITK", None)
+    (tmp_path / "a.nrrd").write_bytes(b"NRRD0005\n")
     with pytest.raises(MissingExtraError, match=r"\.nrrd.* SimpleITK.*'\.\[itk\]' in the clone"):
         read_pixels(tmp_path / "a.nrrd")
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from softlabel.errors import CaseError
-from softlabel.readers.imagefiles import ENDINGS, ending_of, read_pixels
-from softlabel.readers.itkheader import HEADER_BYTES, image_io_of
+from softlabel.readers import list_dataset
+from softlabel.readers.imagefiles import ENDINGS, ending_of, files_of, read_pixels
+from softlabel.readers.itkheader import HEADER_BYTES, image_io_of, voxel_file_of
 
-from .factories import volume
+from .factories import label_volume, read_one, truncate, volume
 
 sitk = pytest.importorskip("SimpleITK")
 
@@ -114,9 +115,117 @@ def test_what_itk_writes_is_read(tmp_path, ending, compressed):
     np.testing.assert_array_equal(read_pixels(path).values, values.T)
 
 
-@pytest.mark.parametrize("name", ["a.mhd", "a.nhdr", "A.MHD", "a.raw"])
-def test_endings_of_detached_headers_are_not_read(tmp_path, name):
-    assert ending_of(name) is None and not {".mhd", ".nhdr"} & {*ENDINGS}
+@pytest.mark.parametrize("name", ["a.nhdr", "a.raw"])
+def test_endings_of_other_detached_headers_are_not_read(tmp_path, name):
+    assert ending_of(name) is None and ".nhdr" not in ENDINGS
     (tmp_path / name).write_bytes(META + b"ElementDataFile = voxels.raw\n")
     with pytest.raises(CaseError, match="does not read"):
         read_pixels(tmp_path / name)
+
+
+def write_mhd(folder, values, compressed=False):
+    folder.mkdir(exist_ok=True)
+    image = sitk.GetImageFromArray(values)
+    image.SetSpacing((0.5, 0.75, 3.0))
+    sitk.WriteImage(image, str(folder / "a.mhd"), useCompression=compressed)
+    return folder / "a.mhd"
+
+
+def change(path, old, new):
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new))
+    return path
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_header_with_its_voxels_beside_it(tmp_path, compressed):
+    values = volume((4, 5, 6))
+    path = write_mhd(tmp_path, values, compressed)
+    voxels = tmp_path / ("a.zraw" if compressed else "a.raw")
+    found = read_pixels(path)
+    np.testing.assert_array_equal(found.values, values.T)
+    assert found.spacing_mm == (0.5, 0.75, 3.0)
+    assert files_of(path) == (path, voxels) and voxel_file_of(path) == voxels
+    # the last line needs no end, and HeaderSize = -1 takes the voxels from the end of the file
+    path.write_bytes(path.read_bytes().rstrip())
+    if not compressed:
+        change(path, b"\nElementDataFile", b"\nHeaderSize = -1\nElementDataFile")
+        voxels.write_bytes(b"a header" + voxels.read_bytes())
+    np.testing.assert_array_equal(read_pixels(path).values, values.T)
+
+
+def test_voxels_beside_a_header_are_inputs_of_the_case(tmp_path):
+    write_mhd(tmp_path / "images", volume((4, 5, 6)))
+    write_mhd(tmp_path / "labels", label_volume((4, 5, 6)))
+    (ref,) = list_dataset(tmp_path).refs
+    assert ref.files == ("images/a.mhd", "images/a.raw", "labels/a.mhd", "labels/a.raw")
+    np.testing.assert_array_equal(read_one(tmp_path).labels, label_volume((4, 5, 6)).T)
+    (tmp_path / "labels" / "a.raw").unlink()
+    (ref,) = list_dataset(tmp_path).refs
+    assert "labels/a.raw" not in ref.files
+    with pytest.raises(CaseError, match=r"labels/a\.raw does not exist; expected the voxels of a"):
+        read_one(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        b"../a.raw",
+        b"PATH",
+        b"./a.raw",
+        b"LIST\na.raw",
+        b"LIST 3\na.raw",
+        b"a%02d.raw 1 4 1",
+        b".hidden",
+        b"a\\a.raw",
+        b"a.raw\nElementDataFile = PATH",
+        b"a.raw\nmore",
+        b"",
+        b"a.raw\0",
+    ],
+)
+def test_a_header_names_only_a_file_beside_it(tmp_path, named):
+    path = write_mhd(tmp_path / "inside", volume((4, 5, 6)))
+    outside = tmp_path / "a.raw"
+    outside.write_bytes((tmp_path / "inside" / "a.raw").read_bytes())
+    change(path, b"= a.raw", b"= " + named.replace(b"PATH", str(outside).encode()))
+    with pytest.raises(CaseError, match=r"a\.mhd (takes its voxels|has a control|has no header)"):
+        read_pixels(path)
+    assert files_of(path) == (path,)
+
+
+def test_sizes_of_voxels_beside_a_header_are_checked(tmp_path):
+    path = write_mhd(tmp_path, volume((4, 5, 6)))
+    with pytest.raises(CaseError, match=r"a\.raw has 240 bytes, but its header .* promises 480"):
+        read_pixels(change(path, b"DimSize = 6 5 4", b"DimSize = 12 5 4"))
+    with pytest.raises(
+        CaseError, match=r"a\.raw has 240 bytes, .* promises 120; expected the same"
+    ):
+        read_pixels(change(path, b"DimSize = 12 5 4", b"DimSize = 3 5 4"))
+    with pytest.raises(CaseError, match="promises 9000 × 9000 × 9000 values"):
+        read_pixels(change(path, b"DimSize = 3 5 4", b"DimSize = 9000 9000 9000"))
+    path = write_mhd(tmp_path, volume((4, 5, 6)))
+    with pytest.raises(CaseError, match="as text"):
+        read_pixels(change(path, b"BinaryData = True", b"BinaryData = False"))
+    (tmp_path / "a.raw").unlink()
+    (tmp_path / "a.raw").mkdir()
+    with pytest.raises(CaseError, match=r"a\.raw is a folder"):
+        read_pixels(path)
+
+
+def test_compressed_voxels_beside_a_header_that_are_cut_off(tmp_path):
+    path = write_mhd(tmp_path, volume((4, 5, 6)), compressed=True)
+    truncate(tmp_path / "a.zraw")
+    with pytest.raises(CaseError, match="compressed bytes, but"):
+        read_pixels(path)
+    size = (tmp_path / "a.zraw").stat().st_size
+    lines = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join(
+        b"CompressedDataSize = %d" % size if line.startswith(b"CompressedDataSize") else line
+        for line in lines
+    ))  # fmt: skip
+    # SimpleITK alone reads it
+    assert sitk.GetArrayFromImage(sitk.ReadImage(str(path))).shape == (4, 5, 6)
+    with pytest.raises(CaseError, match=r"a\.zraw holds \d+ bytes of voxels, .* promises 240"):
+        read_pixels(path)

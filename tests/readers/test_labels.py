@@ -74,3 +74,11 @@ def test_values_outside_the_class_table_are_listed_with_their_pixels():
     assert "7 (2 pixels), 9 (1 pixels); expected 0, 1 or the ignore label 255" in str(caught.value)
     check_values(labels, ClassTable.from_values([0, 1, 7, 9]), 255, PATH)
     check_values(labels, None, None, PATH)
+
+
+@pytest.mark.filterwarnings("error")
+def test_half_precision_labels_need_no_warning():
+    found = whole_numbers(np.array([0, 1, 2048], dtype=np.float16), Path("seg.npy"))
+    assert found.tolist() == [0, 1, 2048]
+    with pytest.raises(CaseError, match="not whole"):
+        whole_numbers(np.array([0.5, 60000], dtype=np.float16), Path("seg.npy"))

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from softlabel.errors import CaseError
+from softlabel.readers.imagefiles import read_label_map
 from softlabel.readers.nifti import read_nifti
 
-from .factories import truncate, volume, write_nifti
+from .factories import label_volume, truncate, volume, write_nifti
 
 
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
@@ -191,3 +192,115 @@ def test_voxels_that_begin_nowhere(tmp_path, ending, offset):
     path.write_bytes(gzip.compress(bytes(content)) if ending.endswith("gz") else bytes(content))
     with pytest.raises(CaseError, match=r"lie\.nii"):
         read_nifti(path)
+
+
+def test_labels_with_a_slope_are_whole_to_half_of_it(tmp_path):
+    """25 labels in 8 bits: ``scl_slope`` 25/51 × 1/10 lets 10 read as 10.0490."""
+    labels = label_volume(n=26)
+    slope = 25 / 255
+    stored = np.rint(labels / slope).astype(np.uint8)
+    path = write_scaled(tmp_path / "a.nii", stored, slope)
+    found = read_nifti(path)
+    assert found.step == pytest.approx(slope) and found.values.dtype == np.float32
+    assert np.abs(found.values - labels).max() > 0.02
+    np.testing.assert_array_equal(read_label_map(path).values, labels)
+
+
+@pytest.mark.parametrize("slope", [0.3, 4.0])
+def test_a_slope_that_lost_labels_is_named(tmp_path, slope):
+    path = write_scaled(tmp_path / "a.nii.gz", volume(dtype=np.uint8), slope, inter=0.5)
+    with pytest.raises(
+        CaseError, match=rf"slope \(scl_slope\) of {slope:g}, by which .* not whole"
+    ):
+        read_label_map(path)
+
+
+def test_a_slope_above_one_may_still_give_whole_numbers(tmp_path):
+    path = write_scaled(tmp_path / "a.nii", label_volume(), 50.0)
+    np.testing.assert_array_equal(read_label_map(path).values, label_volume() * 50)
+
+
+def write_scaled(path, stored, slope, inter=0.0):
+    """A file with these integers, slope and intercept, which nibabel would choose itself."""
+    plain = path.with_name("plain.nii")
+    nib.save(nib.Nifti1Image(stored, np.eye(4)), plain)
+    content = bytearray(plain.read_bytes())
+    content[112:120] = struct.pack("<2f", slope, inter)
+    np.testing.assert_allclose(
+        nib.Nifti1Image.from_bytes(bytes(content)).get_fdata(), stored * slope + inter, rtol=1e-6
+    )
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
+def write_forms(path, sform, qform, zooms=None):
+    image = nib.Nifti1Image(volume(), None)
+    if zooms is not None:
+        image.header.set_zooms(zooms)
+    if qform is not None:
+        image.set_qform(qform, code=1)
+    if sform is not None:
+        image.set_sform(sform, code=2)
+    nib.save(image, path)
+    return path
+
+
+def test_forms_that_differ_are_told(tmp_path):
+    sform, qform = np.diag([1.0, 1, 3, 1]), np.diag([1.0, 1, 3, 1])
+    sform[0, 3] = 0.05
+    assert read_nifti(write_forms(tmp_path / "a.nii", sform, qform)).notes == ()
+    sform[0, 3] = 7.5
+    found = read_nifti(write_forms(tmp_path / "b.nii", sform, qform))
+    np.testing.assert_array_equal(found.affine, sform)
+    (note,) = found.notes
+    assert note.code == "sform-qform"
+    for part in ("b.nii", "(1 0 0 7.5;", "(1 0 0 0;", "corners 7.5 voxels apart"):
+        assert part in note.text
+
+
+def test_an_identity_affine_beside_another_voxel_size_is_told(tmp_path):
+    path = write_forms(tmp_path / "a.nii.gz", np.eye(4), None, zooms=(1.5, 1.5, 10.0))
+    found = read_nifti(path)
+    assert found.spacing_mm == (1.0, 1.0, 1.0)
+    (note,) = found.notes
+    assert note.code == "identity-affine"
+    assert "1 × 1 × 1 mm" in note.text and "1.5 × 1.5 × 10 mm" in note.text
+    path = write_forms(tmp_path / "b.nii.gz", np.eye(4), np.diag([1.5, 1.5, 10, 1]))
+    assert [note.code for note in read_nifti(path).notes] == ["identity-affine"]
+    assert read_nifti(write_forms(tmp_path / "c.nii.gz", np.eye(4), np.eye(4))).notes == ()
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_voxel_size_of_zero_is_unknown(tmp_path, capfd, code):
+    content = bytearray(write_nifti(tmp_path / "a.nii", volume()).read_bytes())
+    content[252:256] = struct.pack("<2h", code, 0)  # qform_code, sform_code
+    content[76 + 12 : 76 + 16] = struct.pack("<f", 0)  # pixdim[3]
+    (tmp_path / "a.nii").write_bytes(content)
+    found = read_nifti(tmp_path / "a.nii")
+    assert found.spacing_mm is None and found.affine is None
+    (note,) = found.notes
+    assert note.code == "pixdim" and "1 × 1 × 0 mm" in note.text and "a.nii" in note.text
+    assert capfd.readouterr() == ("", "")
+
+
+def test_flat_images_need_no_third_voxel_size(tmp_path):
+    content = bytearray(write_nifti(tmp_path / "a.nii", volume((6, 5))).read_bytes())
+    content[252:256] = struct.pack("<2h", 0, 0)
+    content[76 + 4 : 76 + 16] = struct.pack("<3f", 0.5, 0.5, 0)
+    (tmp_path / "a.nii").write_bytes(content)
+    found = read_nifti(tmp_path / "a.nii")
+    assert found.spacing_mm == (0.5, 0.5) and found.notes == ()
+
+
+def test_labels_with_a_fourth_axis_speak_of_what_it_may_be(tmp_path):
+    labels = label_volume()
+    one_hot = np.moveaxis(np.eye(3, dtype=np.uint8)[labels], -1, 3)
+    over = np.stack([labels > 0, labels > 1], axis=3).astype(np.uint8)
+    for values, words in (
+        (one_hot, r"3 values a voxel \(6, 5, 4, 3\), of which one is 1 \(one-hot\); .*argmax"),
+        (one_hot[..., 1:], r"at most one is 1 \(one-hot without a background"),
+        (over, "several may be 1"),
+        (volume((6, 5, 4, 2)), "if it counts times, save one"),
+    ):
+        with pytest.raises(CaseError, match=words):
+            read_label_map(write_nifti(tmp_path / "a.nii.gz", values))

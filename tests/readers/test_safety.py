@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import zlib
 
+import numpy as np
 import pytest
 
 from softlabel.errors import CaseError, SourceError
@@ -35,6 +36,12 @@ def test_deliberate_errors_and_interrupts_pass_unchanged(tmp_path):
         with pytest.raises(type(error)) as caught, reading(tmp_path, "x"):
             raise error
         assert caught.value is error
+
+
+@pytest.mark.filterwarnings("error")
+def test_promises_of_32_bit_sizes_do_not_wrap_around(tmp_path):
+    with pytest.raises(CaseError, match="promises 65536 × 65537 values, more than"):
+        check_promise(tmp_path, np.array([65536, 65537], dtype=np.int32), 1, 10**9)
 
 
 def test_promises(tmp_path):
