@@ -22,7 +22,7 @@ from softlabel.generation.report import CaseReport
 from softlabel.generation.settings import Settings
 from softlabel.generation.superpixel_files import SuperpixelFiles
 from softlabel.interrupt import SafePoint, no_safe_point
-from softlabel.readers import READERS
+from softlabel.readers import READERS, read_case
 from softlabel.types import CaseRef, Dataset
 
 FATAL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -125,14 +125,9 @@ def _computed(
             raise found
     recorded, seen = inputs  # type: ignore[misc]  # an error was raised
     given = task.superpixel_files.read(ref.id) if task.superpixel_files is not None else None
-<<<<<<< HEAD
-    case = READERS[task.dataset.format].read_case(task.dataset, ref, opened)
+    case = read_case(READERS[task.dataset.format], task.dataset, ref, opened)
     safe_point()
     return compute(case, task.header, task.settings, recorded, given, task.device, safe_point), seen
-=======
-    case = read_case(READERS[task.dataset.format], task.dataset, ref, opened)
-    return compute(case, task.header, task.settings, recorded, given, task.device), seen
->>>>>>> data
 
 
 def _published(task: Task, computed: Computed) -> CaseReport:
