@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 DEMO   := demo
 CHECK  := softlabel train tests benchmarks
 
-.PHONY: help setup demo test test-oldest lint bench train-oct clean
+.PHONY: help setup demo test test-all test-oldest lint bench train-oct clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,7 +40,11 @@ demo: $(VENV)/.core ## phantom data, cache and overlays from nothing (no torch n
 	@echo "  $(DEMO)/oct.h5      the cache (docs/format.md says how to read it without softlabel)"
 	@echo "  $(DEMO)/oct/        the phantom data set, in the Duke OCT-DME format"
 
-test: $(VENV)/.full ## every test except the marked studies
+test: $(VENV)/.full ## the quick tests, in minutes; make test-all has the rest
+	$(BIN)/python -m pytest -q -n 2 -m "not study and not slow"
+	@echo "Those were the quick tests; make test-all has the rest."
+
+test-all: $(VENV)/.full ## every test except the marked studies, with coverage
 	$(BIN)/python -m pytest -q -n 2 -m "not study" --cov --cov-report=term:skip-covered
 
 $(OLDEST)/.core: pyproject.toml constraints-oldest.txt
