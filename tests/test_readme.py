@@ -57,6 +57,7 @@ def python_blocks():
     return [block for file in PACKAGES for block in pattern.findall(file.read_text())]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", python_blocks())
 def test_python_blocks_run(code, tmp_path):
     if "torch" in code:

@@ -117,10 +117,8 @@ def test_guards_that_are_missing_or_wrong(cache, part):
 
 
 def test_a_lost_chunk_is_found(tmp_path):
-    from cache.test_read import drop_chunk
-
     cache = factories.make_cache(tmp_path)
-    drop_chunk(factories.part(cache, "b"), "case/soft")
+    factories.drop_chunk(factories.part(cache, "b"), "case/soft")
     findings = verify(cache)
     assert [(f.case, f.where) for f in findings] == [
         ("b", f"{factories.part(cache, 'b')}:soft")
@@ -181,10 +179,8 @@ def test_an_index_that_cannot_be_opened_raises(tmp_path):
 
 
 def test_a_hostile_link_is_a_finding(tmp_path):
-    from cache.test_read import relink
-
     cache = factories.make_cache(tmp_path)
-    relink(cache, "a", "../secret.h5")
+    factories.relink(cache, "a", "../secret.h5")
     assert any(f.case == "a" and "points to '../secret.h5'" in f.problem for f in verify(cache))
 
 

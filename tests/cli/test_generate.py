@@ -37,6 +37,7 @@ def data(tmp_path):
 # The main job
 
 
+@pytest.mark.slow
 def test_the_command_and_the_function_write_the_same_bytes(data, tmp_path):
     done = factories.run_cli("generate", data, "-o", tmp_path / "a/c.h5", "--n-segments", "24",
                              "--jobs", "2")  # fmt: skip
@@ -368,6 +369,7 @@ def group_is_gone(pid: int, seconds: float = 30) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("jobs", "whom"), [(1, "process"), (2, "process"), (2, "group")])
 def test_ctrl_c(slow, tmp_path, jobs, whom):
     data, calm = slow
@@ -400,6 +402,7 @@ def test_ctrl_c(slow, tmp_path, jobs, whom):
     assert factories.files_of(out) == calm
 
 
+@pytest.mark.slow
 def test_kill_9(slow, tmp_path):
     data, calm = slow
     out = tmp_path / "c.h5"
