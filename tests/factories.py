@@ -41,6 +41,9 @@ VALUES = (0, 128, 255)
 QUICK = Settings(n_segments=24)
 """Settings under which a case of :func:`write_scene` takes milliseconds."""
 
+PATIENCE = 600
+"""Seconds that a process may take: the first one compiles every kernel, on a busy machine."""
+
 COMMAND = (sys.executable, "-c", "from softlabel.cli import main; main(prog_name='softlabel')")
 
 
@@ -171,7 +174,7 @@ def run_cli(*arguments: object, **options: Any) -> subprocess.CompletedProcess[s
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
         **options,
     )
@@ -183,7 +186,7 @@ def run_python(code: str, *arguments: object) -> str:
         [sys.executable, "-c", code, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
         env={**os.environ, "PYTHONIOENCODING": "utf-8"},
     )

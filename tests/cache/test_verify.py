@@ -68,7 +68,7 @@ def put(index, value):
         ("soft", put((1, 8, 0, 2), 0.5), "soft", "is not 0 in every class at 1 ignored pixels"),
         ("soft", put((slice(None), 8, 9), 0), "soft", "is 0 in every class at 5 known pixels"),
         ("image", put((1, 3, 3, 3), np.inf), "image", "channel 1 holds NaN or infinite values"),
-        ("labels", put((0, 9, 0), 8), "labels", "8"),
+        ("labels", put((0, 9, 0), 8), "labels", "[8]"),
         ("labels", put((0, 9, 0), 7), "labels", "other numbers of pixels a class"),
         ("superpixels", put((0, 9, 0), 10**6), "superpixels", "have ids -1..1000000, expected"),
     ],

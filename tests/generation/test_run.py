@@ -413,7 +413,7 @@ def test_two_runs_at_the_same_time_both_end_well(tmp_path):
         for _ in range(2)
     ]  # fmt: skip
     for started in runs:
-        _, complaints = started.communicate(timeout=120)
+        _, complaints = started.communicate(timeout=factories.PATIENCE)
         assert (started.returncode, complaints) == (0, "")
     assert factories.files_of(out) == factories.files_of(calm)
     assert out.read_bytes() == calm.read_bytes() and verify(out) == []

@@ -79,8 +79,7 @@ def test_tiff_that_promises_too_much(tmp_path):
         tags = tif.pages[0].tags
         offsets = [tags[name].valueoffset for name in ("ImageWidth", "ImageLength")]
     for offset in offsets:
-        content[offset : offset + 4] = (2**30 if len(content) else 0).to_bytes(4, "little")[:2] * 2
         content[offset : offset + 2] = b"\xff\xff"
     path.write_bytes(content)
-    with pytest.raises(CaseError, match=r"a\.tif"):
+    with pytest.raises(CaseError, match=r"a\.tif: the header promises 65535 × 65535 values"):
         read_pixels(path)

@@ -28,7 +28,8 @@ from softlabel.cache import open_cache
 
 
 @pytest.fixture(autouse=True)
-def temporary_folder(monkeypatch):
+def temporary_folder(monkeypatch, tmp_path_factory):
+    tmp_path_factory.getbasetemp()  # pytest's own is not to lie in it, and to go with it
     # with a short path: the sockets that processes share lie there, and theirs is limited
     folder = Path(tempfile.mkdtemp(prefix="kept-"))
     monkeypatch.setenv("TMPDIR", str(folder))

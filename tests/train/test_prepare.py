@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import h5py
 import pytest
+from factories import inodes_of
 from softlabel_train.config import load_recipe
 from softlabel_train.loop import fit
 from softlabel_train.prepare import find_cache, generated_path, open_data
@@ -57,13 +58,13 @@ def test_the_cache_is_generated_when_it_is_missing(oct_data, tmp_path):
     )  # fmt: skip
     path = find_cache(recipe)
     assert path == generated_path(recipe) and len(open_cache(path)) == 12
-    before = path.stat().st_mtime_ns
+    before = inodes_of(path)
     assert find_cache(recipe) == path
+    assert inodes_of(path) == before, "nothing is computed again"
     other = load_recipe(
         "smoke", [f"data.source={oct_data}", f"data.cache_folder={tmp_path}", "arm=gaussian"]
     )
     assert generated_path(other) != path
-    assert before
     with pytest.raises(UsageError, match="names no data"):
         find_cache(load_recipe("smoke"))
     with pytest.raises(UsageError, match="does not exist"):

@@ -23,7 +23,9 @@ from .factories import SCRIPT, recipe_for
     (signal.SIGTERM, True, 1),  # as a cluster's scheduler does it
     (signal.SIGTERM, False, 2),
 ])  # fmt: skip
-def test_ctrl_c_saves_and_the_same_again_goes_on(oct_cache, tmp_path, ask, to_all, devices):
+def test_ctrl_c_saves_and_the_same_again_goes_on(
+    oct_cache, tmp_path, request, ask, to_all, devices
+):
     recipe = recipe_for(oct_cache, "train.steps=400", "train.checkpoint_steps=1000",
                         "train.validate_epochs=1000", "data.workers=1",
                         f"train.devices={devices}")  # fmt: skip
@@ -32,8 +34,9 @@ def test_ctrl_c_saves_and_the_same_again_goes_on(oct_cache, tmp_path, ask, to_al
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
+    request.addfinalizer(process.kill)  # in case that the test fails
     metrics = tmp_path / "run" / "metrics.csv"
-    deadline = time.time() + 120
+    deadline = time.time() + 300
     while time.time() < deadline and not (metrics.is_file() and len(metrics.read_text()) > 400):
         time.sleep(0.1)
         assert process.poll() is None, process.stderr.read()

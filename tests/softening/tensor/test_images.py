@@ -246,7 +246,15 @@ def test_memory_that_runs_out_falls_back_to_the_cpu(monkeypatch, step):
     assert_same_maps(found, softlabel.soften(labels, ids, ignore=99))
 
 
-def test_kernels_are_tried_before_they_are_used(monkeypatch):
+@pytest.fixture
+def untried():
+    """Nothing was tried before a test, and what it pretends is forgotten after it."""
+    images_module.kernels_work.cache_clear()
+    yield
+    images_module.kernels_work.cache_clear()
+
+
+def test_kernels_are_tried_before_they_are_used(untried, monkeypatch):
     pytest.importorskip("triton")
     card = torch.device("cuda:0")
 
@@ -265,13 +273,12 @@ def test_kernels_are_tried_before_they_are_used(monkeypatch):
         assert not trial(0.5)
     with pytest.warns(RuntimeWarning, match=r"left out on cuda:0 \(RuntimeError: no C compiler\)"):
         assert not trial(RuntimeError("no C compiler\nat all"))
-    images_module.kernels_work.cache_clear()
     assert not images_module.kernels_work(CPU)
 
 
 def test_the_trial_of_the_kernels_has_soft_values():
-    monkey = images_module._trial(CPU, kernels=False)
-    assert len(monkey) == 2 * 34 and len(monkey.unique()) > 4
+    values = images_module._trial(CPU, kernels=False)
+    assert len(values) == 2 * 34 and len(values.unique()) > 4
 
 
 def test_another_default_device_changes_nothing():
