@@ -14,7 +14,7 @@ COPIED = ("softlabel", "train", "tests")
 BLOCK = re.compile(r'^```(python|diff) title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 
 WALK_THROUGHS = {
-    "Add a reader": ("tests/readers/test_readers.py", "tests/readers/test_casefolders.py"),
+    "Add a reader": ("tests/readers/test_catalogue.py", "tests/readers/test_casefolders.py"),
     "Add a softening method": ("tests/softening/test_window.py", "tests/softening/test_front.py"),
 }
 """Section, and what must pass after it beside the rules of who may import whom."""

@@ -85,6 +85,7 @@ def python_blocks():
             if not no_run]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", python_blocks())
 def test_python_blocks_run(code, tmp_path):
     if "torch" in code:

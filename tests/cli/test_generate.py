@@ -38,6 +38,7 @@ def data(tmp_path):
 # The main job
 
 
+@pytest.mark.slow
 def test_the_command_and_the_function_write_the_same_bytes(data, tmp_path):
     done = factories.run_cli("generate", data, "-o", tmp_path / "a/c.h5", "--n-segments", "24",
                              "--jobs", "2")  # fmt: skip
@@ -351,7 +352,7 @@ def start(data, out: Path, jobs: int):
         # a shell that runs the tests in the background has them ignore Ctrl-C, and their children
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     while len(list(out.with_suffix(".parts").glob("*.h5"))) < 2:
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()
         time.sleep(0.005)
