@@ -22,14 +22,12 @@ import numpy as np
 import numpy.typing as npt
 
 from softlabel.errors import SourceError, did_you_mean
+from softlabel.mapping import MAX_LABEL, LabelMapping
 
 Array = npt.NDArray[Any]
 
 MAX_CLASSES = 4096
 """More classes than this are a sign that an image was taken for a label map."""
-
-MAX_LABEL = 2**63 - 1
-"""Label values are compared, and stored in a cache, as int64."""
 
 SPACING_RANGE = (1e-6, 1e6)
 """From nanometres to kilometres in mm; the squares of distances stay far from the limits of
@@ -267,6 +265,12 @@ class Dataset:
         Label value of pixels that were not annotated.
     options : mapping of str to JSON values
         The reader's options, all of them, as they were used; part of a cache's settings.
+    unlabelled : tuple of str
+        Images without an annotation, which are no cases.
+    mapping : LabelMapping or None
+        How label values are read; ``classes`` and ``ignore`` are those after it.
+    source_classes, source_ignore
+        Those of the source, before the mapping.
     """
 
     format: str
@@ -278,6 +282,10 @@ class Dataset:
     channels: tuple[str, ...] = ()
     ignore: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    unlabelled: tuple[str, ...] = ()
+    mapping: LabelMapping | None = None
+    source_classes: ClassTable | None = None
+    source_ignore: int | None = None
 
 
 def spacing_in_order(spacing: Sequence[float] | None, ndim: int) -> tuple[float, ...]:

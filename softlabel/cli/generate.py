@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from softlabel.cli.check import print_findings, refusal
 from softlabel.cli.options import (
     SectionedCommand,
+    accept_option,
+    format_option,
     given_reader_options,
     json_option,
+    label_options,
+    mapping_of,
     option,
     reader_options,
     verbosity_options,
@@ -26,19 +34,32 @@ from softlabel.cli.run_text import (
     print_plan,
     print_report,
 )
-from softlabel.cli.setting_options import method_options, setting, settings_of
+from softlabel.cli.setting_options import (
+    method_options,
+    setting,
+    settings_of,
+    softening_settings,
+    superpixel_settings,
+)
 from softlabel.console.display import duration, progress
-from softlabel.console.group import EXIT_FAILED, EXIT_INTERRUPTED
+from softlabel.console.group import EXIT_FAILED
 from softlabel.errors import UsageError
+from softlabel.generation.check import Check, check
 from softlabel.generation.device_choice import named_devices
 from softlabel.generation.output import output_path
-from softlabel.generation.plan import STALE, Plan, plan
+from softlabel.generation.plan import STALE, Plan, choose, plan
 from softlabel.generation.report import CaseReport, Report
 from softlabel.generation.run import carry_out, estimate
+from softlabel.generation.settings import Settings
 from softlabel.generation.superpixel_files import SuperpixelFiles
+from softlabel.interrupt import interrupted_status
 from softlabel.parallel import cpu_count
-from softlabel.readers import READERS, list_dataset
+from softlabel.readers import list_dataset
 from softlabel.types import Dataset
+
+STDERR = 2
+STOPPING = b"\nStopping after this case; press Ctrl-C again to stop at once.\n"
+"""Begins with the end of a line, since a bar may stand there."""
 
 
 @click.command(cls=SectionedCommand)
@@ -51,14 +72,7 @@ from softlabel.types import Dataset
     metavar="CACHE.h5",
     help="The cache; its parts go into CACHE.parts beside it.",
 )
-@click.option(
-    "--format",
-    "format_",
-    default="auto",
-    show_default=True,
-    type=click.Choice(["auto", *READERS]),
-    help="Format of SOURCE.",
-)
+@format_option
 @option(
     "Which cases",
     "--ids",
@@ -76,53 +90,10 @@ from softlabel.types import Dataset
     help="Where superpixels come from: SLIC of the image, a regular grid, or a folder, "
     ".npz or cache with superpixels by case id.",
 )
-@setting(
-    "Superpixels",
-    "n_segments",
-    "Superpixels asked for in an image (in a slice with --slic-dims slice).",
-    type=click.IntRange(min=1),
-)
-@setting(
-    "Superpixels",
-    "superpixel_size",
-    "Pixels a superpixel instead of --n-segments: scales with the image.",
-    metavar="PIXELS",
-)
-@setting(
-    "Superpixels",
-    "compactness",
-    "Weight of space against intensity; from 0.3 on superpixels are nearly a grid.",
-)
-@setting("Superpixels", "sigma", "Smoothing before SLIC, in pixels of the finest axis.")
-@setting("Superpixels", "slic_dims", "Superpixels of whole volumes or of each slice.")
-@setting(
-    "Superpixels", "slice_axis", "Axis across the slices. Default: that of the coarsest spacing."
-)
-@setting(
-    "Superpixels",
-    "channel_percentiles",
-    "Percentiles of each channel that SLIC sees as 0 and 1.",
-    type=float,
-    nargs=2,
-    metavar="LOW HIGH",
-)
-@setting("Superpixels", "mask_mode", "Take masked pixels out after SLIC, or by masked SLIC (slow).")
-@setting(
-    "Superpixels",
-    "slic_code",
-    "device: SLIC on the --device too; the same superpixels on every device, but not quite those "
-    "of cpu.",
-)
-@setting("Softening", "method", "Softening method.")
-@setting("Softening", "boundary", "[superpixel] What the boundary of a class is.")
-@setting("Softening", "distance_unit", "Unit of distances, --scale and --blur.")
-@setting(
-    "Softening",
-    "scale",
-    "[superpixel] Distance at which a label is 3/4 or 1/4. Default: 1 pixel, or the finest "
-    "spacing.",
-)
-@setting("Softening", "normalize", "sum: divide by the sum over the classes.")
+@label_options
+@accept_option
+@superpixel_settings
+@softening_settings
 @method_options("Softening")
 @setting("Run", "compression", "gzip needs no plugin to be read, and is slower.")
 @option(
@@ -131,9 +102,9 @@ from softlabel.types import Dataset
 @option(
     "Run",
     "--device",
-    default="auto",
+    default="cpu",
     show_default=True,
-    metavar="auto|cpu|cuda|cuda:N",
+    metavar="cpu|auto|cuda|cuda:N",
     help="Where soft maps are computed, with the same bytes everywhere: cuda is all cards, auto "
     "what a measurement at the start finds faster.",
 )
@@ -157,6 +128,9 @@ def generate(
     source: Path,
     output: Path,
     format_: str,
+    map_: str | None,
+    threshold: float | None,
+    accept: tuple[str, ...],
     ids: tuple[str, ...],
     limit: int | None,
     superpixels: str,
@@ -174,22 +148,25 @@ def generate(
 
     Running the same command again computes only what is missing or out of date.
     """
-    dataset = list_dataset(source, format_, given_reader_options(options))
+    dataset = list_dataset(
+        source, format_, given_reader_options(options), mapping_of(map_, threshold)
+    )
     recorded = output_path(output).exists() and not overwrite
     if not quiet:
         click.echo(dataset.description, err=True)
     files = None
     if superpixels not in ("slic", "grid"):
         files, superpixels = SuperpixelFiles(Path(superpixels)), "file"
+    settings = settings_of(options, superpixels=superpixels)
+    wanted, jobs = _wanted(ids, dataset), jobs or cpu_count()
+    found = _checked(dataset, settings, wanted, limit, accept, jobs, quiet)
     decided = plan(
-        dataset, settings_of(options, superpixels=superpixels), output_path(output),
-        ids=_wanted(ids, dataset), limit=limit, overwrite=overwrite, check_content=check_content,
-        superpixel_files=files,
+        found.dataset, settings, output_path(output), ids=wanted, limit=limit,
+        overwrite=overwrite, check_content=check_content, superpixel_files=files,
     )  # fmt: skip
     if dataset.classes is None and not quiet:
         click.echo(class_sentence(decided, recorded), err=True)
     named_devices(decided, device)  # a plan for a device that is not there is none
-    jobs = jobs or cpu_count()
     if dry_run:
         print_plan(decided, estimate(decided), jobs, verbose, as_json)
         return
@@ -208,6 +185,35 @@ def generate(
     sys.exit(_status(report))
 
 
+def _checked(
+    dataset: Dataset,
+    settings: Settings,
+    ids: list[str] | None,
+    limit: int | None,
+    accept: tuple[str, ...],
+    jobs: int,
+    quiet: bool,
+) -> Check:
+    """Look at the label maps of the chosen cases; what would certainly be wrong ends the command.
+
+    Raises
+    ------
+    UsageError
+        When there is a finding that is an error and was not accepted.
+    """
+    known = {ref.id for ref in dataset.refs}
+    refs = [ref for ref in choose(dataset, ids, limit) if ref.id in known]
+    with progress(len(refs), "label maps checked", quiet) as advance:
+        found = check(
+            dataset, settings, refs=refs, accept=accept, jobs=jobs,
+            progress=lambda case_id: advance(""),
+        )  # fmt: skip
+    print_findings(found.findings)
+    if found.errors:
+        raise UsageError(refusal(found.errors))
+    return found
+
+
 def _carry_out(decided: Plan, jobs: int, device: str, verbose: bool, quiet: bool) -> Report:
     """Carry a plan out, and show how far it is and why a case failed."""
     told: set[str] = set()
@@ -224,7 +230,19 @@ def _carry_out(decided: Plan, jobs: int, device: str, verbose: bool, quiet: bool
         return carry_out(
             decided, jobs=jobs, device=device, progress=on_case,
             say=lambda text: None if quiet else click.echo(text, err=True),
+            stopping=_announce_stop if min(jobs, len(decided.todo)) <= 1 else lambda number: None,
         )  # fmt: skip
+
+
+def _announce_stop(number: int) -> None:
+    """Tell that Ctrl-C was seen, where it may take as long as a case until it is acted on.
+
+    The handler of the signal calls it, in the midst of anything: Python's printing could be what it
+    is in the midst of, and fail.
+    """
+    if number == signal.SIGINT:
+        with contextlib.suppress(OSError):
+            os.write(STDERR, STOPPING)
 
 
 def _wanted(texts: tuple[str, ...], dataset: Dataset) -> list[str] | None:
@@ -243,5 +261,5 @@ def _wanted(texts: tuple[str, ...], dataset: Dataset) -> list[str] | None:
 
 def _status(report: Report) -> int:
     if report.interrupted:
-        return EXIT_INTERRUPTED
+        return interrupted_status()
     return 0 if report.complete else EXIT_FAILED

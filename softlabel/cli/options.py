@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from softlabel.mapping import LabelMapping
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,6 +54,62 @@ class SectionedCommand(click.Command):
 def option(section: str, *names: str, **attributes: Any) -> Callable[[F], F]:
     """``click.option`` under a heading."""
     return click.option(*names, cls=SectionOption, section=section, **attributes)
+
+
+def format_option(command: F) -> F:
+    """``--format``: which reader a data set is for."""
+    from softlabel.readers import READERS
+
+    return click.option(
+        "--format",
+        "format_",
+        default="auto",
+        show_default=True,
+        type=click.Choice(["auto", *READERS]),
+        help="Format of SOURCE.",
+    )(command)
+
+
+def label_options(command: F) -> F:
+    """``--map`` and ``--threshold``: which label values are which class."""
+    command = option(
+        "Labels",
+        "--threshold",
+        type=float,
+        metavar="VALUE",
+        help="Label maps become masks: 1 where a value is at least this.",
+    )(command)
+    return option(
+        "Labels",
+        "--map",
+        "map_",
+        metavar="RULES",
+        help="Which values are which class: '0=background,1-15=fluid,255=ignore'. VALUES=NAME or "
+        "VALUES=INTEGER[:NAME]; ranges 1-15, open ranges 1-, several with |.",
+    )(command)
+
+
+def mapping_of(rules: str | None, threshold: float | None) -> LabelMapping | None:
+    """The label mapping of ``--map`` and ``--threshold``.
+
+    Raises
+    ------
+    UsageError
+        When the rules cannot be parsed.
+    """
+    from softlabel.mapping import LabelMapping, parse_mapping
+
+    if rules is not None:
+        return parse_mapping(rules, threshold)
+    return None if threshold is None else LabelMapping(threshold=threshold)
+
+
+accept_option = click.option(
+    "--accept",
+    multiple=True,
+    metavar="FINDING",
+    help="Take a finding of the check for known: its error counts as a warning. May be repeated.",
+)
 
 
 def reader_options(command: F) -> F:

@@ -44,6 +44,80 @@ def setting(section: str, name: str, help: str, **attributes: Any) -> Callable[[
     return option(section, flag(name), name, help=help, **defaults | attributes)
 
 
+def superpixel_settings(command: F) -> F:
+    """How superpixels are made."""
+    return _all_of(
+        command,
+        setting(
+            "Superpixels",
+            "n_segments",
+            "Superpixels asked for in an image (in a slice with --slic-dims slice).",
+            type=click.IntRange(min=1),
+        ),
+        setting(
+            "Superpixels",
+            "superpixel_size",
+            "Pixels a superpixel instead of --n-segments: scales with the image.",
+            metavar="PIXELS",
+        ),
+        setting(
+            "Superpixels",
+            "compactness",
+            "Weight of space against intensity; from 0.3 on superpixels are nearly a grid.",
+        ),
+        setting("Superpixels", "sigma", "Smoothing before SLIC, in pixels of the finest axis."),
+        setting("Superpixels", "slic_dims", "Superpixels of whole volumes or of each slice."),
+        setting(
+            "Superpixels",
+            "slice_axis",
+            "Axis across the slices. Default: that of the coarsest spacing.",
+        ),
+        setting(
+            "Superpixels",
+            "channel_percentiles",
+            "Percentiles of each channel that SLIC sees as 0 and 1.",
+            type=float,
+            nargs=2,
+            metavar="LOW HIGH",
+        ),
+        setting(
+            "Superpixels",
+            "mask_mode",
+            "Take masked pixels out after SLIC, or by masked SLIC (slow).",
+        ),
+        setting(
+            "Superpixels",
+            "slic_code",
+            "device: SLIC on the --device too; the same superpixels on every device, but not quite "
+            "those of cpu.",
+        ),
+    )
+
+
+def softening_settings(command: F) -> F:
+    """How labels are softened."""
+    return _all_of(
+        command,
+        setting("Softening", "method", "Softening method."),
+        setting("Softening", "boundary", "[superpixel] What the boundary of a class is."),
+        setting("Softening", "distance_unit", "Unit of distances, --scale and --blur."),
+        setting(
+            "Softening",
+            "scale",
+            "[superpixel] Distance at which a label is 3/4 or 1/4. Default: 1 pixel, or the finest "
+            "spacing.",
+        ),
+        setting("Softening", "normalize", "sum: divide by the sum over the classes."),
+    )
+
+
+def _all_of(command: F, *decorators: Callable[[F], F]) -> F:
+    """Options in the order in which they stand."""
+    for decorate in reversed(decorators):
+        command = decorate(command)
+    return command
+
+
 def method_options(section: str) -> Callable[[F], F]:
     """The options that methods have beside the settings, with the methods that each belongs to."""
 

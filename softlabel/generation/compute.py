@@ -15,6 +15,7 @@ from softlabel.errors import CaseError
 from softlabel.generation.case_superpixels import make_superpixels
 from softlabel.generation.device_server import DeviceProcess
 from softlabel.generation.settings import Settings
+from softlabel.interrupt import SafePoint, no_safe_point
 from softlabel.softening import METHODS, SoftenRequest, soften_by
 from softlabel.softening.raters import majority
 from softlabel.softmaps.class_index import class_index_map
@@ -29,6 +30,7 @@ def compute(
     inputs: tuple[InputFile, ...] = (),
     superpixels: Array | None = None,
     device: DeviceProcess | None = None,
+    safe_point: SafePoint = no_safe_point,
 ) -> CaseResult:
     """Superpixels and soft maps of one case.
 
@@ -44,6 +46,8 @@ def compute(
         For ``settings.superpixels == "file"``.
     device : DeviceProcess, optional
         Where it is softened; what it cannot do is done here, on the CPU, and noted in the result.
+    safe_point : callable
+        Called between the steps; what it raises passes through.
 
     Raises
     ------
@@ -55,7 +59,9 @@ def compute(
         asked, ids = 0, None
         if METHODS[settings.method].needs_superpixels:
             ids, asked = make_superpixels(case, settings, superpixels, device)
+        safe_point()
         soft, note = soften_case(case, ids, header, settings, device)
+        safe_point()
         labels, label_maps = _hard_labels(case, header)
         statistics = measure(case, soft, labels, ids, asked, header)
     except ValueError as error:

@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ from softlabel.generation.settings import Settings
 from softlabel.generation.superpixel_files import SuperpixelFiles
 from softlabel.generation.warm_up import warm_up
 from softlabel.generation.worker import Computed, Task, case_report, compute_source, results_of
-from softlabel.interrupt import remembered_interrupt
+from softlabel.interrupt import SafePoint, stop_on_signals
 from softlabel.readers import list_dataset
 from softlabel.types import CaseRef, Dataset
 
@@ -53,7 +54,6 @@ ESTIMATE_ATTEMPTS = 5
 Progress = Callable[[CaseReport], None]
 
 
-@remembered_interrupt()
 def generate(
     source: str | os.PathLike[str] | Dataset,
     out: str | os.PathLike[str],
@@ -100,7 +100,9 @@ def generate(
     Returns
     -------
     Report
-        Failing cases are in it; they do not raise.
+        Failing cases are in it; they do not raise. Nor do Ctrl-C and SIGTERM once cases are
+        computed: they end the run early, and the report says that it was interrupted. A second
+        Ctrl-C stops at once. In a program that handles them in its own way its handlers stay.
 
     Raises
     ------
@@ -134,12 +136,32 @@ def carry_out(
     jobs: int = 1,
     device: str = CPU,
     progress: Progress | None = None,
-    say: Say | None = None,
+    say: Say = lambda _: None,
+    stopping: Callable[[int], object] = lambda _: None,
 ) -> Report:
-    """Do what a plan says (see :func:`generate`); ``say`` is told which device was chosen."""
+    """Do what a plan says (see :func:`generate`).
+
+    ``say`` is told which device was chosen, ``stopping`` the number of the signal that asked to
+    stop (see :func:`softlabel.interrupt.stop_on_signals`).
+    """
     if jobs < 1:
         raise UsageError(f"jobs must be at least 1; got {jobs}.")
     named_devices(decided, device)  # a device that is not there is seen before anything is written
+    with stop_on_signals(stopping) as stop:
+        report = _carried_out(decided, jobs, device, progress, say, stop.safe_point)
+        # a signal that came after the last safe point is told as well
+        return replace(report, interrupted=report.interrupted or stop.asked)
+
+
+def _carried_out(
+    decided: Plan,
+    jobs: int,
+    device: str,
+    progress: Progress | None,
+    say: Say,
+    safe_point: SafePoint,
+) -> Report:
+    """As :func:`carry_out`."""
     replaced = prepare_output(decided)
     # before workers start, so that they load the kernels instead of compiling them each
     compile_seconds = warm_up() if decided.todo else 0.0
@@ -147,20 +169,14 @@ def carry_out(
     before = {ref.id: version_of(part_of(decided.out, ref.id)) for ref in decided.todo}
     tally = _Tally(seen=dict(decided.seen))
     try:
-        with (
-            remembered_interrupt() as asked_to_stop,
-            contextlib.closing(_reports(decided, jobs, device, say or (lambda _: None))) as told,
-        ):
+        with contextlib.closing(_reports(decided, jobs, device, say, safe_point)) as told:
             for report in told:
                 if report.fatal:
                     tally.stopped = report.error
                     break
-                if not (report.error and asked_to_stop.is_set()):
-                    tally.add(report)
-                    if progress is not None:
-                        progress(report)
-                if asked_to_stop.is_set():
-                    raise KeyboardInterrupt
+                tally.add(report)
+                if progress is not None:
+                    progress(report)
     except KeyboardInterrupt:
         tally.interrupted = True
     except parallel.WorkerDied as error:
@@ -196,11 +212,15 @@ class _Tally:
         self.seen |= report.seen
 
 
-def _reports(decided: Plan, jobs: int, device: str, say: Say) -> Generator[CaseReport]:
+def _reports(
+    decided: Plan, jobs: int, device: str, say: Say, safe_point: SafePoint
+) -> Generator[CaseReport]:
     """Let workers compute the cases of a plan; closing it stops them."""
+    work = partial(compute_source, safe_point=safe_point)
+    safe_point()  # before a device is started
     with chosen_devices(decided, device, jobs, lambda: _sample(decided), say) as devices:
         tasks = [(task,) for task in tasks_of(decided, decided.todo, jobs, devices)]
-        with contextlib.closing(parallel.run(compute_source, tasks, jobs)) as done:
+        with contextlib.closing(parallel.run(work, tasks, jobs, safe_point)) as done:
             yield from done
 
 

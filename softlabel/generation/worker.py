@@ -21,7 +21,8 @@ from softlabel.generation.plan import files_of
 from softlabel.generation.report import CaseReport
 from softlabel.generation.settings import Settings
 from softlabel.generation.superpixel_files import SuperpixelFiles
-from softlabel.readers import READERS
+from softlabel.interrupt import SafePoint, no_safe_point
+from softlabel.readers import READERS, read_case
 from softlabel.types import CaseRef, Dataset
 
 FATAL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -65,23 +66,25 @@ class Computed:
     seconds: float
 
 
-def compute_source(task: Task) -> Iterator[CaseReport]:
+def compute_source(task: Task, safe_point: SafePoint = no_safe_point) -> Iterator[CaseReport]:
     """Compute and publish the cases of a task; stops where no further case could be written."""
-    for computed in results_of(task):
+    for computed in results_of(task, safe_point):
         report = computed if isinstance(computed, CaseReport) else _published(task, computed)
         yield report
         if report.fatal:
             return
 
 
-def results_of(task: Task) -> Iterator[Computed | CaseReport]:
+def results_of(
+    task: Task, safe_point: SafePoint = no_safe_point
+) -> Iterator[Computed | CaseReport]:
     """Read and compute the cases of a task, failures as reports instead of exceptions."""
     started = time.perf_counter()
     inputs = _hashed(task)  # before anything is read: a file that changes meanwhile is seen later
     opened = _opened(task)
     for ref in task.refs:
         try:
-            result, seen = _computed(task, ref, inputs[ref.id], opened)
+            result, seen = _computed(task, ref, inputs[ref.id], opened, safe_point)
             yield Computed(result, seen, time.perf_counter() - started)
         except Exception as error:
             yield _failure(ref.id, error)
@@ -114,7 +117,7 @@ def _opened(task: Task) -> Any:
 
 
 def _computed(
-    task: Task, ref: CaseRef, inputs: Inputs | CaseError, opened: Any
+    task: Task, ref: CaseRef, inputs: Inputs | CaseError, opened: Any, safe_point: SafePoint
 ) -> tuple[CaseResult, Mapping[str, SeenFile]]:
     """Read and compute one case; whatever is wrong with it is raised."""
     for found in (opened, inputs):
@@ -122,8 +125,9 @@ def _computed(
             raise found
     recorded, seen = inputs  # type: ignore[misc]  # an error was raised
     given = task.superpixel_files.read(ref.id) if task.superpixel_files is not None else None
-    case = READERS[task.dataset.format].read_case(task.dataset, ref, opened)
-    return compute(case, task.header, task.settings, recorded, given, task.device), seen
+    case = read_case(READERS[task.dataset.format], task.dataset, ref, opened)
+    safe_point()
+    return compute(case, task.header, task.settings, recorded, given, task.device, safe_point), seen
 
 
 def _published(task: Task, computed: Computed) -> CaseReport:

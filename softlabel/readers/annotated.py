@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,14 @@ from softlabel.errors import CaseError
 from softlabel.readers.imagefiles import read_pixels
 from softlabel.readers.outlines import paint
 from softlabel.readers.pixels import require_finite
-from softlabel.types import Array, Case, CaseRef, Dataset, Note
+from softlabel.readers.safety import MAX_DEFLATE_RATIO, check_promise
+from softlabel.types import Array, Case, CaseRef, ClassTable, Dataset, Note
 
 BACKGROUND = 0
 MAX_SIDE = 2**16
 """Rows or columns of an image in which somebody drew outlines."""
+
+_NO_NUMBER = 1e30  # JSON writes NaN, infinity and integers of a thousand digits as well
 
 
 def read_annotated(
@@ -54,13 +57,24 @@ def read_annotated(
 
 
 def painted(
-    shape: tuple[int, int], regions: Sequence[tuple[int, Array]], path: Path, case: str
+    shape: tuple[int, int],
+    regions: Iterable[tuple[int, Array]],
+    path: Path,
+    case: str,
+    below: Iterable[tuple[int, Array]] = (),
 ) -> tuple[Array, tuple[Note, ...]]:
-    """The label map of regions, and a note where later ones cover earlier ones."""
-    labels, n_covered = paint(shape, regions)
-    if not regions:
-        text = f"{path} has no region for {case!r}; all of its pixels are background."
-        return labels, (Note("no-annotation", text),)
+    """The label map of regions, and a note where later ones cover earlier ones.
+
+    Parameters
+    ----------
+    shape : (int, int)
+    regions, below : iterable of (int, ndarray of int64)
+        As in :func:`softlabel.readers.outlines.paint`.
+    path : Path
+        File of the annotation.
+    case : str
+    """
+    labels, n_covered = paint(shape, regions, below)
     if not n_covered:
         return labels, ()
     return labels, (
@@ -72,22 +86,39 @@ def painted(
     )
 
 
-def image_shape(entry: Mapping[str, Any], height: str, width: str, where: str) -> tuple[int, int]:
+def image_shape(
+    entry: Mapping[str, Any], height: str, width: str, where: str, image: Path
+) -> tuple[int, int]:
     """Rows and columns that an annotation file states.
+
+    Parameters
+    ----------
+    entry : mapping
+    height, width : str
+        Keys of both.
+    where : str
+        The entry, for messages.
+    image : Path
+        The image file, which must be large enough for as many pixels.
 
     Raises
     ------
     CaseError
-        When they are no whole numbers from 1 to :data:`MAX_SIDE`.
+        When they are no whole numbers from 1 to :data:`MAX_SIDE`, or more than the file can hold.
     """
-    sides = (entry.get(height), entry.get(width))
-    for side in sides:
+    rows, columns = entry.get(height), entry.get(width)
+    for side in (rows, columns):
         if not isinstance(side, int) or isinstance(side, bool) or not 0 < side <= MAX_SIDE:
             raise CaseError(
-                f"{where} states the {height} {sides[0]!r:.40} and {width} {sides[1]!r:.40}; "
+                f"{where} states the {height} {rows!r:.40} and {width} {columns!r:.40}; "
                 f"expected whole numbers from 1 to {MAX_SIDE}. Correct the entry."
             )
-    return int(sides[0] or 0), int(sides[1] or 0)
+    shape = int(rows or 0), int(columns or 0)
+    one_bit = 1 / 8
+    check_promise(
+        image, shape, 1, image.stat().st_size, max_ratio=MAX_DEFLATE_RATIO / one_bit, what=where
+    )
+    return shape
 
 
 def numbered_points(entry: Any, where: str) -> Array:
@@ -96,16 +127,21 @@ def numbered_points(entry: Any, where: str) -> Array:
     Raises
     ------
     CaseError
-        When they are no finite numbers in pairs.
+        When they are no numbers in pairs.
     """
     flat: list[Any] = entry if isinstance(entry, list) else [None]
     if flat and all(isinstance(point, list) and len(point) == 2 for point in flat):
         flat = [number for point in flat for number in point]
     plain = all(isinstance(n, int | float) and not isinstance(n, bool) for n in flat)
-    if not flat or len(flat) % 2 or not plain or not np.isfinite(np.array(flat, dtype=float)).all():
+    if not flat or len(flat) % 2 or not plain or not all(abs(n) < _NO_NUMBER for n in flat):
         raise CaseError(
             f"{where} has the outline {entry!r:.80}; expected pairs of numbers x, y. "
             "Correct the entry."
         )
     points: Array = np.array(flat, dtype=np.float64).reshape(-1, 2)
     return points
+
+
+def free_value(classes: ClassTable) -> int:
+    """A value for pixels that were not annotated: 255, or above all classes."""
+    return 255 if classes.values[-1] < 255 else classes.values[-1] + 1

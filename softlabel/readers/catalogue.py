@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from softlabel.errors import SourceError, UsageError
+from softlabel.mapping import LabelMapping
 from softlabel.readers import coco, duke, labelme, mrbrains18, msd, nnunet, pairs
+from softlabel.readers.mapped import with_mapping
 from softlabel.readers.registry import Reader, ReaderOption
 from softlabel.types import Dataset
 
@@ -80,7 +82,10 @@ def detect(root: Path | str) -> tuple[Reader, str]:
 
 
 def list_dataset(
-    root: Path | str, format: str = "auto", options: Mapping[str, Any] | None = None
+    root: Path | str,
+    format: str = "auto",
+    options: Mapping[str, Any] | None = None,
+    mapping: LabelMapping | None = None,
 ) -> Dataset:
     """List the cases of a data set without reading an image.
 
@@ -94,6 +99,8 @@ def list_dataset(
         Options of the reader; what is left out or None takes its default. With ``"auto"``, the
         options ``images`` and ``labels`` stand for the format ``pairs``, and options that only
         one format has decide where the folder does not.
+    mapping : LabelMapping, optional
+        Which label values are which class (:func:`softlabel.mapping.parse_mapping`).
 
     Returns
     -------
@@ -117,7 +124,7 @@ def list_dataset(
     given = {name: value for name, value in (options or {}).items() if value is not None}
     reader = _choose(root, format, given)
     try:
-        return reader.list_cases(root, _complete(reader, given))
+        return with_mapping(reader.list_cases(root, _complete(reader, given)), mapping)
     except OSError as error:
         raise SourceError(
             f"{error.filename or root} cannot be listed ({error.strerror}). "

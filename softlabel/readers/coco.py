@@ -1,9 +1,9 @@
 """COCO: one JSON file with images, categories, and outlines or run lengths of their regions.
 
 A pixel belongs to an outline when its centre lies in it (:mod:`softlabel.readers.outlines`); the
-outlines of one annotation are joined. Later annotations lie over earlier ones. Values of the label
-maps are the ids of the categories, one higher where a category that is used has the id 0, which is
-the background.
+outlines of one annotation are joined. Later annotations lie over earlier ones, and a note counts
+the pixels that they share. Values of the label maps are the ids of the categories, one higher where
+a category that is used has the id 0, which is the background.
 """
 
 from __future__ import annotations
@@ -18,20 +18,24 @@ import numpy as np
 from softlabel.errors import CaseError, SourceError
 from softlabel.readers.annotated import (
     BACKGROUND,
+    free_value,
     image_shape,
     numbered_points,
     painted,
     read_annotated,
 )
 from softlabel.readers.classfile import class_table
-from softlabel.readers.imagefiles import ending_of, stem_of
+from softlabel.readers.imagefiles import stem_of
 from softlabel.readers.listing import GROUP_OPTION, Listing, count, require_folder
-from softlabel.readers.outlines import outline_mask, run_length_mask
+from softlabel.readers.outlines import outline_pixels, run_length_pixels
 from softlabel.readers.registry import Reader, ReaderOption
 from softlabel.readers.safety import load_json, path_inside, reading, relative_name
 from softlabel.types import Array, Case, CaseRef, ClassTable, Dataset, Note
 
 _ENTRIES = ("images", "annotations", "categories")
+
+MAX_FILES = 20
+"""JSON files in a folder that are looked into; more are one file an image, which COCO is not."""
 
 OPTIONS = (
     ReaderOption(
@@ -71,12 +75,12 @@ def list_cases(root: Path, options: Mapping[str, Any]) -> Dataset:
     used = {a.get("category_id") for a in annotations if isinstance(a.get("category_id"), int)}
     value_of, classes = _classes(categories, used, path)
     crowds = options["crowds"] == "ignore" and any(a.get("iscrowd") for a in annotations)
-    ignore = _free_value(classes) if crowds else None
+    ignore = free_value(classes) if crowds else None
     listing = Listing(options["group"])
     of_image = defaultdict[Any, list[Mapping[str, Any]]](list)
     for annotation in annotations:
-        if isinstance(annotation.get("image_id"), int | str):
-            of_image[annotation["image_id"]].append(annotation)
+        if isinstance(image_id := annotation.get("image_id"), int | str):
+            of_image[image_id].append(annotation)
     for number, entry in enumerate(images):
         _list_image(listing, root, path, number, entry, of_image, value_of, options)
     if not listing.refs and not listing.problems:
@@ -127,28 +131,35 @@ def read_labels(dataset: Dataset, ref: CaseRef, opened: object = None) -> Array:
 def _labels_and_notes(dataset: Dataset, ref: CaseRef) -> tuple[Array, tuple[Note, ...]]:
     path = dataset.root / ref.key["annotations"]
     height, width = ref.key["shape"]
+    shape = int(height), int(width)
     regions, crowds = [], []
     for region in ref.key["regions"]:
-        where = f"{path}, annotation {region['id']!r:.40}"
-        mask = _mask(region["segmentation"], (height, width), where)
         if not region["iscrowd"] or dataset.options["crowds"] == "draw":
-            regions.append((region["value"], mask))
+            regions.append((region["value"], region))
         elif dataset.options["crowds"] == "ignore" and dataset.ignore is not None:
-            crowds.append((dataset.ignore, mask))
-    labels, notes = painted((height, width), regions, path, ref.id)
-    if crowds:  # under the regions, which say more
-        below = np.zeros(labels.shape, dtype=np.int64)
-        drawn = np.zeros(labels.shape, dtype=bool)
-        for value, mask in crowds:
-            below[mask] = value
-        for _, mask in regions:
-            drawn |= mask
-        labels = np.where(drawn, labels, below)
-        labels = labels.astype(np.min_scalar_type(int(labels.max())))
+            crowds.append((dataset.ignore, region))
+    labels, notes = painted(
+        shape, _drawn(regions, shape, path), path, ref.id, below=_drawn(crowds, shape, path)
+    )
+    if not ref.key["regions"]:
+        text = f"{path} has no region for {ref.id!r}; all of its pixels are background."
+        notes = (*notes, Note("no-annotation", text))
     return labels, notes
 
 
-def _mask(segmentation: Any, shape: tuple[int, int], where: str) -> Array:
+def _drawn(
+    regions: list[tuple[int, Mapping[str, Any]]], shape: tuple[int, int], path: Path
+) -> Iterator[tuple[int, Array]]:
+    """Value and pixels of each region, one at a time."""
+    for value, region in regions:
+        where = f"{path}, annotation {region['id']!r:.40}"
+        try:
+            yield value, _pixels(region["segmentation"], shape, where)
+        except ValueError as error:
+            raise CaseError(f"{where} has {error}. Correct the entry.") from error
+
+
+def _pixels(segmentation: Any, shape: tuple[int, int], where: str) -> Array:
     """Pixels of one annotation: outlines that are joined, or run lengths."""
     if isinstance(segmentation, dict):
         size, counts = segmentation.get("size"), segmentation.get("counts")
@@ -157,32 +168,24 @@ def _mask(segmentation: Any, shape: tuple[int, int], where: str) -> Array:
                 f"{where} has run lengths of the size {size!r:.40}; expected the size "
                 f"{list(shape)} of its image and counts. Correct the entry."
             )
-        return _drawn(lambda: run_length_mask(counts, shape), where)
+        return run_length_pixels(counts, shape)
     if not isinstance(segmentation, list) or not segmentation:
         raise CaseError(
             f"{where} has no outline (segmentation {segmentation!r:.40}), perhaps only a box; "
             "expected outlines or run lengths. Remove the annotation, or add its outline."
         )
-    mask = np.zeros(shape, dtype=bool)
-    for outline in segmentation:
-        points = numbered_points(outline, where)
-        mask |= _drawn(lambda points=points: outline_mask(points, shape), where)
-    return mask
-
-
-def _drawn(draw: Any, where: str) -> Array:
-    try:
-        mask: Array = draw()
-    except ValueError as error:
-        raise CaseError(f"{where} has {error}. Correct the entry.") from error
-    return mask
+    rings = [numbered_points(outline, where) for outline in segmentation]
+    return np.concatenate([outline_pixels([ring], shape) for ring in rings])
 
 
 def _annotation_files(root: Path) -> list[Path]:
     """Files with the entries of COCO, in the folder and in its folder annotations."""
-    folders = [folder for folder in (root, root / "annotations") if folder.is_dir()]
-    files = [path for folder in folders for path in sorted(folder.glob("*.json"))]
-    return [path for path in files if path.is_file() and _is_coco(path)]
+    found: list[Path] = []
+    for folder in (root, root / "annotations"):
+        files = [p for p in sorted(folder.glob("*.json")) if p.is_file()] if folder.is_dir() else []
+        if len(files) <= MAX_FILES:
+            found += [path for path in files if _is_coco(path)]
+    return found
 
 
 def _is_coco(path: Path) -> bool:
@@ -252,10 +255,6 @@ def _classes(
     return value_of, class_table(table, path)
 
 
-def _free_value(classes: ClassTable) -> int:
-    return 255 if classes.values[-1] < 255 else classes.values[-1] + 1
-
-
 def _list_image(
     listing: Listing,
     root: Path,
@@ -267,18 +266,16 @@ def _list_image(
     options: Mapping[str, Any],
 ) -> None:
     where = f"{path}, image {entry.get('id', number)!r:.40}"
-    case = f"image {number}"
+    name, image_id = entry.get("file_name"), entry.get("id")
+    case = stem_of(name).strip("/").replace("/", "_") if isinstance(name, str) else ""
+    case = case or f"image {number}"
     try:
-        name = entry.get("file_name")
         image = _find_image(root, path, name, options["image_folder"], where)
-        case = stem_of(str(name)) if ending_of(str(name)) else str(name)
-        case = case.replace("\\", "/").strip("/").replace("/", "_")
-        image_id = entry.get("id")
         annotations = of_image.get(image_id, []) if isinstance(image_id, int | str) else []
         key = {
             "image": relative_name(image, root),
             "annotations": relative_name(path, root),
-            "shape": list(image_shape(entry, "height", "width", where)),
+            "shape": list(image_shape(entry, "height", "width", where, image)),
             "regions": [*_regions(annotations, value_of, path)],
         }
     except CaseError as error:

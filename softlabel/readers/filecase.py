@@ -1,9 +1,16 @@
-"""A case that lies in image files of its own: channels, a label map, perhaps the truth.
+"""A case that lies in image files of its own: channels, label maps, perhaps a mask and the truth.
 
 The formats that keep one file a channel (or a volume) differ in names and folders only; what they
 list is read here. ``CaseRef.key`` holds ``images`` (paths relative to the data set, one or more),
-``label``, and possibly
+one of
 
+* ``label``: path of the label map,
+* ``label_files``: pairs ``[path, value]`` of masks that are joined into one label map,
+* ``raters``: names and paths of several annotators' label maps,
+
+and possibly
+
+* ``mask``: path of a mask of the region to look at,
 * ``truth``: path of the true label map,
 * ``label_maps``: names and paths of further label maps, such as other graders',
 * ``merge``: pairs ``[value, becomes]`` of label values that are one class,
@@ -13,17 +20,19 @@ list is read here. ``CaseRef.key`` holds ``images`` (paths relative to the data 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from softlabel.errors import CaseError, SourceError, UsageError
-from softlabel.readers.geometry import check_same_grid, check_same_shape
+from softlabel.readers.geometry import check_same_grid, check_same_shape, labels_on_grid
 from softlabel.readers.imagefiles import read_label_map, read_pixels
+from softlabel.readers.labelfacts import label_facts
 from softlabel.readers.labels import check_values
 from softlabel.readers.listing import parse_spacing
+from softlabel.readers.look import LabelLook
 from softlabel.readers.pixels import Pixels, require_finite
 from softlabel.readers.safety import load_json
 from softlabel.readers.segments import on_reference_grid
@@ -43,64 +52,209 @@ def read_case(dataset: Dataset, ref: CaseRef, opened: object = None) -> Case:
     CaseError
         When a file cannot be read, the files differ in shape or grid, or a value is not allowed.
     """
-    label_path = dataset.root / ref.key["label"]
-    labels = _read_labels(dataset, ref)
-    image, first, notes = _read_channels(dataset, ref, labels, label_path)
+    annotation = _read_annotation(dataset, ref)
+    image, first, notes = _read_channels(dataset, ref, annotation.first)
+    annotation = annotation.on_grid_of(first, _grids(dataset))
     further = {
         name: _read_further(dataset, ref, relative, first)
         for name, relative in ref.key.get("label_maps", {}).items()
     }
     truth = _read_further(dataset, ref, ref.key["truth"], first) if "truth" in ref.key else None
-    spacing_mm = _spacing(dataset, ref, first, labels)
+    labels = annotation.first
+    spacing_mm = _spacing(dataset, ref, first.pixels, labels.pixels)
     return Case(
         id=ref.id,
         image=image,
-        labels=labels.values,
+        labels=annotation.values,
         classes=dataset.classes,
         ignore=dataset.ignore,
+        rater_axis=0 if annotation.raters else None,
+        raters=annotation.raters,
+        mask=_read_mask(dataset, ref, first),
         spacing_mm=spacing_mm,
-        affine=first.affine,
+        affine=_affine(dataset, first.pixels),
         group=ref.group,
         source=ref.source,
         channels=_channel_names(dataset, ref, len(image)),
         truth=truth,
         label_maps=further,
-        slice_axis=_slice_axis(first, labels, spacing_mm),
-        notes=tuple(dict.fromkeys((*notes, *labels.notes))),
+        slice_axis=_slice_axis(first.pixels, labels.pixels, spacing_mm),
+        notes=tuple(dict.fromkeys((*notes, *annotation.notes))),
     )
 
 
 def read_labels(dataset: Dataset, ref: CaseRef, opened: object = None) -> Array:
-    """Read only the label map of a case.
+    """Read only the label map of a case; of several annotators (R, *spatial).
 
     Raises
     ------
     CaseError
         As :func:`read_case`, for the label map.
     """
-    return _read_labels(dataset, ref).values
+    return _read_annotation(dataset, ref).values
 
 
-def _read_labels(dataset: Dataset, ref: CaseRef) -> Pixels:
-    path = dataset.root / ref.key["label"]
-    pixels = read_label_map(path, dataset.options.get("label_key"))
+def look(dataset: Dataset, ref: CaseRef, opened: object = None) -> LabelLook:
+    """Look at the annotation of a case, for the check of the data set.
+
+    Raises
+    ------
+    CaseError
+        As :func:`read_labels`.
+    """
+    annotation = _read_annotation(dataset, ref)
+    pixels = annotation.first.pixels
+    facts = label_facts(pixels.values)
+    palette: tuple[tuple[int, int, int], ...] = ()
+    if pixels.palette is not None and facts.values[-1] < len(pixels.palette):
+        rows = pixels.palette[list(facts.values)].tolist()
+        palette = tuple((r, g, b) for r, g, b in rows)
+    return LabelLook(
+        facts,
+        palette,
+        dict(pixels.names or {}),
+        pixels.spacing_mm or parse_spacing(dataset.options.get("spacing_mm")),
+        _looks_one_hot(pixels),
+        pixels.axes_known,
+        annotation.notes,
+    )
+
+
+MOST_ONE_HOT = 64
+"""A last axis that is longer counts pixels, not classes."""
+
+
+def _looks_one_hot(pixels: Pixels) -> bool:
+    """Whether each pixel is 1 in exactly one place of the last axis, and 0 elsewhere."""
+    values = pixels.values
+    if values.ndim < 3 or not 2 <= values.shape[-1] <= MOST_ONE_HOT or values.max() != 1:
+        return False
+    return bool((values.sum(axis=-1) == 1).all())
+
+
+@dataclass(frozen=True, eq=False)
+class Located:
+    """Pixels, and the file that they came from."""
+
+    pixels: Pixels
+    path: Path
+
+
+@dataclass(frozen=True, eq=False)
+class Annotation:
+    """The label maps of a case: one, or one for each rater."""
+
+    maps: tuple[Located, ...]
+    raters: tuple[str, ...] = ()
+
+    @property
+    def first(self) -> Located:
+        """The first map, whose shape all have."""
+        return self.maps[0]
+
+    @property
+    def values(self) -> Array:
+        """Label values, (*spatial) or with raters (R, *spatial)."""
+        if not self.raters:
+            return self.first.pixels.values
+        return np.stack([located.pixels.values for located in self.maps])
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What the user should know of the files."""
+        return tuple(note for located in self.maps for note in located.pixels.notes)
+
+    def on_grid_of(self, image: Located, grids: str) -> Annotation:
+        """The maps on the grid of the image (see :func:`on_same_grid`)."""
+        return replace(self, maps=tuple(on_same_grid(image, m, grids) for m in self.maps))
+
+
+def _grids(dataset: Dataset) -> str:
+    return str(dataset.options.get("grids") or "refuse")
+
+
+def on_same_grid(image: Located, labels: Located, grids: str) -> Located:
+    """A label map on the grid of an image: checked, resampled, or taken on trust.
+
+    Raises
+    ------
+    CaseError
+        When shapes differ, or with ``refuse`` when the headers place them elsewhere.
+    """
+    if grids == "resample":
+        return replace(labels, pixels=labels_on_grid(image.pixels, labels.pixels, labels.path))
+    check_same_shape(image.pixels, image.path, labels.pixels, labels.path)
+    if grids == "refuse":
+        check_same_grid(image.pixels, image.path, labels.pixels, labels.path)
+    return labels
+
+
+def _read_annotation(dataset: Dataset, ref: CaseRef) -> Annotation:
+    if "label_files" in ref.key:
+        return Annotation((_joined(dataset, ref),))
+    raters = ref.key.get("raters", {})
+    paths = list(raters.values()) or [ref.key["label"]]
+    maps = tuple(_read_map(dataset, ref, relative) for relative in paths)
+    for other in maps[1:]:
+        check_same_shape(maps[0].pixels, maps[0].path, other.pixels, other.path)
+    return Annotation(maps, tuple(raters))
+
+
+def _read_map(dataset: Dataset, ref: CaseRef, relative: str) -> Located:
+    path = dataset.root / relative
+    pixels = read_label_map(path, dataset.options.get("label_key"), dataset.mapping)
     if pixels.reference_offset is not None:
         # Only the image tells how large the grid is that it was cropped from.
         image_path = dataset.root / ref.key["images"][0]
         pixels = on_reference_grid(pixels, path, read_pixels(image_path), image_path)
     values = _merged(pixels.values, ref.key)
     check_values(values, dataset.classes, dataset.ignore, path)
-    return replace(pixels, values=values, channel_axis=None)
+    return Located(replace(pixels, values=values), path)
 
 
-def _read_further(dataset: Dataset, ref: CaseRef, relative: str, image: Pixels) -> Array:
+def _joined(dataset: Dataset, ref: CaseRef) -> Located:
+    """One label map of several masks: where they overlap, the later file counts."""
+    first: Located | None = None
+    joined: Array | None = None
+    for relative, value in ref.key["label_files"]:
+        located = Located(read_label_map(dataset.root / relative), dataset.root / relative)
+        mask = located.pixels.values != 0
+        if first is None or joined is None:
+            first, joined = located, np.zeros(mask.shape, np.min_scalar_type(_largest(ref)))
+        check_same_shape(first.pixels, first.path, located.pixels, located.path)
+        check_same_grid(first.pixels, first.path, located.pixels, located.path)
+        overlap = int(np.count_nonzero(joined[mask])) if value else 0
+        if overlap and dataset.options.get("overlaps") == "refuse":
+            raise CaseError(
+                f"{located.path} overlaps an earlier label file of the case {ref.id!r} in "
+                f"{overlap} pixels; expected masks that do not overlap. Correct them, or let the "
+                "later file count with --overlaps later."
+            )
+        joined[mask] = value
+    assert first is not None and joined is not None, "a reader lists at least one label file"
+    check_values(joined, dataset.classes, dataset.ignore, first.path.parent)
+    return replace(first, pixels=replace(first.pixels, values=joined))
+
+
+def _largest(ref: CaseRef) -> int:
+    return max(value for _, value in ref.key["label_files"])
+
+
+def _read_mask(dataset: Dataset, ref: CaseRef, image: Located) -> Array | None:
+    """The region to look at: what is not 0 in a mask file."""
+    if "mask" not in ref.key:
+        return None
+    path = dataset.root / ref.key["mask"]
+    mask = on_same_grid(image, Located(read_label_map(path), path), _grids(dataset))
+    return np.asarray(mask.pixels.values != 0)
+
+
+def _read_further(dataset: Dataset, ref: CaseRef, relative: str, image: Located) -> Array:
     """The truth or another label map, which must lie where the image lies."""
-    path, image_path = dataset.root / relative, dataset.root / ref.key["images"][0]
-    pixels = read_label_map(path)
-    check_same_shape(image, image_path, pixels, path)
-    check_same_grid(image, image_path, pixels, path)
-    check_values(pixels.values, dataset.classes, dataset.ignore, path)
-    return pixels.values
+    path = dataset.root / relative
+    located = on_same_grid(image, Located(read_label_map(path), path), "refuse")
+    check_values(located.pixels.values, dataset.classes, dataset.ignore, path)
+    return located.pixels.values
 
 
 def _merged(labels: Array, key: Mapping[str, Any]) -> Array:
@@ -113,25 +267,23 @@ def _merged(labels: Array, key: Mapping[str, Any]) -> Array:
 
 
 def _read_channels(
-    dataset: Dataset, ref: CaseRef, labels: Pixels, label_path: Path
-) -> tuple[Array, Pixels, list[Note]]:
+    dataset: Dataset, ref: CaseRef, labels: Located
+) -> tuple[Array, Located, list[Note]]:
     """All channels as (C, *spatial), the first file, whose grid the case takes, and all notes."""
-    paths = [dataset.root / relative for relative in ref.key["images"]]
-    first: Pixels | None = None
+    first: Located | None = None
     channels = []
     notes: list[Note] = []
-    for path in paths:
+    for relative in ref.key["images"]:
+        path = dataset.root / relative
         pixels = read_pixels(path, key=dataset.options.get("image_key"))
         pixels = _with_channel_axis(
-            pixels, path, labels, label_path, dataset.options.get("channel_axis")
+            pixels, path, labels.pixels, labels.path, dataset.options.get("channel_axis")
         )
         if first is None:
-            first = pixels
-            check_same_shape(pixels, path, labels, label_path)
-            check_same_grid(pixels, path, labels, label_path)
+            first = Located(pixels, path)
         else:
-            check_same_shape(first, paths[0], pixels, path)
-            check_same_grid(first, paths[0], pixels, path)
+            check_same_shape(first.pixels, first.path, pixels, path)
+            check_same_grid(first.pixels, first.path, pixels, path)
         require_finite(pixels.values, path)
         channels.append(pixels.channels_first())
         notes += pixels.notes
@@ -176,18 +328,31 @@ def _with_channel_axis(
 def _spacing(
     dataset: Dataset, ref: CaseRef, image: Pixels, labels: Pixels
 ) -> tuple[float, ...] | None:
-    """Spacing of the image file, else of the label file, else a neighbouring JSON, else given."""
-    spacing = image.spacing_mm or labels.spacing_mm
+    """The spacing that was given, else that of the image file, the label file, or a JSON beside.
+
+    What is given wins over a header that states none or an identity, and over any other: it was
+    given for a reason.
+    """
+    spacing = parse_spacing(dataset.options.get("spacing_mm"))
+    spacing = spacing or image.spacing_mm or labels.spacing_mm
     if spacing is None and "spacing_json" in ref.key:
         spacing = _spacing_from_json(dataset.root / ref.key["spacing_json"])
-    if spacing is None:
-        spacing = parse_spacing(dataset.options.get("spacing_mm"))
     if spacing is not None and len(spacing) != labels.values.ndim:
         raise CaseError(
             f"{dataset.root / ref.key['images'][0]} has {labels.values.ndim} spatial axes, but its "
             f"spacing in mm is {spacing}; expected one number an axis. Correct the spacing."
         )
     return spacing
+
+
+def _affine(dataset: Dataset, image: Pixels) -> Array | None:
+    """The affine of the image, its axes as long as the spacing that was given says."""
+    given = parse_spacing(dataset.options.get("spacing_mm"))
+    if image.affine is None or given is None or image.spacing_mm is None:
+        return image.affine
+    factors = np.ones(4)
+    factors[: len(given)] = np.divide(given, image.spacing_mm)
+    return np.asarray(image.affine * factors)
 
 
 def _slice_axis(image: Pixels, labels: Pixels, spacing_mm: tuple[float, ...] | None) -> int | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from scipy import ndimage
 
 from softlabel.errors import CaseError
 from softlabel.readers.pixels import Pixels
@@ -119,6 +121,49 @@ def check_same_grid(image: Pixels, image_path: Path, other: Pixels, other_path: 
         )
 
 
+def labels_on_grid(image: Pixels, labels: Pixels, path: Path) -> Pixels:
+    """Resample a label map onto the grid of an image: each voxel takes the label nearest to it.
+
+    Voxels that lie outside of the label map get 0.
+
+    Raises
+    ------
+    CaseError
+        When the grids have another number of axes, or the header of one places nothing.
+    """
+    first, second = _affine_or_spacing(image, labels)
+    ndim = labels.values.ndim
+    if len(image.spatial_shape) != ndim:
+        raise CaseError(
+            f"{path} has {ndim} axes, its image {len(image.spatial_shape)}; expected as many. "
+            "Check that they belong together."
+        )
+    if first is None or second is None:
+        if image.spatial_shape == labels.spatial_shape:
+            return labels
+        raise CaseError(
+            f"{path} has the shape {_by(labels.spatial_shape)}, its image "
+            f"{_by(image.spatial_shape)}, and nothing says where their voxels lie; expected "
+            "headers that do. Give both the same shape."
+        )
+    if image.spatial_shape == labels.spatial_shape and (
+        corner_shift_voxels(first, second, labels.spatial_shape) == 0
+    ):
+        return labels
+    to_labels = np.linalg.solve(second, first)
+    flat = [i for i in range(3) if i < ndim]
+    # axes that a 2D file does not have are not crossed
+    matrix, offset = to_labels[np.ix_(flat, flat)], to_labels[flat, 3]
+    moved = ndimage.affine_transform(
+        labels.values, matrix, offset, image.spatial_shape, order=0, mode="grid-constant", cval=0,
+        prefilter=False,
+    )  # fmt: skip
+    return replace(
+        labels, values=moved, spacing_mm=image.spacing_mm, affine=image.affine,
+        slice_axis=image.slice_axis,
+    )  # fmt: skip
+
+
 def _affine_or_spacing(image: Pixels, other: Pixels) -> tuple[Array | None, Array | None]:
     if image.affine is not None and other.affine is not None:
         return image.affine, other.affine
@@ -137,7 +182,19 @@ def _place(pixels: Pixels) -> str:
     if pixels.affine is None:
         return f"spacing {spacing} mm"
     origin = ", ".join(f"{o:.6g}" for o in pixels.affine[:3, 3])
-    return f"spacing {spacing} mm, origin ({origin}) mm"
+    return f"spacing {spacing} mm, origin ({origin}) mm, axes towards {_directions(pixels.affine)}"
+
+
+def _directions(affine: Array) -> str:
+    """Where the axes of a volume point to, such as ``R, A, S``; numbers for oblique ones."""
+    columns = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    names = []
+    for column in columns.T:
+        axis = int(np.abs(column).argmax())
+        name = ("RL", "AP", "SI")[axis][0 if column[axis] > 0 else 1]
+        oblique = abs(column[axis]) < 0.999
+        names.append(f"{name} ({', '.join(f'{c:.3f}' for c in column)})" if oblique else name)
+    return ", ".join(names)
 
 
 def _by(shape: tuple[int, ...]) -> str:

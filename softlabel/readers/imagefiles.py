@@ -6,13 +6,14 @@ Files are listed by their endings and read as what their first bytes say.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from softlabel.errors import CaseError
+from softlabel.mapping import Colour, LabelMapping
 from softlabel.readers.analyze import ANALYZE_ENDING, read_analyze, voxel_file_beside
 from softlabel.readers.arrays import IMAGE_KEYS, LABEL_KEYS, read_npy, read_npz
 from softlabel.readers.itk import read_itk
@@ -20,7 +21,7 @@ from softlabel.readers.itkheader import DETACHED_ENDING, voxel_file_of
 from softlabel.readers.labels import whole_numbers
 from softlabel.readers.mgh import read_mgh
 from softlabel.readers.nifti import read_nifti
-from softlabel.readers.pixels import Pixels
+from softlabel.readers.pixels import Pixels, require_finite
 from softlabel.readers.raster import read_raster
 from softlabel.readers.safety import relative_name
 from softlabel.readers.segments import join_layers
@@ -202,8 +203,13 @@ def _read(path: Path, kind: str, as_labels: bool, key: str | None) -> Pixels:
     return read_raster(path, as_labels=as_labels)
 
 
-def read_label_map(path: Path, key: str | None = None) -> Pixels:
+def read_label_map(
+    path: Path, key: str | None = None, mapping: LabelMapping | None = None
+) -> Pixels:
     """Read one label map: whole numbers of shape (*spatial), two- or three-dimensional.
+
+    The threshold and the colours of a mapping are applied, since they are of the file and not of
+    its labels; its rules are not.
 
     Layers of segments are joined where they do not overlap;
     see :func:`softlabel.readers.segments.join_layers`.
@@ -226,6 +232,11 @@ def read_label_map(path: Path, key: str | None = None) -> Pixels:
             layer_names=(),
         )
     values = pixels.values
+    if mapping is not None and mapping.colours:
+        return replace(
+            pixels, values=_by_colour(pixels, mapping.colours, path), channel_axis=None,
+            palette=None,
+        )  # fmt: skip
     if pixels.channel_axis is not None:
         values = _one_channel(values, pixels.channel_axis, path)
     if values.ndim not in (2, 3):
@@ -233,8 +244,45 @@ def read_label_map(path: Path, key: str | None = None) -> Pixels:
             f"{path} has {values.ndim} axes {values.shape}; expected a label map of two or three "
             f"axes with one value a pixel. {_FURTHER_AXES}"
         )
-    labels = whole_numbers(values, path, pixels.step)
+    if mapping is not None and mapping.threshold is not None:
+        require_finite(values, path)
+        labels = (values >= mapping.threshold).astype(np.uint8)
+    else:
+        labels = whole_numbers(values, path, pixels.step)
     return replace(pixels, values=labels, channel_axis=None)
+
+
+def _by_colour(pixels: Pixels, colours: Mapping[Colour, int], path: Path) -> Array:
+    """Label values of the colours of a label map.
+
+    Raises
+    ------
+    CaseError
+        When it is neither in colour nor has a palette, or has a colour without a value.
+    """
+    if pixels.palette is not None:
+        index, table = pixels.values, pixels.palette
+    elif pixels.channel_axis is not None and len(pixels.channels_first()) == 3:
+        rgb = pixels.channels_first()
+        table, index = np.unique(rgb.reshape(3, -1).T, axis=0, return_inverse=True)
+        index = index.reshape(pixels.spatial_shape)
+    else:
+        grey = pixels.values
+        table, index = np.unique(grey, return_inverse=True)
+        table, index = np.repeat(table[:, None], 3, axis=1), index.reshape(grey.shape)
+    used = np.unique(index)
+    value_of = np.zeros(int(used.max()) + 1, np.int64)
+    for number in used.tolist():
+        red, green, blue = (int(c) for c in table[number])
+        colour = red, green, blue
+        if colour not in colours:
+            raise CaseError(
+                f"{path} has the colour {colour} in {np.count_nonzero(index == number)} pixels; "
+                f"expected those of the class table ({', '.join(map(str, list(colours)[:8]))}). "
+                "Add the colour to the table, or correct the label map."
+            )
+        value_of[number] = colours[colour]
+    return value_of[index].astype(np.min_scalar_type(int(value_of.max())))
 
 
 def read_label_layers(path: Path) -> tuple[Pixels, ...]:

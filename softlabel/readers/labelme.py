@@ -1,9 +1,10 @@
 """LabelMe: a JSON file beside each image, with the outlines of its regions by name.
 
 A pixel belongs to a shape when its centre lies in it (:mod:`softlabel.readers.outlines`); later
-shapes lie over earlier ones. Polygons, rectangles and circles are drawn; points and lines have no
-area. Names become the values 1, 2 … in natural order, the same in all files; ``_background_`` is 0
-and ``__ignore__`` marks pixels that were not annotated, as in LabelMe's own export.
+shapes lie over earlier ones, and a note counts the pixels that they share. Polygons, rectangles and
+circles are drawn; points and lines have no area. Names become the values 1, 2 … in natural order,
+the same in all files; ``_background_`` is 0 and ``__ignore__`` marks pixels that were not
+annotated, as in LabelMe's own export.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from softlabel.errors import CaseError, SourceError
 from softlabel.ids import natural_key
 from softlabel.readers.annotated import (
     BACKGROUND,
+    free_value,
     image_shape,
     numbered_points,
     painted,
@@ -28,7 +30,7 @@ from softlabel.readers.annotated import (
 from softlabel.readers.classfile import class_table, load_class_table
 from softlabel.readers.imagefiles import ENDINGS
 from softlabel.readers.listing import GROUP_OPTION, Listing, count, require_folder
-from softlabel.readers.outlines import outline_mask
+from softlabel.readers.outlines import outline_pixels
 from softlabel.readers.registry import Reader, ReaderOption
 from softlabel.readers.safety import load_json, path_inside, relative_name
 from softlabel.types import Array, Case, CaseRef, ClassTable, Dataset, Note
@@ -36,6 +38,7 @@ from softlabel.types import Array, Case, CaseRef, ClassTable, Dataset, Note
 _BACKGROUND_NAMES = ("background", "_background_")
 _IGNORE_NAME = "__ignore__"
 _NO_AREA = ("point", "points", "line", "linestrip")
+_POLYGONS = ("polygon", "rectangle", "rotation")
 _CIRCLE_VERTICES = 128
 
 DETECTED_FILES = 20
@@ -57,7 +60,7 @@ def detect(root: Path) -> str | None:
     """Recognise JSON files with shapes, in the folder or one level deeper."""
     for path in _json_files(root)[:DETECTED_FILES]:
         with suppress(SourceError):
-            if _shapes(path) is not None:
+            if _is_labelme(load_json(path)):
                 return f"LabelMe: {relative_name(path, root)}"
     return None
 
@@ -69,9 +72,9 @@ def list_cases(root: Path, options: Mapping[str, Any]) -> Dataset:
     names: set[str] = set()
     for path in _json_files(root):
         try:
-            shapes = _shapes(path)
-            if shapes is not None:
-                names |= _list_file(listing, root, path, shapes)
+            content = load_json(path)
+            if _is_labelme(content):
+                names |= _list_file(listing, root, path, content)
         except (CaseError, SourceError) as error:
             listing.problem(_case_of(path, root), str(error))
     if not listing.refs and not listing.problems:
@@ -123,19 +126,24 @@ def _labels_and_notes(dataset: Dataset, ref: CaseRef) -> tuple[Array, tuple[Note
         content = load_json(path)
     except SourceError as error:
         raise CaseError(str(error)) from error
-    shape = image_shape(content, "imageHeight", "imageWidth", str(path))
-    regions, left_out = [], 0
-    for number, entry in enumerate(content.get("shapes") or ()):
-        where = f"{path}, shape {number}"
-        value = _value(entry, dataset, where)
-        if entry.get("shape_type") in _NO_AREA:
-            left_out += 1
-        else:
-            regions.append((value, _mask(entry, shape, where)))
+    shape = image_shape(
+        content, "imageHeight", "imageWidth", str(path), dataset.root / ref.key["image"]
+    )
+    shapes = list(enumerate(content.get("shapes") or ()))
+    without_area = [n for n, entry in shapes if entry.get("shape_type") in _NO_AREA]
+    regions = (
+        (_value(entry, dataset, f"{path}, shape {n}"), _pixels(entry, shape, f"{path}, shape {n}"))
+        for n, entry in shapes
+        if n not in without_area
+    )
     labels, notes = painted(shape, regions, path, ref.id)
-    if left_out:
-        text = f"{path} has {count(left_out, 'point or line', 'points or lines')} that have no area"
-        notes = (*notes, Note("no-area", f"{text}; they were left out."))
+    if without_area:
+        found = count(len(without_area), "point or line", "points or lines")
+        text = f"{path} has {found} without an area; they were left out."
+        notes = (*notes, Note("no-area", text))
+    if not shapes:
+        text = f"{path} has no shape; all pixels of {ref.id!r} are background."
+        notes = (*notes, Note("no-annotation", text))
     return labels, notes
 
 
@@ -161,7 +169,7 @@ def _name(entry: Any, where: str) -> str:
     return name.strip()
 
 
-def _mask(entry: Mapping[str, Any], shape: tuple[int, int], where: str) -> Array:
+def _pixels(entry: Mapping[str, Any], shape: tuple[int, int], where: str) -> Array:
     points = numbered_points(entry.get("points"), where)
     kind = entry.get("shape_type") or "polygon"
     if kind == "rectangle" and len(points) == 2:
@@ -171,20 +179,21 @@ def _mask(entry: Mapping[str, Any], shape: tuple[int, int], where: str) -> Array
         angles = np.linspace(0, 2 * np.pi, _CIRCLE_VERTICES, endpoint=False)
         radius = np.hypot(*(points[1] - points[0]))
         points = points[0] + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    elif kind not in ("polygon", "rectangle"):
+    elif kind not in _POLYGONS:
         raise CaseError(
             f"{where} is a shape of the type {kind!r:.40}; expected polygon, rectangle or circle. "
             "Convert it to a polygon."
         )
     try:
-        return outline_mask(points, shape)
+        return outline_pixels([points], shape)
     except ValueError as error:
         raise CaseError(f"{where} has {error}. Correct the entry.") from error
 
 
-def _list_file(listing: Listing, root: Path, path: Path, shapes: list[Any]) -> set[str]:
-    image = _find_image(root, path, load_json(path).get("imagePath"))
-    names = {_name(entry, f"{path}, shape {number}") for number, entry in enumerate(shapes)}
+def _list_file(listing: Listing, root: Path, path: Path, content: Mapping[str, Any]) -> set[str]:
+    image = _find_image(root, path, content["imagePath"])
+    shapes = enumerate(content["shapes"])
+    names = {_name(entry, f"{path}, shape {number}") for number, entry in shapes}
     key = {"image": relative_name(image, root), "annotation": relative_name(path, root)}
     listing.add(_case_of(path, root), key.values(), source=key["image"], key=key)
     return names
@@ -216,11 +225,8 @@ def _json_files(root: Path) -> list[Path]:
     return sorted(path for path in files if path.is_file() and not path.name.startswith("."))
 
 
-def _shapes(path: Path) -> list[Any] | None:
-    """The shapes of a file of LabelMe, None for any other JSON file."""
-    content = load_json(path)
-    shapes = content.get("shapes")
-    return shapes if isinstance(shapes, list) and "imagePath" in content else None
+def _is_labelme(content: Mapping[str, Any]) -> bool:
+    return isinstance(content.get("shapes"), list) and "imagePath" in content
 
 
 def _classes(names: set[str], given: str | None, root: Path) -> tuple[ClassTable, int | None]:
@@ -233,7 +239,7 @@ def _classes(names: set[str], given: str | None, root: Path) -> tuple[ClassTable
         classes = class_table({BACKGROUND: "background", **dict(enumerate(drawn, 1))}, root)
         ignore = None
     if ignore is None and _IGNORE_NAME in names:
-        ignore = 255 if classes.values[-1] < 255 else classes.values[-1] + 1
+        ignore = free_value(classes)
     return classes, ignore
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from softlabel.errors import CaseError
-from softlabel.types import MAX_LABEL, Array, ClassTable
+from softlabel.mapping import MAX_LABEL
+from softlabel.types import Array, ClassTable
 
 ROUNDING = 1e-3
 """Labels stored with an intensity scaling come back as 0.99998; an interpolated map does not."""

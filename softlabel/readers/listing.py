@@ -77,6 +77,7 @@ class Listing:
         classes: ClassTable | None,
         channels: Iterable[str] = (),
         ignore: int | None = None,
+        unlabelled: Iterable[str] = (),
     ) -> Dataset:
         """Finish the listing, the cases in natural order."""
         refs = sorted(self.refs.values(), key=lambda ref: natural_key(ref.id))
@@ -91,6 +92,7 @@ class Listing:
             channels=tuple(channels),
             ignore=ignore,
             options=dict(options),
+            unlabelled=tuple(unlabelled),
         )
 
     def _group_of(self, case_id: str) -> str:

@@ -17,7 +17,7 @@ from softlabel.readers.datasetjson import (
     numbered_names,
     require,
 )
-from softlabel.readers.filecase import open_source, read_case, read_labels
+from softlabel.readers.filecase import look, open_source, read_case, read_labels
 from softlabel.readers.imagefiles import RASTER_ENDINGS, TIFF_ENDINGS, ending_of, input_files
 from softlabel.readers.listing import GROUP_OPTION, Listing, count, require_folder
 from softlabel.readers.registry import Reader
@@ -244,5 +244,6 @@ READER = Reader(
     open_source=open_source,
     read_case=read_case,
     read_labels=read_labels,
+    look=look,
     options=(GROUP_OPTION,),
 )

@@ -1,47 +1,65 @@
-"""Image / label pairs: two folders, two patterns, or ``.npz`` files that hold both."""
+"""Images and label maps in files of their own: folders, patterns, or ``.npz`` files with both."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+import os
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from softlabel.errors import CaseError, SourceError, UsageError
-from softlabel.readers.arrays import IMAGE_KEYS, LABEL_KEYS, find_key, npz_keys
+from softlabel.errors import SourceError, UsageError
 from softlabel.readers.classfile import load_class_table
-from softlabel.readers.filecase import open_source, read_case, read_labels
-from softlabel.readers.imagefiles import (
-    ENDINGS,
-    SEGMENTATION_ENDING,
-    ending_of,
-    input_files,
-    is_image_file,
-    stem_of,
-)
+from softlabel.readers.filecase import look, open_source, read_case, read_labels
+from softlabel.readers.imagefiles import ENDINGS, input_files, is_image_file, stem_of
+from softlabel.readers.layouts import Patterns, find_patterns
 from softlabel.readers.listing import GROUP_OPTION, Listing, count, parse_spacing
-from softlabel.readers.matching import Matches, NamePattern, label_suffix, match_names
+from softlabel.readers.matching import Match, Matches, NamePattern, Roles, match_names
 from softlabel.readers.registry import Reader, ReaderOption
 from softlabel.readers.safety import relative_name
 from softlabel.types import ClassTable, Dataset
-
-IMAGE_FOLDERS = (
-    "image", "images", "img", "imgs", "imagestr", "scan", "scans", "volume", "volumes",
-)  # fmt: skip
-LABEL_FOLDERS = (
-    "label", "labels", "labelstr", "mask", "masks", "seg", "segs", "segmentation",
-    "segmentations", "annotation", "annotations", "gt", "groundtruth", "ground_truth",
-)  # fmt: skip
 
 OPTIONS = (
     ReaderOption(
         "images",
         None,
-        "Folder or glob pattern of the images, relative to SOURCE; several channels separated by "
-        "commas. Found by the usual folder names when not given.",
+        "Folder or glob pattern of the images, in SOURCE or absolute; several channels separated "
+        "by commas. Found by the usual folder names when not given.",
     ),
-    ReaderOption("labels", None, "Folder or glob pattern of the label maps, relative to SOURCE."),
+    ReaderOption("labels", None, "Folder or glob pattern of the label maps."),
+    ReaderOption(
+        "raters",
+        None,
+        "Folders or patterns of several annotators' label maps, separated by commas; their soft "
+        "labels are averaged.",
+    ),
+    ReaderOption(
+        "masks",
+        None,
+        "Folder or pattern of masks of the region to look at (field of view, brain, tissue): "
+        "superpixels leave the rest out.",
+    ),
+    ReaderOption(
+        "label_files",
+        None,
+        "Label files of a case: one; class: one for each class, named by its file; union: several "
+        "masks of one class (lesions, instances).",
+        choices=("one", "class", "union"),
+    ),
+    ReaderOption(
+        "overlaps",
+        "later",
+        "Where label files of a case overlap: the later file counts, or the case is refused.",
+        choices=("later", "refuse"),
+    ),
+    ReaderOption(
+        "grids",
+        "refuse",
+        "Label maps on another grid than their image: refuse, resample onto the image's grid, or "
+        "trust equal shapes and ignore the headers.",
+        choices=("refuse", "resample", "trust"),
+    ),
     ReaderOption(
         "classes",
         None,
@@ -62,33 +80,25 @@ OPTIONS = (
     ReaderOption(
         "spacing_mm",
         None,
-        "Distance of pixels in mm along each axis, separated by commas, for files that state none.",
+        "Distance of pixels in mm along each axis, separated by commas; wins over what files say.",
     ),
     GROUP_OPTION,
 )
 
 
-@dataclass(frozen=True)
-class Patterns:
-    """Where images and label maps lie: patterns relative to the data set.
-
-    ``same_file`` says that each ``.npz`` file holds both.
-    """
-
-    images: tuple[str, ...]
-    labels: str
-    same_file: bool = False
-
-
 def detect(root: Path) -> str | None:
-    """Recognise folders with usual names, label maps told by a suffix, or ``.npz`` with both."""
+    """Recognise usual folder names, public layouts, and ``.npz`` files with both."""
     try:
         patterns = find_patterns(root)
     except SourceError:
         return None
     if patterns.same_file:
         return f"image/label pairs: .npz files with image and label map ({patterns.images[0]})"
-    return f"image/label pairs: images {patterns.images[0]}, label maps {patterns.labels}"
+    layout = f" ({patterns.layout})" if patterns.layout else ""
+    return (
+        f"image/label pairs: images {' + '.join(patterns.images)}, label maps "
+        f"{patterns.labels}{layout}"
+    )
 
 
 def list_cases(root: Path, options: Mapping[str, Any]) -> Dataset:
@@ -96,179 +106,283 @@ def list_cases(root: Path, options: Mapping[str, Any]) -> Dataset:
     if not root.exists():
         raise SourceError(f"{root} does not exist; expected a folder or a .npz file.")
     patterns = _patterns(root, options)
-    folder = root.parent if root.is_file() else root
+    folder, patterns = _below_one_folder(root.parent if root.is_file() else root, patterns)
     classes, ignore = _classes(options)
     parse_spacing(options["spacing_mm"])
+    found = _found(folder, patterns)
     listing = Listing(options["group"])
-    rule = _list_pairs(listing, folder, patterns)
-    used = {
-        **options,
-        "images": ",".join(patterns.images),
-        "labels": patterns.labels,
-        # The name only: where the file lies is no setting, and what it says is recorded itself.
-        "classes": Path(options["classes"]).name if options["classes"] else None,
-        "ignore": ignore,
-    }
-    where = f"images {' + '.join(patterns.images)}, label maps {patterns.labels}"
-    description = (
-        f"image/label pairs: {count(len(listing.refs), 'case')}, "
-        f"{patterns.labels if patterns.same_file else where}, {rule}"
-    )
+    names = _class_names(found.matches) if patterns.label_files == "class" else {}
+    for case, match in found.matches.pairs.items():
+        group = found.group_of(match) if options["group"] is None else None
+        _add(listing, folder, case, match, patterns, names, group)
+    for case, sentence in found.matches.problems.items():
+        listing.problem(case, sentence)
+    if names and classes is None:
+        classes = ClassTable.from_mapping({0: "background"} | {v: n for n, v in names.items()})
     return listing.dataset(
-        "pairs", folder, description, options=used, classes=classes, ignore=ignore
+        "pairs", folder, _description(listing, patterns, found),
+        options=_used(options, patterns, ignore), classes=classes, ignore=ignore,
+        unlabelled=found.matches.unlabelled,
+    )  # fmt: skip
+
+
+# --- which patterns -------------------------------------------------------------------------------
+
+
+def _patterns(root: Path, options: Mapping[str, Any]) -> Patterns:
+    """The patterns that the user gave, or those of the layout."""
+    given = {name: options[name] for name in ("images", "labels", "raters", "masks")}
+    if root.is_file() and not any(given.values()):
+        return find_patterns(root)
+    labelled = given["labels"] or given["raters"]
+    if not given["images"] and not labelled:
+        if options["image_key"] and options["label_key"]:
+            return Patterns(("*.npz",), "*.npz", same_file=True)
+        found = find_patterns(root)
+        return replace(
+            found, masks=given["masks"] or found.masks,
+            label_files=options["label_files"] or found.label_files,
+        )  # fmt: skip
+    if not given["images"] or not labelled:
+        raise UsageError(
+            f"The option {'labels' if given['images'] else 'images'} is missing beside "
+            f"{'images' if given['images'] else 'labels'}; expected both or neither."
+        )
+    if given["labels"] and given["raters"]:
+        raise UsageError(
+            "The options labels and raters are given together; expected one of them. With several "
+            "annotators give all of their folders as raters."
+        )
+    images = _split(given["images"])
+    return Patterns(
+        images, given["labels"] or "", same_file=images == (given["labels"],),
+        raters=_split(given["raters"] or ""), masks=given["masks"] or "",
+        label_files=options["label_files"] or "one",
+    )  # fmt: skip
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _below_one_folder(root: Path, patterns: Patterns) -> tuple[Path, Patterns]:
+    """The folder that all patterns lie below, and the patterns relative to it.
+
+    Absolute patterns, and those that lead out of the data set, move the folder up.
+    """
+    given = (*patterns.images, patterns.labels, *patterns.raters, patterns.masks)
+    if not any(_leads_out(pattern) for pattern in given):
+        return root, patterns
+    full = {p: os.path.normpath(root.absolute() / p) for p in given if p}
+    fixed = [_fixed_part(path) for path in full.values()]
+    try:
+        folder = Path(os.path.commonpath([root.absolute(), *fixed]))
+    except ValueError:  # two drives of Windows
+        raise UsageError(
+            f"The patterns {', '.join(full)} and {root} lie on different drives; expected them on "
+            "one. Copy one of them, or give a SOURCE on the same drive."
+        ) from None
+    below = {p: PurePosixPath(os.path.relpath(path, folder)).as_posix() for p, path in full.items()}
+    below[""] = ""
+    return folder, replace(
+        patterns,
+        images=tuple(below[p] for p in patterns.images),
+        labels=below[patterns.labels],
+        raters=tuple(below[p] for p in patterns.raters),
+        masks=below[patterns.masks],
     )
 
 
-def find_patterns(root: Path) -> Patterns:
-    """Find images and label maps in a folder by how people usually name them.
+def _leads_out(pattern: str) -> bool:
+    return PurePosixPath(pattern).is_absolute() or ".." in PurePosixPath(pattern).parts
+
+
+def _fixed_part(path: str) -> str:
+    """The folders of a pattern before its first wildcard."""
+    parts = Path(path).parts
+    fixed = next((i for i, part in enumerate(parts) if re.search(r"[*?[]", part)), len(parts))
+    whole = Path(*parts[:fixed])
+    return str(whole if fixed < len(parts) or whole.is_dir() else whole.parent)
+
+
+# --- which files ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The files of a data set, matched."""
+
+    matches: Matches
+    by_folder: bool
+
+    def group_of(self, match: Match) -> str | None:
+        """The folder of a case in a data set of folders: a patient, as a rule."""
+        parts = PurePosixPath(match.images[0]).parts
+        return parts[-2] if self.by_folder and len(parts) > 1 else None
+
+
+def _found(root: Path, patterns: Patterns) -> _Found:
+    """Match the files that the patterns name.
 
     Raises
     ------
     SourceError
-        When nothing is found, or more than one possibility.
+        When a pattern matches no file, or nothing matches.
     """
-    if root.is_file():
-        if root.suffix.lower() == ".npz":
-            return Patterns((_escape(root.name),), _escape(root.name), same_file=True)
-        raise SourceError(
-            f"{root} is a file; expected a folder, or a .npz file that holds image and label map."
-        )
-    folders = [p.name for p in _entries(root) if p.is_dir()]
-    images = [name for name in folders if name.lower() in IMAGE_FOLDERS]
-    labels = [name for name in folders if name.lower() in LABEL_FOLDERS]
-    if len(images) == 1 and len(labels) == 1:
-        return Patterns((images[0],), labels[0])
-    if not images and not labels:
-        in_one_folder = _patterns_in_one_folder(root)
-        if in_one_folder is not None:
-            return in_one_folder
-    raise SourceError(
-        f"{root} holds the image folders {images or 'none'} and the label folders "
-        f"{labels or 'none'}; expected one of each (such as images and labels). Name them with the "
-        "options images and labels."
-    )
-
-
-def _patterns_in_one_folder(root: Path) -> Patterns | None:
-    """Label maps beside their images, told by a suffix; or ``.npz`` files with both."""
-    files = [path.name for path in _entries(root) if is_image_file(path) and path.is_file()]
-    endings = defaultdict[str, set[str]](set)
-    for name in files:
-        endings[stem_of(name)].add(f"*{ending_of(name)}")
-    by_suffix: dict[str, set[str]] = defaultdict(set)
-    for name in files:
-        stem = stem_of(name)
-        suffix = stem[-len(label_suffix(stem) or "") :]
-        if label_suffix(stem) and (partners := endings.get(stem.removesuffix(suffix))):
-            by_suffix[f"*{suffix}{ending_of(name)}"] |= partners
-        if ending_of(name) == SEGMENTATION_ENDING:
-            by_suffix[f"*{SEGMENTATION_ENDING}"] |= endings[stem] - {f"*{SEGMENTATION_ENDING}"}
-    by_suffix = {label: partners for label, partners in by_suffix.items() if partners}
-    if len(by_suffix) == 1:
-        label_pattern, image_patterns = next(iter(by_suffix.items()))
-        return Patterns(
-            tuple(image_patterns) if len(image_patterns) == 1 else ("*",), label_pattern
-        )
-    archives = [name for name in files if name.lower().endswith(".npz")]
-    if by_suffix or not archives:
-        return None
-    try:
-        keys = npz_keys(root / archives[0])
-    except CaseError:
-        return None
-    image_key, label_key = find_key(keys, IMAGE_KEYS), find_key(keys, LABEL_KEYS)
-    if image_key is None or label_key is None or image_key == label_key:
-        return None
-    return Patterns(("*.npz",), "*.npz", same_file=True)
-
-
-def _patterns(root: Path, options: Mapping[str, Any]) -> Patterns:
-    """The patterns that the user gave, or the usual ones."""
-    images, labels = options["images"], options["labels"]
-    if root.is_file() and not images and not labels:
-        return find_patterns(root)
-    if not images and not labels:
-        if options["image_key"] and options["label_key"]:
-            return Patterns(("*.npz",), "*.npz", same_file=True)
-        return find_patterns(root)
-    if not images or not labels:
-        raise UsageError(
-            f"The option {'labels' if images else 'images'} is missing beside "
-            f"{'images' if images else 'labels'}; expected both or neither."
-        )
-    given = tuple(part.strip() for part in images.split(","))
-    for pattern in (*given, labels):
-        parts = PurePosixPath(pattern).parts
-        if not parts or ".." in parts or PurePosixPath(pattern).is_absolute():
-            raise UsageError(
-                f"The pattern {pattern!r} does not stay inside {root}; expected a folder or a "
-                "pattern relative to it, such as 'labels' or '*/label.nii.gz'. "
-                "Give the folder above both as SOURCE."
-            )
-    return Patterns(given, labels, same_file=given == (labels,))
-
-
-def _list_pairs(listing: Listing, root: Path, patterns: Patterns) -> str:
-    """Add the pairs, and return how their names matched."""
-    labels = _files(root, patterns.labels)
     if patterns.same_file:
-        for name in labels.names:
-            _add(listing, root, stem_of(PurePosixPath(name).name), (name,), name)
-        return "each file holding both"
-    taken = set(labels.names)
-    images = [_without(_files(root, pattern), taken) for pattern in patterns.images]
-    for pattern in (*images, labels):
+        names = _files(root, patterns.labels).names
+        return _Found(_same_file(names), by_folder=False)
+    labels = _files(root, patterns.labels) if patterns.labels else None
+    raters = tuple(_files(root, pattern) for pattern in patterns.raters)
+    masks = _files(root, patterns.masks) if patterns.masks else None
+    others = [p for p in (labels, *raters, masks) if p is not None]
+    taken = {name for pattern in others for name in pattern.names}
+    images = tuple(_without(_files(root, pattern), taken) for pattern in patterns.images)
+    for pattern in (*images, *others):
         if not pattern.names:
             raise SourceError(
                 f"{root} holds no image file that matches {pattern.glob!r}; expected files ending "
                 f"in {', '.join(ENDINGS)}. Check the path and the options images and labels."
             )
-    matches = match_names(images, labels)
-    _require_some(matches, root, images, labels)
-    for case, (image_names, label_name) in matches.pairs.items():
-        _add(listing, root, case, image_names, label_name)
-    for case, sentence in matches.problems.items():
-        listing.problem(case, sentence)
-    return f"matched {matches.rule}"
+    if labels is not None and masks is not None:
+        labels = _without(labels, set(masks.names))
+    roles = Roles(images, labels, raters, masks, several=patterns.label_files != "one")
+    matches = match_names(roles)
+    _require_some(matches, root, roles)
+    return _Found(matches, by_folder=images[0].glob.endswith("**/*"))
 
 
-def _require_some(
-    matches: Matches, root: Path, images: Sequence[NamePattern], labels: NamePattern
-) -> None:
-    if not matches.pairs:
-        for case in matches.ambiguous[:1]:
-            raise SourceError(f"{root}: no case can be read. {matches.problems[case]}")
-        example = f"{images[0].names[0]} and {labels.names[0]}"
-        raise SourceError(
-            f"{root}: no image and label map have matching names (found, for example, {example}); "
-            "expected the same stem, the same but for a suffix such as _seg or _mask, or patterns "
-            "whose wildcards stand for the same text. Give patterns with the options images and "
-            "labels."
-        )
+def _same_file(names: Sequence[str]) -> Matches:
+    pairs: dict[str, Match] = {}
+    problems: dict[str, str] = {}
+    for name in names:
+        case = stem_of(PurePosixPath(name).name)
+        if case in pairs:
+            problems[case] = (
+                f"The id {case!r} would name two cases ({pairs[case].labels[0]} and {name}); "
+                "expected ids that differ. Rename the files of one."
+            )
+        pairs[case] = Match((name,), (name,))
+    return Matches("each file holding both", {c: m for c, m in pairs.items() if c not in problems},
+                   problems)  # fmt: skip
 
 
-def _add(listing: Listing, root: Path, case: str, images: Sequence[str], label: str) -> None:
-    key = {"images": list(images), "label": label}
-    listing.add(case, input_files(root, (*images, label)), source=images[0], key=key)
+def _require_some(matches: Matches, root: Path, roles: Roles) -> None:
+    if matches.pairs:
+        return
+    for case in matches.ambiguous[:1]:
+        raise SourceError(f"{root}: no case can be read. {matches.problems[case]}")
+    example = f"{roles.images[0].names[0]} and {roles.annotations[0].names[0]}"
+    raise SourceError(
+        f"{root}: no image and label map have matching names (found, for example, {example}); "
+        "expected the same stem, the same but for a suffix such as _seg or _mask, or patterns "
+        "whose wildcards stand for the same text. Give patterns with the options images and "
+        "labels."
+    )
 
 
 def _files(root: Path, pattern: str) -> NamePattern:
-    """Image files of a folder or pattern, in the order of their names."""
-    glob = f"{pattern.rstrip('/')}/*" if (root / pattern).is_dir() else pattern
-    glob = glob.removeprefix("./")
-    try:
-        found = sorted(path for path in root.glob(glob) if is_image_file(path) and path.is_file())
-    except ValueError as error:
-        raise UsageError(
-            f"The pattern {pattern!r} cannot be used ({error}); expected a folder or a pattern "
-            "such as '*/label.nii.gz'."
-        ) from error
+    """Image files of a folder or pattern, in the order of their names.
+
+    Of a folder that holds folders only, the files in those.
+    """
+    pattern = pattern.removeprefix("./")
+    globs = [pattern]
+    if (root / pattern).is_dir():
+        folder = "" if pattern in (".", "") else f"{pattern.rstrip('/')}/"
+        globs = [f"{folder}*", f"{folder}**/*"]
+    for glob in globs:
+        try:
+            found = sorted(p for p in root.glob(glob) if is_image_file(p) and p.is_file())
+        except ValueError as error:
+            raise UsageError(
+                f"The pattern {pattern!r} cannot be used ({error}); expected a folder or a pattern "
+                "such as '*/label.nii.gz'."
+            ) from error
+        if found:
+            break
     return NamePattern(glob, tuple(relative_name(path, root) for path in found))
 
 
 def _without(pattern: NamePattern, taken: set[str]) -> NamePattern:
     """Images in the folder of the label maps: what is a label map is not an image."""
     return NamePattern(pattern.glob, tuple(n for n in pattern.names if n not in taken))
+
+
+# --- what is listed -------------------------------------------------------------------------------
+
+
+def _add(
+    listing: Listing,
+    root: Path,
+    case: str,
+    match: Match,
+    patterns: Patterns,
+    names: Mapping[str, int],
+    group: str | None,
+) -> None:
+    key: dict[str, Any] = {"images": list(match.images)}
+    if patterns.label_files != "one":
+        values = [names.get(part, 1) for part in match.parts]
+        key["label_files"] = [list(pair) for pair in zip(match.labels, values, strict=True)]
+    elif match.labels:
+        key["label"] = match.labels[0]
+    if match.raters:
+        key["raters"] = dict(zip(_rater_names(patterns.raters), match.raters, strict=True))
+    if match.mask is not None:
+        key["mask"] = match.mask
+    files = [*match.images, *match.labels, *match.raters, *([match.mask] if match.mask else [])]
+    listing.add(case, input_files(root, files), source=match.images[0], group=group, key=key)
+
+
+def _rater_names(patterns: Sequence[str]) -> list[str]:
+    """Names of annotators, by what is fixed in their patterns and differs."""
+    words = [[w for w in re.split(r"[/*?.\[\]]+", p) if w] for p in patterns]
+    common = set(words[0]).intersection(*words[1:]) if len(words) > 1 else set()
+    names = ["_".join(w for w in own if w not in common) for own in words]
+    return [name or f"rater{n + 1}" for n, name in enumerate(names)]
+
+
+def _class_names(matches: Matches) -> dict[str, int]:
+    """Label values of the classes that are files of their own: 1, 2 … by name."""
+    names = sorted({part for match in matches.pairs.values() for part in match.parts})
+    return {name: value for value, name in enumerate(names, start=1)}
+
+
+def _description(listing: Listing, patterns: Patterns, found: _Found) -> str:
+    if patterns.same_file:
+        where = patterns.labels
+    else:
+        annotations = (
+            f"label maps {patterns.labels}"
+            if patterns.labels
+            else f"{count(len(patterns.raters), 'rater')} {' and '.join(patterns.raters)}"
+        )
+        masks = f", masks {patterns.masks}" if patterns.masks else ""
+        where = f"images {' + '.join(patterns.images)}, {annotations}{masks}"
+    layout = f" ({patterns.layout})" if patterns.layout else ""
+    left_out = len(found.matches.unlabelled)
+    return (
+        f"image/label pairs{layout}: {count(len(listing.refs), 'case')}, {where}, "
+        + ("" if patterns.same_file else "matched ")
+        + found.matches.rule
+        + (f"; {count(left_out, 'image')} without a label map left out" if left_out else "")
+    )
+
+
+def _used(options: Mapping[str, Any], patterns: Patterns, ignore: int | None) -> dict[str, Any]:
+    """The options as they were used, for the record of the cache."""
+    return {
+        **options,
+        "images": ",".join(patterns.images),
+        "labels": patterns.labels or None,
+        "raters": ",".join(patterns.raters) or None,
+        "masks": patterns.masks or None,
+        "label_files": None if patterns.label_files == "one" else patterns.label_files,
+        # The name only: where the file lies is no setting, and what it says is recorded itself.
+        "classes": Path(options["classes"]).name if options["classes"] else None,
+        "ignore": ignore,
+    }
 
 
 def _classes(options: Mapping[str, Any]) -> tuple[ClassTable | None, int | None]:
@@ -290,24 +404,14 @@ def _classes(options: Mapping[str, Any]) -> tuple[ClassTable | None, int | None]
     return classes, ignore
 
 
-def _entries(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-
-
-def _escape(name: str) -> str:
-    """A file name as a pattern that matches only itself."""
-    return "".join(f"[{ch}]" if ch in "*?[" else ch for ch in name)
-
-
 READER = Reader(
     name="pairs",
-    title="image / label pairs (folders or patterns)",
+    title="images and label maps in files of their own (folders or patterns)",
     detect=detect,
     list_cases=list_cases,
     open_source=open_source,
     read_case=read_case,
     read_labels=read_labels,
+    look=look,
     options=OPTIONS,
 )

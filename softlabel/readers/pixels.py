@@ -42,6 +42,9 @@ class Pixels:
     reference_offset : tuple of int or None
         Where the first voxel lies in the image that was segmented, if the file says that it was
         cropped out of one.
+    palette : ndarray of uint8, shape (N, 3), or None
+        Colour of each value of a label map that is stored with a palette. The same colour may have
+        another value in the next file.
     notes : tuple of Note
         What was met in the file and taken one way, though it could mean another.
     """
@@ -56,6 +59,7 @@ class Pixels:
     names: Mapping[int, str] | None = None
     layer_names: tuple[Mapping[int, str], ...] = ()
     reference_offset: tuple[int, ...] | None = None
+    palette: Array | None = None
     notes: tuple[Note, ...] = ()
 
     @property

@@ -11,6 +11,7 @@ from PIL import Image
 from softlabel.errors import CaseError
 from softlabel.readers.pixels import Pixels, numbers
 from softlabel.readers.safety import reading
+from softlabel.types import Array
 
 _GREY_MODES = {"1", "L", "I", "F", "I;16", "I;16L", "I;16B"}
 _OPAQUE_MODES = {"LA": "L", "RGBA": "RGB"}
@@ -56,10 +57,32 @@ def read_raster(path: Path, *, as_labels: bool) -> Pixels:
                 )
             grey_step = _png_grey_step(path) if image.format == "PNG" else 1
             _require_upright(image, path)
-            values = numbers(np.array(_plain(image, path, as_labels)), path)
+            if as_labels:
+                _require_labels_in_colour(image, path)
+            plain = _plain(image, path, as_labels)
+            values = numbers(np.array(plain), path)
+            palette = _palette(plain) if plain.mode == "P" else None
     if grey_step > 1:
         values = values // np.uint8(grey_step)
-    return Pixels(values, channel_axis=2 if values.ndim == 3 else None)
+    return Pixels(values, channel_axis=2 if values.ndim == 3 else None, palette=palette)
+
+
+def _palette(image: Image.Image) -> Array:
+    """Colours of a palette, (N, 3)."""
+    return np.array(image.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
+
+
+def _require_labels_in_colour(image: Image.Image, path: Path) -> None:
+    """Refuse a label map whose transparency varies where its colour does not."""
+    if image.mode not in _OPAQUE_MODES:
+        return
+    *colours, alpha = (np.ptp(np.asarray(band)) for band in image.split())
+    if alpha and not any(colours):
+        raise CaseError(
+            f"{path} has one colour throughout and differs in its transparency (alpha) only; "
+            "expected a label map in its colours. If the transparency is the label, save that "
+            "channel as a grey image."
+        )
 
 
 def _require_upright(image: Image.Image, path: Path) -> None:
@@ -94,7 +117,7 @@ def _plain(image: Image.Image, path: Path, as_labels: bool) -> Image.Image:
 
 def _is_grey(image: Image.Image) -> bool:
     """Whether every colour of a palette is a grey."""
-    red, green, blue = np.array(image.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3).T
+    red, green, blue = _palette(image).T
     return bool((red == green).all() and (green == blue).all())
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from softlabel.readers.look import LabelLook
 from softlabel.types import Array, Case, CaseRef, Dataset
 
 
@@ -62,6 +63,9 @@ class Reader:
     read_labels : callable (dataset: Dataset, ref: CaseRef, opened: object) -> ndarray
         Only the label map(s); what the scan for a class table reads.
     options : tuple of ReaderOption
+    look : callable (dataset: Dataset, ref: CaseRef, opened: object) -> LabelLook, optional
+        What the check of a data set wants to know of a case's annotation. None for formats whose
+        label maps the reader makes itself, so that nothing can be wrong with their values.
     """
 
     name: str
@@ -72,3 +76,4 @@ class Reader:
     read_case: Callable[[Dataset, CaseRef, Any], Case]
     read_labels: Callable[[Dataset, CaseRef, Any], Array]
     options: tuple[ReaderOption, ...] = ()
+    look: Callable[[Dataset, CaseRef, Any], LabelLook] | None = None

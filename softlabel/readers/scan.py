@@ -7,6 +7,7 @@ from itertools import groupby
 from softlabel.errors import SourceError
 from softlabel.readers.catalogue import READERS
 from softlabel.readers.labels import distinct_values
+from softlabel.readers.mapped import as_source, mapped_classes
 from softlabel.types import MAX_CLASSES, ClassTable, Dataset
 
 
@@ -33,18 +34,18 @@ def scan_classes(dataset: Dataset) -> ClassTable:
     """
     if dataset.classes is not None:
         return dataset.classes
-    reader = READERS[dataset.format]
+    reader, source = READERS[dataset.format], as_source(dataset)
     values: set[int] = set()
     first_error: Exception | None = None
-    for source, refs in groupby(sorted(dataset.refs, key=lambda r: r.source), lambda r: r.source):
+    for file, refs in groupby(sorted(dataset.refs, key=lambda r: r.source), lambda r: r.source):
         try:
-            opened = reader.open_source(dataset, source)
+            opened = reader.open_source(source, file)
         except Exception as error:
             first_error = first_error or error
             continue
         for ref in refs:
             try:
-                found = distinct_values(reader.read_labels(dataset, ref, opened))
+                found = distinct_values(reader.read_labels(source, ref, opened))
             except Exception as error:
                 first_error = first_error or error
                 continue
@@ -55,11 +56,12 @@ def scan_classes(dataset: Dataset) -> ClassTable:
                     "images and labels are not exchanged."
                 )
             values.update(found)
-    values.discard(-1 if dataset.ignore is None else dataset.ignore)
+    values.discard(-1 if source.ignore is None else source.ignore)
     if not values:
         reason = f" The first reason: {first_error}" if first_error else ""
         raise SourceError(
             f"{dataset.root}: no class was found in the label maps of {len(dataset.refs)} cases; "
             f"expected label values. Check the labels.{reason}"
         )
-    return ClassTable.from_values(values)
+    table = ClassTable.from_values(values)
+    return table if dataset.mapping is None else mapped_classes(table, dataset.mapping)

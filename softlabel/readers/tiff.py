@@ -62,7 +62,7 @@ def read_tiff(path: Path, *, as_labels: bool) -> Pixels:
             max_ratio=unpacking * (1 if int(page.compression) == 1 else _MAX_TIFF_RATIO),
         )
         values, axes = _decoded(series, path)
-        palette = None if as_labels else page.colormap
+        palette = page.colormap
         transparency = any(int(sample) in (1, 2) for sample in page.extrasamples)
         values, axes, channel_axis = _spatial_and_channels(numbers(values, path), axes, path)
         spatial = "".join(axis for axis in axes if axis in _SPATIAL_AXES)
@@ -73,9 +73,15 @@ def read_tiff(path: Path, *, as_labels: bool) -> Pixels:
     if transparency and channel_axis is not None:
         opaque = range(values.shape[channel_axis] - 1)
         values = np.take(values, opaque, axis=channel_axis)
+    colours = None
     if palette is not None and channel_axis is None:
-        values, channel_axis = np.asarray(palette)[:, values], 0
-    return Pixels(values, channel_axis, spacing_mm=spacing_mm, slice_axis=slice_axis)
+        if as_labels:
+            colours = (np.asarray(palette).T >> 8).astype(np.uint8)  # TIFF has 16 bits a colour
+        else:
+            values, channel_axis = np.asarray(palette)[:, values], 0
+    return Pixels(
+        values, channel_axis, spacing_mm=spacing_mm, slice_axis=slice_axis, palette=colours
+    )
 
 
 def _decoded(series: Any, path: Path) -> tuple[Array, str]:

@@ -228,6 +228,18 @@ def write_labelme(root: Path, *shapes: Any, **changes: Any) -> Path:
     return root
 
 
+WRITERS = {
+    "duke": write_duke,
+    "mrbrains18": write_mrbrains18,
+    "nnunet": write_nnunet,
+    "msd": write_msd,
+    "coco": write_coco,
+    "labelme": write_labelme,
+    "pairs": write_pairs,
+}
+"""What writes a small data set of each format."""
+
+
 def read_all(dataset: Dataset) -> dict[str, Case]:
     """Read every case, each source opened once."""
     reader = READERS[dataset.format]

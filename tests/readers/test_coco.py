@@ -152,7 +152,9 @@ def test_options_for_files_and_groups(tmp_path):
         ({"annotations": [annotation([[1, 2, 3]])]}, "pairs of numbers"),
         ({"annotations": [annotation([["1", 2]])]}, "pairs of numbers"),
         ({"annotations": [annotation([[1, 2, 3, 4]])]}, "three or more"),
-        ({"annotations": [annotation([[1, 2, 1e300, 4, 5, 6]])]}, "coordinates beyond"),
+        ({"annotations": [annotation([[1, 2, 1e9, 4, 5, 6]])]}, "coordinates beyond"),
+        ({"annotations": [annotation([[1, 2, 10**400, 4, 5, 6]])]}, "pairs of numbers"),
+        ({"annotations": [annotation([[1, 2, float("nan"), 4, 5, 6]])]}, "pairs of numbers"),
         ({"annotations": [annotation({"size": [80, 90], "counts": [1]})]}, r"size \[80, 90\]"),
         ({"annotations": [annotation({"size": [8, 9], "counts": [10**9]})]}, "do not add up"),
         ({"annotations": [annotation({"size": [8, 9], "counts": "PQ~"})]}, "characters other"),
@@ -173,6 +175,8 @@ def test_annotations_that_cannot_be_drawn(tmp_path, changes, words):
         ({"file_name": None}, "is not a path"),
         ({"height": 10**9}, "whole numbers from 1 to 65536"),
         ({"height": "8"}, "whole numbers"),
+        ({"height": 2**16, "width": 2**16}, "more than the 2147483648"),
+        ({"height": 2**15, "width": 2**15}, "but the file stores only"),
         ({"id": [10]}, None),
     ],
 )
@@ -220,6 +224,15 @@ def test_an_annotation_of_no_category_stops_its_image_only(tmp_path):
     dataset = list_dataset(tmp_path)
     assert [ref.id for ref in dataset.refs] == ["b"]
     assert "has the category 5, which" in dataset.problems["a"]
+
+
+def test_folders_of_very_many_json_files_are_not_looked_through(tmp_path, monkeypatch):
+    write_coco(tmp_path)
+    monkeypatch.setattr("softlabel.readers.coco.MAX_FILES", 1)
+    assert detect(tmp_path)[0].name == "coco"
+    write_json(tmp_path / "b.json", {})
+    with pytest.raises(SourceError, match="no format that softlabel recognises"):
+        detect(tmp_path)
 
 
 def test_truncated_and_too_large(tmp_path, monkeypatch):

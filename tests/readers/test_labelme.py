@@ -137,7 +137,7 @@ def test_labels_that_are_no_names(tmp_path, label):
 )
 def test_sizes_that_do_not_fit(tmp_path, sizes):
     write_labelme(tmp_path, **sizes)
-    with pytest.raises(CaseError, match="whole numbers|it was annotated as"):
+    with pytest.raises(CaseError, match=r"whole numbers|it was annotated as"):
         case_a(tmp_path)
 
 

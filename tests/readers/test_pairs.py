@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import json
 
-import nibabel as nib
 import numpy as np
 import pytest
 
 from softlabel.errors import CaseError, SourceError, UsageError
-from softlabel.readers import detect, list_dataset, scan_classes
+from softlabel.readers import READERS, detect, list_dataset, scan_classes
 
 from .factories import (
     label_volume,
@@ -16,7 +15,6 @@ from .factories import (
     truncate,
     volume,
     write_nifti,
-    write_npy,
     write_pairs,
     write_png,
 )
@@ -123,31 +121,6 @@ def test_npz_files_with_other_keys(tmp_path):
     np.testing.assert_array_equal(case.image[0], volume())
 
 
-def test_channel_axis_of_arrays(tmp_path):
-    def write(image, labels):
-        write_npy(tmp_path / "images/a.npy", image)
-        write_npy(tmp_path / "labels/a.npy", labels)
-
-    labels = label_volume((6, 5))
-    for axis in range(3):
-        image = np.moveaxis(volume((3, 6, 5)), 0, axis)
-        write(image, labels)
-        np.testing.assert_array_equal(read_one(tmp_path).image, volume((3, 6, 5)))
-    write(volume((6, 6, 6)), label_volume((6, 6)))
-    with pytest.raises(CaseError, match=r"axes \[0, 1, 2\] may hold the channels"):
-        read_one(tmp_path)
-    case = read_one(tmp_path, "auto", channel_axis=-1)
-    np.testing.assert_array_equal(case.image, np.moveaxis(volume((6, 6, 6)), 2, 0))
-    with pytest.raises(UsageError, match="channel_axis is 3"):
-        read_one(tmp_path, "auto", channel_axis=3)
-    write(volume((6, 4)), label_volume((6, 6)))
-    with pytest.raises(CaseError, match="expected the same shape"):
-        read_one(tmp_path)
-    write(volume((6, 4, 2)), label_volume((6, 6)))
-    with pytest.raises(CaseError, match="one more axis for channels"):
-        read_one(tmp_path)
-
-
 def test_class_table_and_ignore(tmp_path):
     write_pairs(tmp_path, ("a",))
     table = tmp_path / "classes.json"
@@ -166,39 +139,6 @@ def test_class_table_and_ignore(tmp_path):
         list_dataset(tmp_path, options={"ignore": -1})
 
 
-def test_groups(tmp_path):
-    write_pairs(tmp_path, ("p1_a", "p1_b", "p2_a"))
-    dataset = list_dataset(tmp_path, options={"group": r"^(p\d)"})
-    assert [ref.group for ref in dataset.refs] == ["p1", "p1", "p2"]
-    for pattern, reason in (("(", "not a regular"), ("p", "no group"), ("(q)", "finds no patient")):
-        with pytest.raises(UsageError, match=reason):
-            list_dataset(tmp_path, options={"group": pattern})
-
-
-def test_spacing_for_files_that_state_none(tmp_path):
-    write_pairs(tmp_path, ("a",))
-    assert read_one(tmp_path, "auto", spacing_mm="0.002,0.03").spacing_mm == (0.002, 0.03)
-    with pytest.raises(CaseError, match="2 spatial axes"):
-        read_one(tmp_path, "auto", spacing_mm="1,1,1")
-
-
-def test_grids_that_differ_are_refused_naming_both(tmp_path):
-    write_nifti(tmp_path / "images/a.nii.gz", volume(), spacing=(1.0, 1.0, 1.0))
-    affine = np.diag([0.98125, 0.96875, 1.0, 1.0])
-    affine[:3, 3] = (3, 6, 0)
-    write_nifti(tmp_path / "labels/a.nii.gz", label_volume(), affine)
-    with pytest.raises(CaseError) as caught:
-        read_one(tmp_path)
-    for part in ("images/a.nii.gz", "labels/a.nii.gz", "1 × 1 × 1", "0.98125", "(3, 6, 0)"):
-        assert part in str(caught.value)
-
-
-def test_an_array_label_map_beside_a_nifti_image_takes_its_place(tmp_path):
-    write_nifti(tmp_path / "images/a.nii.gz", volume(), spacing=(2.0, 2.0, 2.0))
-    write_npy(tmp_path / "labels/a.npy", label_volume())
-    assert read_one(tmp_path).spacing_mm == (2.0, 2.0, 2.0)
-
-
 def test_label_maps_beside_the_first_stay_readable(tmp_path):
     write_pairs(tmp_path, ("a", "b", "c"))
     truncate(tmp_path / "mask/b.png")
@@ -209,66 +149,17 @@ def test_label_maps_beside_the_first_stay_readable(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("labels", "reason"),
-    [
-        (np.full((8, 9), 0.5), "72 labels that are not whole numbers"),
-        (np.full((8, 9), -1), "72 negative label values"),
-        (np.full((8, 9), np.nan), "72 labels that are NaN"),
-        (np.zeros((8, 8)), "8 × 9 and .* has 8 × 8"),
-    ],
-)
-def test_label_maps_that_are_none(tmp_path, labels, reason):
-    write_pairs(tmp_path, ("a",))
-    (tmp_path / "mask/a.png").unlink()
-    write_npy(tmp_path / "mask/a.npy", labels)
-    with pytest.raises(CaseError, match=reason):
-        read_one(tmp_path)
-
-
-def test_infinite_intensities(tmp_path):
-    image = volume((6, 5), dtype=np.float32)
-    image[0, 0], image[1, 1] = np.nan, np.inf
-    write_npy(tmp_path / "images/a.npy", image)
-    write_npy(tmp_path / "labels/a.npy", label_volume((6, 5)))
-    with pytest.raises(CaseError, match=r"2 intensities .*\(1 NaN, 1 infinite\) among 30"):
-        read_one(tmp_path)
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (1, 1, 1)])
-def test_one_pixel_is_a_valid_image(tmp_path, shape):
-    write_npy(tmp_path / "images/a.npy", np.full(shape, 3.0))
-    write_npy(tmp_path / "labels/a.npy", np.zeros(shape, dtype=np.uint8))
-    assert read_one(tmp_path).image.shape == (1, *shape)
-
-
-@pytest.mark.parametrize("name", ["späť", "a b", "A", "x..y", "日本"])
-def test_unusual_ids(tmp_path, name):
-    write_pairs(tmp_path, (name, "a"))
-    assert name in {ref.id for ref in list_dataset(tmp_path).refs}
-
-
-def test_ids_are_composed_and_undecodable_names_are_problems(tmp_path):
-    write_pairs(tmp_path, ("a\u0308", "ok", "line\nbreak"))
-    dataset = list_dataset(tmp_path)
-    assert [ref.id for ref in dataset.refs] == ["ok", "ä"]
-    assert read_all(dataset)["ä"].id == "ä"
-    assert "control character" in dataset.problems["line\\x0abreak"]
-
-
-def test_ids_that_differ_only_in_case_are_two_cases(tmp_path):
-    write_pairs(tmp_path, ("a", "A"))
-    if len(list((tmp_path / "img").iterdir())) < 2:
-        pytest.skip("this file system does not tell them apart")
-    assert len(list_dataset(tmp_path).refs) == 2
-
-
-@pytest.mark.parametrize(
     ("options", "error", "reason"),
     [
         ({"images": "img"}, UsageError, "option labels is missing"),
         ({"labels": "mask"}, UsageError, "option images is missing"),
-        ({"images": "../img", "labels": "mask"}, UsageError, "does not stay inside"),
-        ({"images": "/img", "labels": "mask"}, UsageError, "does not stay inside"),
+        ({"images": "../none", "labels": "mask"}, SourceError, "no image file that matches"),
+        ({"images": "/none", "labels": "mask"}, SourceError, "no image file that matches"),
+        (
+            {"images": "img", "labels": "mask", "raters": "mask"},
+            UsageError,
+            "labels and raters are given together",
+        ),
         ({"images": "img", "labels": "no/*.png"}, SourceError, "no image file that matches"),
         ({"images": "img", "labels": "mask", "channel_axis": "x"}, UsageError, "an integer"),
         ({"images": "img", "labels": "mask", "grader": "1"}, UsageError, "no option 'grader'"),
@@ -301,10 +192,152 @@ def test_special_characters_in_a_single_file(tmp_path):
     assert [ref.files for ref in list_dataset(path).refs] == [("a[1]*.npz",)]
 
 
-def test_microscopic_voxels_in_headers(tmp_path):
-    for folder, values in (("images", volume()), ("labels", label_volume())):
-        image = nib.Nifti1Image(values, np.diag([4.0, 4, 4, 1]))
-        image.header.set_xyzt_units("micron")
-        (tmp_path / folder).mkdir()
-        nib.save(image, tmp_path / folder / "a.nii.gz")
-    assert read_one(tmp_path).spacing_mm == (0.004, 0.004, 0.004)
+def disk(centre, radius=8, shape=(40, 48)):
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    return ((rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < radius**2).astype(np.uint8)
+
+
+def test_numbered_masks_are_one_annotation(tmp_path):
+    """The BUSI layout: two lesions of one image, a mask each."""
+    first, second = disk((12, 12)), disk((28, 34))
+    write_png(tmp_path / "b (1).png", volume((40, 48), dtype=np.uint8))
+    write_png(tmp_path / "b (1)_mask.png", 255 * first)
+    write_png(tmp_path / "b (1)_mask_1.png", 255 * second)
+    dataset = list_dataset(tmp_path)
+    assert [ref.id for ref in dataset.refs] == ["b (1)"] and not dataset.problems
+    np.testing.assert_array_equal(read_all(dataset)["b (1)"].labels, first | second)
+
+
+def test_one_file_a_class(tmp_path):
+    """The TotalSegmentator layout: a class that a case lacks keeps its value."""
+    organs = {"liver": disk((12, 12)), "spleen": disk((28, 34)), "aorta": disk((20, 24), 3)}
+    for subject, names in (("s1", organs), ("s2", ("spleen",))):
+        write_nifti(tmp_path / subject / "ct.nii.gz", volume((40, 48, 2)))
+        for name in names:
+            mask = np.repeat(organs[name][..., None], 2, axis=2)
+            write_nifti(tmp_path / subject / "segmentations" / f"{name}.nii.gz", mask)
+    dataset = list_dataset(tmp_path)
+    assert "TotalSegmentator" in dataset.description
+    assert dict(dataset.classes) == {0: "background", 1: "aorta", 2: "liver", 3: "spleen"}
+    cases = read_all(dataset)
+    expected = np.where(organs["spleen"], 3, np.where(organs["liver"], 2, 0))
+    expected = np.where(organs["aorta"], 1, expected)
+    np.testing.assert_array_equal(cases["s1"].labels[..., 0], expected)
+    np.testing.assert_array_equal(np.unique(cases["s2"].labels), [0, 3])
+
+
+def test_overlapping_label_files(tmp_path):
+    for name, mask in (("a", disk((20, 20))), ("b", disk((20, 24)))):
+        write_png(tmp_path / "labels" / f"x_{name}.png", mask)
+    write_png(tmp_path / "images/x.png", volume((40, 48), dtype=np.uint8))
+    options = {"images": "images", "labels": "labels", "label_files": "class"}
+    labels = read_one(tmp_path, "pairs", **options).labels
+    np.testing.assert_array_equal(
+        labels, np.where(disk((20, 24)), 2, disk((20, 20))), "the later file counts"
+    )
+    with pytest.raises(
+        CaseError, match=r"x_b\.png overlaps an earlier label file .* in \d+ pixels"
+    ):
+        read_one(tmp_path, "pairs", **options, overlaps="refuse")
+
+
+def test_raters_are_stacked(tmp_path):
+    for rater, shift in (("rater1", 0), ("rater2", 2)):
+        write_png(tmp_path / rater / "x.png", disk((20, 20 + shift)))
+    write_png(tmp_path / "images/x.png", volume((40, 48), dtype=np.uint8))
+    case = read_one(tmp_path, "pairs", images="images", raters="rater1/*,rater2/*")
+    assert case.rater_axis == 0 and case.raters == ("rater1", "rater2")
+    np.testing.assert_array_equal(case.labels[1], disk((20, 22)))
+
+
+def test_a_mask_of_the_field_of_view_is_no_label(tmp_path):
+    """The DRIVE layout: 1st_manual holds the annotation, mask a disc that is the field of view."""
+    view, vessel = disk((20, 24), 18), disk((20, 24), 4)
+    write_png(tmp_path / "images/21_training.png", volume((40, 48), dtype=np.uint8))
+    write_png(tmp_path / "1st_manual/21_manual1.png", vessel)
+    write_png(tmp_path / "mask/21_training_mask.png", 255 * view)
+    dataset = list_dataset(tmp_path)
+    case = read_all(dataset)["21"]
+    np.testing.assert_array_equal(case.labels, vessel)
+    np.testing.assert_array_equal(case.mask, view == 1)
+    assert "mask taken for the field of view" in dataset.description
+
+
+def test_two_folders_that_could_be_the_labels_are_named(tmp_path):
+    write_pairs(tmp_path)
+    write_png(tmp_path / "seg/scan1.png", disk((4, 4), 2))
+    with pytest.raises(SourceError, match=r"label folders \['mask', 'seg'\].*--labels"):
+        list_dataset(tmp_path, "pairs")
+
+
+def test_images_and_labels_under_different_roots(tmp_path):
+    write_png(tmp_path / "disk1/scans/a.png", volume((8, 9), dtype=np.uint8))
+    write_png(tmp_path / "disk2/annotation/a.png", label_volume((8, 9)))
+    options = {"images": str(tmp_path / "disk1/scans"), "labels": str(tmp_path / "disk2/*/*.png")}
+    dataset = list_dataset(tmp_path / "disk1", "pairs", options)
+    assert dataset.refs[0].files == ("disk1/scans/a.png", "disk2/annotation/a.png")
+    assert dataset.root == tmp_path
+    np.testing.assert_array_equal(read_all(dataset)["a"].labels, label_volume((8, 9)))
+
+
+def test_absolute_patterns_below_the_data_set(tmp_path):
+    write_pairs(tmp_path)
+    options = {"images": str(tmp_path / "img"), "labels": str(tmp_path / "mask")}
+    assert list_dataset(tmp_path, "pairs", options).options["images"] == "img"
+    up = {"images": "../img", "labels": "../mask"}
+    assert len(list_dataset(tmp_path / "img", "pairs", up).refs) == 2
+
+
+def test_a_folder_a_patient_groups_its_slices(tmp_path):
+    for patient in ("p1", "p2"):
+        for name in ("a", "b"):
+            write_png(tmp_path / "images" / patient / f"{name}.png", volume((8, 9), dtype=np.uint8))
+            write_png(tmp_path / "labels" / patient / f"{name}.png", label_volume((8, 9)))
+    dataset = list_dataset(tmp_path)
+    assert {ref.id: ref.group for ref in dataset.refs} == {
+        "p1_a": "p1", "p1_b": "p1", "p2_a": "p2", "p2_b": "p2",
+    }  # fmt: skip
+
+
+def test_images_without_a_label_are_no_failures(tmp_path):
+    write_pairs(tmp_path, ("a",))
+    for number in range(3):
+        write_png(tmp_path / f"img/u{number}.png", volume((8, 9), dtype=np.uint8))
+    dataset = list_dataset(tmp_path)
+    assert len(dataset.refs) == 1 and not dataset.problems and len(dataset.unlabelled) == 3
+    assert dataset.description.endswith("; 3 images without a label map left out")
+
+
+def test_the_spacing_that_is_given_wins(tmp_path):
+    write_nifti(tmp_path / "images/a.nii.gz", volume(), affine=np.eye(4))
+    write_nifti(tmp_path / "labels/a.nii.gz", label_volume(), affine=np.eye(4))
+    case = read_one(tmp_path, "pairs", spacing_mm="0.5,0.5,3")
+    assert case.spacing_mm == (0.5, 0.5, 3.0)
+    np.testing.assert_array_equal(np.diag(case.affine), [0.5, 0.5, 3, 1])
+
+
+def test_label_maps_on_another_grid(tmp_path):
+    """A label map of half the resolution, and one whose x axis runs the other way."""
+    labels = label_volume((6, 5, 4))
+    fine = labels.repeat(2, axis=0).repeat(2, axis=1).repeat(2, axis=2)
+    half = np.diag([0.5, 0.5, 0.5, 1.0])
+    half[:3, 3] = -0.25  # the same corner
+    write_nifti(tmp_path / "images/a.nii.gz", volume(fine.shape), affine=half)
+    write_nifti(tmp_path / "labels/a.nii.gz", labels, affine=np.eye(4))
+    flipped = np.diag([-0.5, 0.5, 0.5, 1.0])
+    flipped[:3, 3] = half[0, 3] + 0.5 * (fine.shape[0] - 1), -0.25, -0.25
+    write_nifti(tmp_path / "images/b.nii.gz", volume(fine.shape), affine=half)
+    write_nifti(tmp_path / "labels/b.nii.gz", fine[::-1].copy(), affine=flipped)
+    cases = read_all(list_dataset(tmp_path, "pairs", {"grids": "resample"}))
+    for case in cases.values():
+        np.testing.assert_array_equal(case.labels, fine)
+    dataset = list_dataset(tmp_path, "pairs")
+    with pytest.raises(CaseError, match="axes towards L, A, S"):
+        reader_of(dataset, "b")
+    trusted = list_dataset(tmp_path, "pairs", {"grids": "trust"})
+    np.testing.assert_array_equal(reader_of(trusted, "b").labels, fine[::-1])
+
+
+def reader_of(dataset, case_id):
+    ref = next(ref for ref in dataset.refs if ref.id == case_id)
+    return READERS["pairs"].read_case(dataset, ref, None)

@@ -1,6 +1,6 @@
 """Which label values, or colours, of a source are which class: a mapping, and its text form.
 
-Knows label values and names; which files they come from is known by the readers.
+Knows label values and names; the readers know which files they come from.
 """
 
 from __future__ import annotations
@@ -11,9 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from softlabel.errors import UsageError
-from softlabel.types import MAX_LABEL, Array
+
+Array = npt.NDArray[Any]
+
+MAX_LABEL = 2**63 - 1
+"""Label values are compared, and stored in a cache, as int64."""
 
 IGNORE = "ignore"
 """The name that stands for pixels that were not annotated."""
@@ -98,9 +103,9 @@ class LabelMapping:
     rules : tuple of Rule
         No value lies in two of them. Values in none stay what they are.
     threshold : float or None
-        Values of at least this become 1, the rest 0, before the rules.
+        Values of at least this become 1, the rest 0, when a file is read.
     colours : mapping of (red, green, blue) to int
-        Label value of each colour; a colour in none is an error.
+        Label value of each colour when a file is read; a colour in none is an error.
 
     Raises
     ------
@@ -155,23 +160,19 @@ class LabelMapping:
 
     def target_of(self, value: int) -> int:
         """What one label value becomes."""
-        if self.threshold is not None:
-            value = int(value >= self.threshold)
         for rule in self.rules:
             if any(value in span for span in rule.spans):
                 return self.ignore if rule.ignores and self.ignore is not None else rule.target
         return value
 
     def apply(self, labels: Array) -> Array:
-        """Label values after the mapping, in the smallest unsigned type that holds them.
+        """Label values after the rules, in the smallest unsigned type that holds them.
 
         Parameters
         ----------
-        labels : ndarray of numbers, not negative
-            Of a floating-point type only with a threshold.
+        labels : ndarray of an integer type, not negative
+            Colours and the threshold were applied when the file was read.
         """
-        if self.threshold is not None:
-            labels = (labels >= self.threshold).astype(np.uint8)
         if not self.rules:
             return labels
         mapped = labels.astype(np.int64)
@@ -198,7 +199,7 @@ class LabelMapping:
         moved: dict[int, list[int]] = {}
         for value in values:
             target = self.target_of(value)
-            if value not in untouched and target in untouched and self.threshold is None:
+            if value not in untouched and target in untouched:
                 moved.setdefault(target, []).append(value)
         return moved
 

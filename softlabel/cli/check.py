@@ -1,0 +1,133 @@
+"""``softlabel check``: what a data set is, and what would be silently wrong about it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from softlabel.cli.options import (
+    SectionedCommand,
+    accept_option,
+    format_option,
+    given_reader_options,
+    json_option,
+    label_options,
+    mapping_of,
+    reader_options,
+    verbosity_options,
+)
+from softlabel.cli.setting_options import (
+    method_options,
+    settings_of,
+    softening_settings,
+    superpixel_settings,
+)
+from softlabel.console.display import progress
+from softlabel.console.group import EXIT_USAGE
+from softlabel.errors import plural
+from softlabel.generation.check import Check
+from softlabel.generation.check import check as check_dataset
+from softlabel.generation.findings import ERROR, FINDINGS, Finding
+from softlabel.parallel import cpu_count
+from softlabel.readers import list_dataset
+
+SHOWN_CLASSES = 60
+
+
+@click.command(cls=SectionedCommand)
+@click.argument("source", type=click.Path(path_type=Path))
+@format_option
+@label_options
+@superpixel_settings
+@softening_settings
+@method_options("Softening")
+@accept_option
+@click.option(
+    "-j", "--jobs", type=click.IntRange(min=1), help="Worker processes. Default: one a core."
+)
+@click.option("--again", is_flag=True, help="Read label maps again, though they have not changed.")
+@json_option
+@verbosity_options
+@reader_options
+def check(
+    source: Path,
+    format_: str,
+    map_: str | None,
+    threshold: float | None,
+    accept: tuple[str, ...],
+    jobs: int | None,
+    again: bool,
+    as_json: bool,
+    verbose: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Show what the data set SOURCE is, and find what would be silently wrong about it.
+
+    Reads every label map and prints what each value is. A finding tells the files, what it means
+    and the option that settles it. The exit status is 2 when one would certainly give a wrong
+    cache; --accept CODE takes it for a warning.
+    """
+    dataset = list_dataset(
+        source, format_, given_reader_options(options), mapping_of(map_, threshold)
+    )
+    if not quiet:
+        click.echo(dataset.description, err=True)
+    with progress(len(dataset.refs), "label maps", quiet or as_json) as advance:
+        found = check_dataset(
+            dataset, settings_of(options), accept=accept, jobs=jobs or cpu_count(),
+            remember=not again, progress=lambda case_id: advance(case_id if verbose else ""),
+        )  # fmt: skip
+    if as_json:
+        click.echo(json.dumps(found.as_dict(), indent=2, ensure_ascii=False))
+    else:
+        _print_classes(found)
+        print_findings(found.findings)
+    sys.exit(EXIT_USAGE if found.errors else 0)
+
+
+def _print_classes(found: Check) -> None:
+    rows = found.classes()
+    if rows:
+        width = None if sys.stdout.isatty() else 120
+        console = Console(file=sys.stdout, highlight=False, width=width)
+        table = Table("value", "class", "cases", "pixels", "pieces")
+        for row in rows[:SHOWN_CLASSES]:
+            pieces = "–" if row.pieces is None else f"{row.pieces:,}"
+            table.add_row(str(row.value), row.name, f"{row.cases:,}", f"{row.pixels:,}", pieces)
+        if len(rows) > SHOWN_CLASSES:
+            table.caption = f"and {len(rows) - SHOWN_CLASSES} more"
+        console.print(table)
+    for case_id, reason in [*found.unreadable.items()][:5]:
+        click.echo(f"unreadable: {case_id}: {reason}", err=True)
+    if len(found.unreadable) > 5:
+        click.echo(f"… and {len(found.unreadable) - 5} more", err=True)
+    if not found.findings:
+        click.echo(f"{plural(len(found.looks), 'label map')} checked, nothing found.")
+
+
+def print_findings(findings: Iterable[Finding]) -> None:
+    """Print findings, each with its code, what it means and the option that settles it."""
+    for finding in findings:
+        kind = FINDINGS[finding.code]
+        word = "Error" if finding.severity == ERROR else "Warning"
+        accepted = " (accepted)" if finding.accepted else ""
+        click.echo(f"{word} [{finding.code}]{accepted}: {finding.text}", err=True)
+        if not finding.accepted:
+            click.echo(f"  {kind.meaning} What settles it: {kind.settled_by}.", err=True)
+
+
+def refusal(errors: Collection[Finding]) -> str:
+    """Why nothing is computed, and how to go on all the same."""
+    codes = ",".join(dict.fromkeys(finding.code for finding in errors))
+    return (
+        f"{plural(len(errors), 'finding')} would certainly give a wrong cache, so nothing was "
+        f"computed; use the options above, or --accept {codes} if the labels are as they should be."
+    )

@@ -1,0 +1,120 @@
+"""Data sets whose label values are mapped: the same readers, and other labels.
+
+A reader lists and reads what its source says. :func:`with_mapping` says how its label values are to
+be read; :func:`read_case` and :func:`read_labels` hand the source's own table to the reader, and
+the mapped labels to whoever asks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from softlabel.errors import UsageError
+from softlabel.mapping import LabelMapping
+from softlabel.readers.registry import Reader
+from softlabel.types import Array, Case, CaseRef, ClassTable, Dataset
+
+
+def with_mapping(dataset: Dataset, mapping: LabelMapping | None) -> Dataset:
+    """A data set whose label values are read by a mapping.
+
+    Raises
+    ------
+    UsageError
+        When a class would be another one as well.
+    """
+    if not mapping:
+        return dataset
+    return replace(
+        dataset,
+        mapping=mapping,
+        source_classes=dataset.classes,
+        source_ignore=dataset.ignore,
+        classes=None if dataset.classes is None else mapped_classes(dataset.classes, mapping),
+        ignore=mapping.ignore if dataset.ignore is None else dataset.ignore,
+        options={**dataset.options, "mapping": mapping.as_record()},
+    )
+
+
+def mapped_classes(classes: ClassTable, mapping: LabelMapping) -> ClassTable:
+    """The class table after a mapping: names of the mapping, else those of the source.
+
+    Raises
+    ------
+    UsageError
+        When a rule turns values into one that another class has already.
+
+    Examples
+    --------
+    >>> from softlabel.mapping import parse_mapping
+    >>> table = ClassTable.from_values([0, 3, 7, 255])
+    >>> dict(mapped_classes(table, parse_mapping("3-7=lesion,255=ignore")))
+    {0: 'label 0', 3: 'lesion'}
+    """
+    for target, values in mapping.collisions(classes.values).items():
+        raise UsageError(
+            f"The label mapping turns {', '.join(map(str, values))} into {target}, which is the "
+            f"class {classes.names[classes.values.index(target)]!r} already; name {target} in the "
+            "rule as well if they are one class, or give them another value."
+        )
+    source = dict(classes)
+    names = mapping.names()
+    table = {}
+    for value in classes.values:
+        target = mapping.target_of(value)
+        if target != mapping.ignore:
+            table[target] = names.get(target) or source.get(target) or f"label {target}"
+    return ClassTable.from_mapping(table)
+
+
+def read_case(reader: Reader, dataset: Dataset, ref: CaseRef, opened: Any) -> Case:
+    """Read a case with its labels mapped.
+
+    Raises
+    ------
+    CaseError
+        As the reader's.
+    """
+    mapping = dataset.mapping
+    if mapping is None:
+        return reader.read_case(dataset, ref, opened)
+    case = reader.read_case(as_source(dataset), ref, opened)
+    return replace(
+        case,
+        labels=_mapped(case.labels, dataset),
+        truth=None if case.truth is None else _mapped(case.truth, dataset),
+        label_maps={n: _mapped(m, dataset) for n, m in case.label_maps.items()},
+        classes=dataset.classes,
+        ignore=dataset.ignore,
+    )
+
+
+def read_labels(reader: Reader, dataset: Dataset, ref: CaseRef, opened: Any) -> Array:
+    """Read only the label map of a case, mapped."""
+    if dataset.mapping is None:
+        return reader.read_labels(dataset, ref, opened)
+    return _mapped(reader.read_labels(as_source(dataset), ref, opened), dataset)
+
+
+def as_source(dataset: Dataset) -> Dataset:
+    """The data set with its source's table: what the reader's own functions take.
+
+    Colours and the threshold of the mapping are left for the reader, which knows the files.
+    """
+    if dataset.mapping is None:
+        return dataset
+    return replace(dataset, classes=dataset.source_classes, ignore=dataset.source_ignore)
+
+
+def _mapped(labels: Array, dataset: Dataset) -> Array:
+    assert dataset.mapping is not None
+    mapping = dataset.mapping
+    mapped = mapping.apply(labels)
+    if mapping.ignore is not None and dataset.ignore not in (None, mapping.ignore):
+        if dataset.ignore is not None and dataset.ignore > np.iinfo(mapped.dtype).max:
+            mapped = mapped.astype(np.min_scalar_type(dataset.ignore))
+        mapped = np.where(mapped == mapping.ignore, mapped.dtype.type(dataset.ignore or 0), mapped)
+    return mapped
