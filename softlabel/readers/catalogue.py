@@ -13,14 +13,14 @@ from typing import Any
 
 from softlabel.errors import SourceError, UsageError
 from softlabel.mapping import LabelMapping
-from softlabel.readers import coco, duke, labelme, mrbrains18, msd, nnunet, pairs
+from softlabel.readers import coco, dicom, duke, labelme, mrbrains18, msd, nnunet, pairs
 from softlabel.readers.mapped import with_mapping
 from softlabel.readers.registry import Reader, ReaderOption
 from softlabel.types import Dataset
 
 READERS: dict[str, Reader] = {
     module.READER.name: module.READER
-    for module in (duke, mrbrains18, nnunet, msd, coco, labelme, pairs)
+    for module in (duke, mrbrains18, nnunet, msd, coco, labelme, dicom, pairs)
 }
 
 _GENERAL = "pairs"
@@ -38,6 +38,7 @@ _LOOKED_FOR = {
     "msd": "dataset.json with a list of training cases (msd)",
     "coco": "a JSON file with images, annotations and categories (coco)",
     "labelme": "JSON files with shapes beside their images (labelme)",
+    "dicom": "DICOM files (dicom)",
     "pairs": "folders such as images and labels, names ending in _seg or _mask, or .npz files with "
     "both (pairs)",
 }

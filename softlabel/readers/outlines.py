@@ -13,6 +13,7 @@ every pixel about every vertex (scikit-image, matplotlib) take seconds for one l
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -101,7 +102,7 @@ def run_length_pixels(counts: str | Sequence[int], shape: tuple[int, int]) -> Ar
 
 
 def paint(
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
     regions: Iterable[tuple[int, Array]],
     below: Iterable[tuple[int, Array]] = (),
 ) -> tuple[Array, int]:
@@ -109,20 +110,20 @@ def paint(
 
     Parameters
     ----------
-    shape : (int, int)
+    shape : tuple of int
     regions : iterable of (int, ndarray of int64, shape (M,))
-        Label value and pixels of each.
+        Label value and positions in the flattened map of each.
     below : the same
         Regions under all others, which may be covered without being counted.
 
     Returns
     -------
-    labels : ndarray of uint8, uint16, …, shape (rows, columns)
+    labels : ndarray of uint8, uint16, …, of that shape
         0 where there is no region.
     n_covered : int
         Pixels that a later region took from an earlier one of another value.
     """
-    labels = np.zeros(shape[0] * shape[1], dtype=np.uint8)
+    labels = np.zeros(math.prod(shape), dtype=np.uint8)
     for value, pixels in below:
         labels = _with_room_for(value, labels)
         labels[pixels] = value

@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import nibabel as nib
 import numpy as np
+import pytest
 import scipy.io
 from PIL import Image
 
@@ -228,6 +229,14 @@ def write_labelme(root: Path, *shapes: Any, **changes: Any) -> Path:
     return root
 
 
+def write_dicom(root: Path) -> Path:
+    """Two patients, by libraries that are not installed everywhere."""
+    pytest.importorskip("highdicom")
+    from .dicoms import write_dicom as write
+
+    return write(root)
+
+
 WRITERS = {
     "duke": write_duke,
     "mrbrains18": write_mrbrains18,
@@ -235,6 +244,7 @@ WRITERS = {
     "msd": write_msd,
     "coco": write_coco,
     "labelme": write_labelme,
+    "dicom": write_dicom,
     "pairs": write_pairs,
 }
 """What writes a small data set of each format."""
