@@ -13,14 +13,14 @@ from typing import Any
 
 from softlabel.errors import SourceError, UsageError
 from softlabel.mapping import LabelMapping
-from softlabel.readers import coco, dicom, duke, labelme, mrbrains18, msd, nnunet, pairs
+from softlabel.readers import coco, dicom, duke, heidelberg, labelme, mrbrains18, msd, nnunet, pairs
 from softlabel.readers.mapped import with_mapping
 from softlabel.readers.registry import Reader, ReaderOption
 from softlabel.types import Dataset
 
 READERS: dict[str, Reader] = {
     module.READER.name: module.READER
-    for module in (duke, mrbrains18, nnunet, msd, coco, labelme, dicom, pairs)
+    for module in (duke, mrbrains18, nnunet, msd, coco, labelme, dicom, heidelberg, pairs)
 }
 
 _GENERAL = "pairs"
@@ -39,6 +39,7 @@ _LOOKED_FOR = {
     "coco": "a JSON file with images, annotations and categories (coco)",
     "labelme": "JSON files with shapes beside their images (labelme)",
     "dicom": "DICOM files (dicom)",
+    "heidelberg": "*.vol of HEYEX (heidelberg)",
     "pairs": "folders such as images and labels, names ending in _seg or _mask, or .npz files with "
     "both (pairs)",
 }

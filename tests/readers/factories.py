@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -229,6 +230,52 @@ def write_labelme(root: Path, *shapes: Any, **changes: Any) -> Path:
     return root
 
 
+VOL_SHAPE = (3, 12, 8)
+"""B-scans, rows, columns."""
+
+
+def vol_boundaries() -> Array:
+    """Heights (B-scans, boundaries, columns): ILM, BM and RNFL of the first and the last B-scan."""
+    lines = np.full((VOL_SHAPE[0], 17, VOL_SHAPE[2]), np.nan)
+    for number in (0, 2):
+        shift = np.arange(VOL_SHAPE[2]) / 4 + number
+        lines[number, 0], lines[number, 2], lines[number, 1] = 1 + shift, 3 + shift, 7.5 + shift
+    lines[2, 2, 4] = np.nan
+    return lines
+
+
+def write_vol(path: Path, boundaries: Array | None = None, patient: str = "") -> Path:
+    """A raw export of HEYEX by its public layout, its infrared image 4 × 5 pixels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    n_bscans, rows, columns = VOL_SHAPE
+    boundaries = vol_boundaries() if boundaries is None else boundaries
+    n_lines, bscan_header = boundaries.shape[1], 1000
+    header = bytearray(2048)
+    header[:12] = b"HSF-OCT-103\0"
+    struct.pack_into("<iiidddiidd", header, 12, columns, n_bscans, rows, 0.0115, 0.12, 0.0039,
+                     4, 5, 0.01, 0.01)  # fmt: skip
+    struct.pack_into("<ii", header, 96, 3, bscan_header)
+    struct.pack_into("21s", header, 140, patient.encode())
+    content = bytes(header) + bytes(20)
+    pixels = np.random.default_rng(0).random(VOL_SHAPE, dtype=np.float32)
+    pixels[:, :2] = np.finfo(np.float32).max
+    for lines, bscan in zip(boundaries, pixels, strict=True):
+        head = bytearray(bscan_header)
+        struct.pack_into("<12sidddd", head, 0, b"HSF-BS-103", bscan_header, 0, 0, 1, 0)
+        struct.pack_into("<ii", head, 48, n_lines, 256)
+        stored = np.where(np.isnan(lines), np.finfo(np.float32).max, lines).astype("<f4").tobytes()
+        head[256 : 256 + len(stored)] = stored
+        content += bytes(head) + bscan.tobytes()
+    path.write_bytes(content)
+    return path
+
+
+def write_heidelberg(root: Path) -> Path:
+    for name in ("left", "right"):
+        write_vol(root / f"{name}.vol")
+    return root
+
+
 def write_dicom(root: Path) -> Path:
     """Two patients, by libraries that are not installed everywhere."""
     pytest.importorskip("highdicom")
@@ -245,6 +292,7 @@ WRITERS = {
     "coco": write_coco,
     "labelme": write_labelme,
     "dicom": write_dicom,
+    "heidelberg": write_heidelberg,
     "pairs": write_pairs,
 }
 """What writes a small data set of each format."""
