@@ -126,7 +126,11 @@ def frames(dataset: Any, path: Path) -> Iterator[Array]:
 
 
 def _bits(packed: bytes, shape: tuple[int, int, int]) -> Iterator[Array]:
-    """Frames of one bit a pixel, which follow each other without padding."""
+    """Frames of one bit a pixel, which follow each other without padding.
+
+    pydicom 3.0.2 raises on some of them when they are read one at a time
+    (``findings/pydicom-one-bit-frames.sh``).
+    """
     content, size = np.frombuffer(packed, np.uint8), shape[1] * shape[2]
     for start in range(0, shape[0] * size, size):
         first, stop = start // 8, -(-(start + size) // 8)
