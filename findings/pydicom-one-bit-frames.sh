@@ -6,10 +6,11 @@
 #
 # What happens: they raise "cannot reshape array of size ..." for valid files with one bit a pixel,
 # where `pixel_array` is right. Frames of one bit follow each other without padding (DICOM PS3.5,
-# 8.1.1), so that a frame of n pixels begins at bit (i * n) % 8 of a byte. pydicom takes as many bytes
-# as n bits need, ceil(n / 8). A frame that begins late in a byte and ends early in another lies in
-# one byte more: 63 pixels from bit 7 on lie in 9 bytes, of which 8 are taken. Frames of n pixels, a
-# multiple of 8, never do, nor do frames of 25 pixels, since 25 bits fit into 4 bytes from any bit on.
+# 8.1.1), so that a frame of n pixels begins at bit (i * n) % 8 of a byte. pydicom takes as many
+# bytes as n bits need, ceil(n / 8). A frame that begins late in a byte and ends early in another
+# lies in one byte more: 63 pixels from bit 7 on lie in 9 bytes, of which 8 are taken. Frames of n
+# pixels, a multiple of 8, never do, nor do frames of 25 pixels, since 25 bits fit into 4 bytes from
+# any bit on.
 #
 # Versions: pydicom 3.0.2. Source: DICOM PS3.5 section 8.1.1 and annex D; pydicom's documentation of
 # pydicom.pixels.iter_pixels and pixel_array. (An earlier case of it is issue 2134 of pydicom, fixed

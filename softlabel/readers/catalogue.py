@@ -14,6 +14,7 @@ from typing import Any
 from softlabel.errors import SourceError, UsageError
 from softlabel.mapping import LabelMapping
 from softlabel.readers import coco, dicom, duke, heidelberg, labelme, mrbrains18, msd, nnunet, pairs
+from softlabel.readers.classfile import joined_mapping, load_class_file
 from softlabel.readers.mapped import with_mapping
 from softlabel.readers.registry import Reader, ReaderOption
 from softlabel.types import Dataset
@@ -126,7 +127,10 @@ def list_dataset(
     given = {name: value for name, value in (options or {}).items() if value is not None}
     reader = _choose(root, format, given)
     try:
-        return with_mapping(reader.list_cases(root, _complete(reader, given)), mapping)
+        complete = _complete(reader, given)
+        if complete.get("classes"):
+            mapping = joined_mapping(load_class_file(Path(complete["classes"])).mapping, mapping)
+        return with_mapping(reader.list_cases(root, complete), mapping)
     except OSError as error:
         raise SourceError(
             f"{error.filename or root} cannot be listed ({error.strerror}). "

@@ -29,7 +29,7 @@ from softlabel.readers.annotated import (
 )
 from softlabel.readers.classfile import class_table, load_class_table
 from softlabel.readers.imagefiles import ENDINGS
-from softlabel.readers.listing import GROUP_OPTION, Listing, count, require_folder
+from softlabel.readers.listing import CLASSES_HELP, GROUP_OPTION, Listing, count, require_folder
 from softlabel.readers.outlines import outline_pixels
 from softlabel.readers.registry import Reader, ReaderOption
 from softlabel.readers.safety import load_json, path_inside, relative_name
@@ -48,9 +48,8 @@ OPTIONS = (
     ReaderOption(
         "classes",
         None,
-        "JSON or YAML file with the class table, {value: name}; without it the names in the "
-        "files are numbered from 1.",
-        kind="path",
+        f"Class table: {CLASSES_HELP}. Without it the names in the files are numbered from 1.",
+        kind="table",
     ),
     GROUP_OPTION,
 )

@@ -20,6 +20,11 @@ GROUP_OPTION = ReaderOption(
     "never cut through one; without it every case is its own.",
 )
 
+CLASSES_HELP = (
+    "file with the class table: JSON or YAML {value: name}, {name: [values]} or {name: '#rrggbb'}, "
+    "or a label table of CVAT, ITK-SNAP, 3D Slicer or FreeSurfer; or the word freesurfer"
+)
+
 
 class Listing:
     """Collects cases and problems while a reader walks through a data set.
