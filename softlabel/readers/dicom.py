@@ -32,7 +32,7 @@ from softlabel.readers.dicomfiles import (
 )
 from softlabel.readers.dicomseg import read_segments, segment_labels
 from softlabel.readers.dicomseries import Grid, read_series
-from softlabel.readers.listing import CLASSES_HELP, GROUP_OPTION, Listing, count, require_folder
+from softlabel.readers.listing import CLASSES_OPTION, GROUP_OPTION, Listing, count, require_folder
 from softlabel.readers.outlines import paint
 from softlabel.readers.registry import Reader, ReaderOption
 from softlabel.readers.rtstruct import read_structures, structure_names
@@ -61,13 +61,7 @@ OPTIONS = (
         "file does, or the case is refused.",
         choices=("smaller", "later", "refuse"),
     ),
-    ReaderOption(
-        "classes",
-        None,
-        f"Class table: {CLASSES_HELP}. Without it all names are numbered from 1; what a table does "
-        "not name is left out.",
-        kind="table",
-    ),
+    CLASSES_OPTION,
     GROUP_OPTION,
 )
 

@@ -29,9 +29,9 @@ from softlabel.readers.annotated import (
 )
 from softlabel.readers.classfile import class_table, load_class_table
 from softlabel.readers.imagefiles import ENDINGS
-from softlabel.readers.listing import CLASSES_HELP, GROUP_OPTION, Listing, count, require_folder
+from softlabel.readers.listing import CLASSES_OPTION, GROUP_OPTION, Listing, count, require_folder
 from softlabel.readers.outlines import outline_pixels
-from softlabel.readers.registry import Reader, ReaderOption
+from softlabel.readers.registry import Reader
 from softlabel.readers.safety import load_json, path_inside, relative_name
 from softlabel.types import Array, Case, CaseRef, ClassTable, Dataset, Note
 
@@ -45,12 +45,7 @@ DETECTED_FILES = 20
 """JSON files that are looked into before the format is not recognised."""
 
 OPTIONS = (
-    ReaderOption(
-        "classes",
-        None,
-        f"Class table: {CLASSES_HELP}. Without it the names in the files are numbered from 1.",
-        kind="table",
-    ),
+    CLASSES_OPTION,
     GROUP_OPTION,
 )
 
