@@ -21,6 +21,7 @@ from softlabel.errors import CaseError
 from softlabel.readers.dicomfiles import frames, read_file, reading_dicom
 from softlabel.readers.dicomseries import Grid
 from softlabel.readers.geometry import TOLERANCE_VOXELS
+from softlabel.readers.labels import distinct_values
 from softlabel.types import Array
 
 _KINDS = ("BINARY", "FRACTIONAL", "LABELMAP")
@@ -99,7 +100,7 @@ def read_segments(path: Path, grid: Grid, threshold: float | None) -> dict[str, 
     Returns
     -------
     dict of str to ndarray of int64, shape (M,)
-        Positions in the flattened grid (columns, rows, slices), each once.
+        Positions in the flattened grid (columns, rows, slices).
 
     Raises
     ------
@@ -123,12 +124,12 @@ def read_segments(path: Path, grid: Grid, threshold: float | None) -> dict[str, 
 def _segments(dataset: Any, labels: Mapping[int, str], path: Path, grid: Grid) -> dict[str, Array]:
     parts: dict[str, list[Array]] = {label: [] for label in labels.values()}
     for number, place, values in _placed_frames(dataset, path, grid):
-        numbers = [number] if number else np.unique(values[values != 0]).tolist()
+        numbers = [number] if number else [n for n in distinct_values(values) if n]
         for found in numbers:
             mask = values != 0 if number else values == found
             parts[_label(labels, found, path)].append(_positions(mask, place, grid))
     return {
-        label: np.unique(np.concatenate(found)) if found else np.empty(0, np.int64)
+        label: np.concatenate(found) if found else np.empty(0, np.int64)
         for label, found in parts.items()
     }
 

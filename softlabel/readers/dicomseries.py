@@ -84,8 +84,8 @@ def read_series(paths: Sequence[Path], *, with_pixels: bool = True) -> tuple[Pix
     Returns
     -------
     Pixels
-        After ``RescaleSlope`` and ``RescaleIntercept``: the smallest of int16 and int32 where all
-        slopes are 1 and all intercepts whole, else float32.
+        After ``RescaleSlope`` and ``RescaleIntercept``: the smallest of int16 and int32 where at
+        most 16 bits are stored, all slopes are 1 and all intercepts whole; else float32.
     Grid
 
     Raises
@@ -202,15 +202,20 @@ def _values(slices: list[_Slice], grid: Grid) -> Array:
             f"than the {MAX_VOXELS} that softlabel reads at once. Crop or split it."
         )
     scalings = [_scaling(one) for one in slices]
-    whole = all(slope == 1 and float(intercept).is_integer() for slope, intercept in scalings)
-    values: Array = np.empty(grid.shape, dtype=np.int32 if whole else np.float32)
+    whole = all(
+        slope == 1 and intercept.is_integer() and abs(intercept) < 2**30
+        for slope, intercept in scalings
+    ) and all(int(one.header.get("BitsAllocated") or 0) <= 16 for one in slices)
+    values: Array = np.empty(grid.shape[::-1], dtype=np.int32 if whole else np.float32)
     for number, (one, (slope, intercept)) in enumerate(zip(slices, scalings, strict=True)):
         (stored,) = frames(read_file(one.path), one.path)
-        scaled = stored.astype(np.float64) * slope + intercept
-        values[:, :, number] = scaled.T
+        if whole:
+            values[number] = stored.astype(np.int64) + int(intercept)
+        else:
+            values[number] = stored * np.float64(slope) + intercept
     if whole and values.min() >= -(2**15) and values.max() < 2**15:
-        return values.astype(np.int16)
-    return values
+        values = values.astype(np.int16)
+    return values.T
 
 
 def _scaling(one: _Slice) -> tuple[float, float]:

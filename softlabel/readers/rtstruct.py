@@ -50,8 +50,8 @@ def read_structures(path: Path, grid: Grid) -> tuple[dict[str, Array], int]:
     Returns
     -------
     dict of str to ndarray of int64, shape (M,)
-        Positions in the flattened grid (columns, rows, slices), each once. Structures without a
-        closed contour have none.
+        Positions in the flattened grid (columns, rows, slices). Structures without a closed
+        contour have none.
     int
         Contours that are points or open lines, or lie beyond the first or last slice.
 
@@ -78,7 +78,7 @@ def read_structures(path: Path, grid: Grid) -> tuple[dict[str, Array], int]:
             for slice_number, on_slice in rings.items()
         )
     joined = {
-        name: np.unique(np.concatenate(found)) if found else np.empty(0, np.int64)
+        name: np.concatenate(found) if found else np.empty(0, np.int64)
         for name, found in voxels.items()
     }
     return joined, left_out

@@ -77,6 +77,25 @@ def test_segmentations_of_highdicom(tmp_path, kind, orientation):
     np.testing.assert_array_equal(read_one(tmp_path).labels, of_file(labels()))
 
 
+def test_a_segmentation_of_a_part_of_the_image(tmp_path):
+    """Frames of 3 × 4 pixels from row 2 and column 3 on, as cropped segmentations have."""
+    slices = write_series(tmp_path / "ct")
+    path = write_segmentation(tmp_path / "seg.dcm", slices, labels())
+    dataset = pydicom.dcmread(path)
+    pixels = dataset.pixel_array[:, 2:5, 3:7]
+    dataset.Rows, dataset.Columns = pixels.shape[1:]
+    packed = np.packbits(pixels.ravel(), bitorder="little").tobytes()
+    dataset.PixelData = packed + bytes(len(packed) % 2)
+    for groups in dataset.PerFrameFunctionalGroupsSequence:
+        x, y, z = groups.PlanePositionSequence[0].ImagePositionPatient
+        place = [x + 3 * SPACING[2], y + 2 * SPACING[1], z]
+        groups.PlanePositionSequence[0].ImagePositionPatient = place
+    dataset.save_as(path)
+    expected = np.zeros(SHAPE, dtype=int)
+    expected[:, 2:5, 3:7] = labels()[:, 2:5, 3:7]
+    np.testing.assert_array_equal(read_one(tmp_path).labels, of_file(expected))
+
+
 def test_segments_that_overlap(tmp_path):
     slices = write_series(tmp_path / "ct")
     whole = np.stack([labels() == 2, labels() > 0], axis=-1)
