@@ -48,10 +48,10 @@ FINDINGS: dict[str, FindingKind] = {
         "something else from file to file.",
         "--classes FILE with a colour for each class",
     ),
-    "binary": FindingKind(
+    "codings": FindingKind(
         ERROR,
-        "Masks are 0 and 1 in some files and 0 and 255 in others.",
-        "--map 0=background,1-=NAME",
+        "Classes are 0, 1, 2 … in some files and stretched up to 255 in others.",
+        "--map, for masks 0=background,1-=NAME",
     ),
     "grey": FindingKind(
         ERROR,
@@ -223,23 +223,38 @@ def colour_mapping(looks: Mapping[str, LabelLook]) -> LabelMapping | None:
     return LabelMapping(colours=value_of) if value_of else None
 
 
-def _binary(evidence: Evidence) -> Iterator[Finding]:
-    """{0, 1} beside {0, 255}, each by itself a mask."""
-    kinds: dict[int, list[str]] = defaultdict(list)
+FULL_SCALE = (127, 128, 254, 255)
+"""Highest values of label maps that were stretched to be seen, as 0, 255 or 0, 127, 254 are."""
+
+
+def _codings(evidence: Evidence) -> Iterator[Finding]:
+    """Files of 0, 1, 2 … beside files of the same classes stretched up to 255."""
+    if _named(evidence):
+        return
+    small: dict[str, tuple[int, ...]] = {}
+    stretched: dict[str, tuple[int, ...]] = {}
     for case, look in evidence.looks.items():
-        others = [v for v in look.facts.values if v != 0]
-        if len(others) > 1:
+        others = tuple(v for v in look.facts.values if v != 0)
+        if others and others[-1] <= FEW_VALUES:
+            small[case] = others
+        elif others and others[-1] in FULL_SCALE:
+            stretched[case] = others
+        elif others:
             return
-        if others:
-            kinds[others[0]].append(case)
-    if len(kinds) == 2 and 1 in kinds and not _named(evidence):
-        other = next(value for value in kinds if value != 1)
+    low = set().union(*small.values())
+    high = set().union(*stretched.values())
+    if small and stretched and low.isdisjoint(high) and len(high) <= len(low):
+        first, second = next(iter(small)), next(iter(stretched))
         yield Finding(
-            "binary",
-            f"{plural(len(kinds[1]), 'mask')} of 0 and 1 (for example {kinds[1][0]}) beside "
-            f"{len(kinds[other])} of 0 and {other} (for example {kinds[other][0]}).",
-            tuple(sorted(kinds.values(), key=len)[0]),
+            "codings",
+            f"{plural(len(small), 'label map')} of {_listed(low)} (for example {first}) beside "
+            f"{len(stretched)} of {_listed(high)} (for example {second}).",
+            tuple(sorted((small, stretched), key=len)[0]),
         )
+
+
+def _listed(values: set[int]) -> str:
+    return " and ".join(map(str, (0, *sorted(values))))
 
 
 def _named(evidence: Evidence) -> bool:
@@ -277,7 +292,8 @@ def _is_grey(look: LabelLook) -> bool:
     return bool(thin and facts.between > 0.3 * pixels[rare].sum())
 
 
-MANY_OBJECTS = 3
+MANY_OBJECTS = 4
+"""Fewer values than these are more likely classes, of which some cases lack some."""
 
 
 def _instances(evidence: Evidence) -> Iterator[Finding]:
@@ -295,7 +311,7 @@ def _instances(evidence: Evidence) -> Iterator[Finding]:
             numbered.append(case)
     most = max(counts, default=0)
     varied = len(counts) > 1 or len(evidence.looks) == 1
-    if most >= MANY_OBJECTS and varied and numbered and not _is_grey_any(evidence):
+    if varied and numbered and not _is_grey_any(evidence):
         first = evidence.looks[numbered[0]].facts.values
         yield Finding(
             "instances",
@@ -502,7 +518,7 @@ def _notes(evidence: Evidence) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Callable[[Evidence], Iterator[Finding]], ...] = (
-    _palettes, _binary, _grey, _instances, _one_hot, _names, _view, _stack, _groups, _pixels,
+    _palettes, _codings, _grey, _instances, _one_hot, _names, _view, _stack, _groups, _pixels,
     _superpixels, _idle, _notes,
 )  # fmt: skip
 """All checks, in the order in which findings are shown."""
