@@ -9,6 +9,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from softlabel.errors import plural
 from softlabel.generation.settings import Settings
 from softlabel.mapping import LabelMapping
+from softlabel.readers.labelfacts import LabelFacts
 from softlabel.readers.look import LabelLook
 from softlabel.types import CaseRef, Dataset
 
@@ -174,6 +176,30 @@ class Evidence:
     refs: tuple[CaseRef, ...]
     looks: Mapping[str, LabelLook]
 
+    @cached_property
+    def facts(self) -> Mapping[str, LabelFacts]:
+        """Label maps by id, after the mapping."""
+        mapping = self.dataset.mapping
+        return {
+            case: look.facts if mapping is None else _mapped_facts(look.facts, mapping)
+            for case, look in self.looks.items()
+        }
+
+
+def _mapped_facts(facts: LabelFacts, mapping: LabelMapping) -> LabelFacts:
+    """Counts of values that become one are added; edges and pieces count twice where they touch."""
+    sums: dict[int, list[int]] = {}
+    rows = zip(facts.values, facts.pixels, facts.edges, facts.pieces or facts.values, strict=True)
+    for value, *counts in rows:
+        total = sums.setdefault(mapping.target_of(value), [0, 0, 0])
+        for position, count in enumerate(counts):
+            total[position] += count
+    values = tuple(sorted(sums))
+    pixels, edges, pieces = (tuple(sums[v][n] for v in values) for n in range(3))
+    return LabelFacts(
+        facts.shape, values, pixels, pieces if facts.pieces else (), edges, facts.between
+    )
+
 
 # --- label values ---------------------------------------------------------------------------------
 
@@ -233,8 +259,8 @@ def _codings(evidence: Evidence) -> Iterator[Finding]:
         return
     small: dict[str, tuple[int, ...]] = {}
     stretched: dict[str, tuple[int, ...]] = {}
-    for case, look in evidence.looks.items():
-        others = tuple(v for v in look.facts.values if v != 0)
+    for case, facts in evidence.facts.items():
+        others = tuple(v for v in facts.values if v != 0)
         if others and others[-1] <= FEW_VALUES:
             small[case] = others
         elif others and others[-1] in FULL_SCALE:
@@ -266,12 +292,10 @@ def _grey(evidence: Evidence) -> Iterator[Finding]:
     """Many rare values strictly between frequent ones, at edges only."""
     if _named(evidence) and evidence.dataset.mapping is None:
         return
-    found = {
-        case: len(look.facts.values) for case, look in evidence.looks.items() if _is_grey(look)
-    }
+    found = {case: len(facts.values) for case, facts in evidence.facts.items() if _is_grey(facts)}
     if found:
         worst = max(found, key=lambda case: found[case])
-        values = evidence.looks[worst].facts.values
+        values = evidence.facts[worst].values
         yield Finding(
             "grey",
             f"{plural(len(found), 'label map')} with grey levels, for example {worst} with "
@@ -280,8 +304,7 @@ def _grey(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def _is_grey(look: LabelLook) -> bool:
-    facts = look.facts
+def _is_grey(facts: LabelFacts) -> bool:
     if len(facts.values) <= FEW_VALUES:
         return False
     pixels, edges = np.array(facts.pixels), np.array(facts.edges)
@@ -302,8 +325,8 @@ def _instances(evidence: Evidence) -> Iterator[Finding]:
         return
     counts: Counter[int] = Counter()
     numbered: list[str] = []
-    for case, look in evidence.looks.items():
-        others = [(v, n) for v, n in zip(look.facts.values, look.facts.pieces, strict=False) if v]
+    for case, facts in evidence.facts.items():
+        others = [(v, n) for v, n in zip(facts.values, facts.pieces, strict=False) if v]
         counts[len(others)] += 1
         values = [v for v, _ in others]
         one_piece = sum(n == 1 for _, n in others) >= 0.9 * len(others)
@@ -312,7 +335,7 @@ def _instances(evidence: Evidence) -> Iterator[Finding]:
     most = max(counts, default=0)
     varied = len(counts) > 1 or len(evidence.looks) == 1
     if varied and numbered and not _is_grey_any(evidence):
-        first = evidence.looks[numbered[0]].facts.values
+        first = evidence.facts[numbered[0]].values
         yield Finding(
             "instances",
             f"{plural(len(numbered), 'label map')} number their objects (for example "
@@ -332,7 +355,7 @@ def _is_run(values: list[int]) -> bool:
 
 
 def _is_grey_any(evidence: Evidence) -> bool:
-    return any(_is_grey(look) for look in evidence.looks.values())
+    return any(_is_grey(facts) for facts in evidence.facts.values())
 
 
 def _one_hot(evidence: Evidence) -> Iterator[Finding]:
