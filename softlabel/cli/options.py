@@ -112,6 +112,15 @@ accept_option = click.option(
 )
 
 
+class _Table(click.Path):
+    """A file, or the word for a class table that needs none."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        from softlabel.readers.labeltables import BUILT_IN
+
+        return value if value in BUILT_IN else super().convert(value, param, ctx)
+
+
 def reader_options(command: F) -> F:
     """Every option of every reader, with the formats that it belongs to."""
     from softlabel.readers import READERS
@@ -125,6 +134,7 @@ def reader_options(command: F) -> F:
         kind: Any = {
             "int": click.INT,
             "path": click.Path(exists=True, dir_okay=False),
+            "table": _Table(exists=True, dir_okay=False),
         }.get(first.kind, click.STRING)
         if first.choices:
             kind = click.Choice(list(first.choices))

@@ -13,13 +13,15 @@ from typing import Any
 
 from softlabel.errors import SourceError, UsageError
 from softlabel.mapping import LabelMapping
-from softlabel.readers import duke, mrbrains18, msd, nnunet, pairs
+from softlabel.readers import coco, dicom, duke, heidelberg, labelme, mrbrains18, msd, nnunet, pairs
+from softlabel.readers.classfile import joined_mapping, load_class_file
 from softlabel.readers.mapped import with_mapping
 from softlabel.readers.registry import Reader, ReaderOption
 from softlabel.types import Dataset
 
 READERS: dict[str, Reader] = {
-    module.READER.name: module.READER for module in (duke, mrbrains18, nnunet, msd, pairs)
+    module.READER.name: module.READER
+    for module in (duke, mrbrains18, nnunet, msd, coco, labelme, dicom, heidelberg, pairs)
 }
 
 _GENERAL = "pairs"
@@ -35,6 +37,10 @@ _LOOKED_FOR = {
     "mrbrains18": "training/*/segm.nii.gz (mrbrains18)",
     "nnunet": "dataset.json with file_ending (nnunet)",
     "msd": "dataset.json with a list of training cases (msd)",
+    "coco": "a JSON file with images, annotations and categories (coco)",
+    "labelme": "JSON files with shapes beside their images (labelme)",
+    "dicom": "DICOM files (dicom)",
+    "heidelberg": "*.vol of HEYEX (heidelberg)",
     "pairs": "folders such as images and labels, names ending in _seg or _mask, or .npz files with "
     "both (pairs)",
 }
@@ -121,7 +127,10 @@ def list_dataset(
     given = {name: value for name, value in (options or {}).items() if value is not None}
     reader = _choose(root, format, given)
     try:
-        return with_mapping(reader.list_cases(root, _complete(reader, given)), mapping)
+        complete = _complete(reader, given)
+        if complete.get("classes"):
+            mapping = joined_mapping(load_class_file(Path(complete["classes"])).mapping, mapping)
+        return with_mapping(reader.list_cases(root, complete), mapping)
     except OSError as error:
         raise SourceError(
             f"{error.filename or root} cannot be listed ({error.strerror}). "

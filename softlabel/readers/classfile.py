@@ -1,49 +1,92 @@
-"""A class table in a JSON or YAML file, in any of the ways people write one."""
+"""A class table in a file, in any of the ways people and programs write one."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from softlabel.errors import SourceError
+from softlabel.mapping import IGNORE, Colour, LabelMapping, Rule, Span
+from softlabel.readers.labeltables import BUILT_IN, LabelLine, parse_label_table
 from softlabel.readers.safety import read_text
 from softlabel.types import ClassTable
 
 _EXPECTED = (
-    'expected {"0": "background", "30": "lesion"}, or {"background": 0, "lesion": 30}, or a list '
-    "of names for the values 0, 1, 2 …"
+    'expected {"0": "background", "30": "lesion"}, or {"background": 0, "lesion": [30, 31]}, or a '
+    "list of names for the values 0, 1, 2 …, or a label table of ITK-SNAP, 3D Slicer, FreeSurfer "
+    "or CVAT"
 )
+_HEX_COLOUR = re.compile(r"#([0-9a-fA-F]{6})")
+
+
+@dataclass(frozen=True)
+class ClassFile:
+    """What a file says of classes.
+
+    Attributes
+    ----------
+    classes : ClassTable
+        Every value that label maps may have, before the mapping.
+    ignore : int or None
+        Value of pixels that were not annotated.
+    mapping : LabelMapping or None
+        Values that are one class, several values that are ignored, colours of classes.
+    """
+
+    classes: ClassTable
+    ignore: int | None = None
+    mapping: LabelMapping | None = None
 
 
 def load_class_table(path: Path) -> tuple[ClassTable, int | None]:
-    """Read a class table and the ignore label that it may name.
+    """The class table and the ignore label of :func:`load_class_file`.
 
-    Understood are ``{value: name}``, ``{name: value}`` (as in nnU-Net, where the name ``ignore``
-    stands for pixels that were not annotated), a list of names for the values 0, 1, 2 …, and each
-    of them under a key ``labels`` or ``classes``.
+    Raises
+    ------
+    SourceError
+        As there.
+    """
+    found = load_class_file(path)
+    return found.classes, found.ignore
+
+
+def load_class_file(path: Path) -> ClassFile:
+    """Read a class table, and what it says of values that are one class and of colours.
+
+    Understood are ``{value: name}``, ``{name: value}`` and ``{name: [value, value]}`` (the name
+    ``ignore`` stands for pixels that were not annotated), a list of names for the values 0, 1, 2 …,
+    each of them under a key ``labels`` or ``classes``; ``{name: "#ff0000"}``, and
+    ``{name: [255, 0, 0]}`` under a key ``colours`` or ``colors``; the tables of
+    :mod:`softlabel.readers.labeltables`. Classes of colours are numbered in the order of the file,
+    the background first.
 
     Parameters
     ----------
     path : Path
-        ``.json``, or else YAML.
-
-    Returns
-    -------
-    ClassTable
-    int or None
-        The ignore label.
+        ``.json``, the text of a label table, or else YAML; or the word for a table that needs no
+        file, such as ``freesurfer``.
 
     Raises
     ------
     SourceError
         When the file is none of these.
     """
-    content = _parse(path)
+    if str(path) in BUILT_IN:
+        return ClassFile(class_table(BUILT_IN[str(path)], path))
+    text = read_text(path)
+    if path.suffix.lower() != ".json" and (lines := parse_label_table(text)) is not None:
+        return _from_lines(lines, path)
+    content = _parse(text, path)
     if isinstance(content, dict):
+        for key in ("colours", "colors"):
+            if isinstance(content.get(key), dict):
+                return _from_colours(content[key], path)
         for key in ("labels", "classes"):
             if isinstance(content.get(key), dict | list):
                 content = content[key]
@@ -52,6 +95,8 @@ def load_class_table(path: Path) -> tuple[ClassTable, int | None]:
         content = dict(enumerate(content))
     if not isinstance(content, dict) or not content:
         raise SourceError(f"{path} is no class table; {_EXPECTED}. Correct the file.")
+    if all(isinstance(v, str) and _HEX_COLOUR.fullmatch(v) for v in content.values()):
+        return _from_colours(content, path)
     return _from_mapping(content, path)
 
 
@@ -69,8 +114,21 @@ def class_table(names: Mapping[int, str], path: Path) -> ClassTable:
         raise SourceError(f"{path}: {error} Correct the file.") from error
 
 
-def _parse(path: Path) -> Any:
-    text = read_text(path)
+def joined_mapping(first: LabelMapping | None, then: LabelMapping | None) -> LabelMapping | None:
+    """The mapping of a class file with that of the command line.
+
+    Raises
+    ------
+    UsageError
+        When both have a rule for one value.
+    """
+    if first is None or then is None:
+        return first or then
+    colours = {**first.colours, **then.colours}
+    return LabelMapping((*first.rules, *then.rules), then.threshold, colours)
+
+
+def _parse(text: str, path: Path) -> Any:
     try:
         return json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
     except (ValueError, yaml.YAMLError, RecursionError) as error:
@@ -81,28 +139,98 @@ def _parse(path: Path) -> Any:
         ) from error
 
 
-def _from_mapping(content: Mapping[Any, Any], path: Path) -> tuple[ClassTable, int | None]:
-    pairs = [(_as_value(key), _as_value(value), key, value) for key, value in content.items()]
-    if all(value is not None for value, _, _, _ in pairs):
-        named = [(value, name) for value, _, _, name in pairs]
-    elif all(value is not None for _, value, _, _ in pairs):
-        named = [(value, name) for _, value, name, _ in pairs]
+def _from_lines(lines: Iterable[LabelLine], path: Path) -> ClassFile:
+    lines = list(lines)
+    if all(line.value is not None for line in lines):
+        return _from_pairs([(line.value or 0, line.name) for line in lines], path)
+    repeated = [line.name for line in lines if sum(o.name == line.name for o in lines) > 1]
+    if repeated:
+        raise SourceError(f"{path} names {repeated[0]!r} twice; expected names that differ.")
+    return _from_colours({line.name: list(line.colour or ()) for line in lines}, path)
+
+
+def _from_mapping(content: Mapping[Any, Any], path: Path) -> ClassFile:
+    values = {key: _as_value(key) for key in content}
+    lists = {key: _as_values(value) for key, value in content.items()}
+    if all(value is not None for value in values.values()):
+        named = [(value or 0, content[key]) for key, value in values.items()]
+    elif all(found is not None for found in lists.values()):
+        named = [(value, name) for name, found in lists.items() for value in found or ()]
     else:
         raise SourceError(f"{path} names neither values nor classes throughout; {_EXPECTED}.")
-    table: dict[int, str] = {}
     for value, name in named:
         if isinstance(name, bool) or not isinstance(name, str | int | float):
             raise SourceError(f"{path} gives the value {value} the name {name!r:.60}; {_EXPECTED}.")
-        if value in table:
+    several = any(isinstance(value, list) for value in content.values())
+    return _from_pairs([(value, str(name)) for value, name in named], path, several)
+
+
+def _from_pairs(named: list[tuple[int, str]], path: Path, several: bool = False) -> ClassFile:
+    """Classes of values and names; with ``several`` a name may have more than one value."""
+    of_name: dict[str, list[int]] = {}
+    names: dict[int, str] = {}
+    for value, name in named:
+        if value in names:
             raise SourceError(
-                f"{path} names the value {value} twice ({table[value]!r} and {name!r}); expected "
+                f"{path} names the value {value} twice ({names[value]!r} and {name!r}); expected "
                 "one name a value. Correct the file."
             )
-        table[int(value or 0)] = str(name)
-    ignore = next((value for value, name in table.items() if name.lower() == "ignore"), None)
-    if ignore is not None:
+        ignored = name.lower() == IGNORE
+        names[value] = IGNORE if ignored else name
+        of_name.setdefault(names[value], []).append(value)
+    rules = [
+        Rule(tuple(Span(v, v) for v in sorted(values)), name)
+        for name, values in of_name.items()
+        if len(values) > 1 and (several or name == IGNORE)
+    ]
+    merged = {rule.name for rule in rules}
+    table = {
+        value: f"{name} ({value})" if name in merged and value != min(of_name[name]) else name
+        for value, name in names.items()
+    }
+    ignore = None
+    if IGNORE in of_name and IGNORE not in merged:
+        (ignore,) = of_name[IGNORE]
         del table[ignore]
-    return class_table(table, path), ignore
+    return ClassFile(class_table(table, path), ignore, LabelMapping(tuple(rules)) or None)
+
+
+def _from_colours(content: Mapping[Any, Any], path: Path) -> ClassFile:
+    """Classes of colours, numbered in the order of the file, the background first."""
+    names = sorted(map(str, content), key=lambda name: name.lower() != "background")
+    names.sort(key=lambda name: name.lower() == IGNORE)
+    by_name = {str(name): value for name, value in content.items()}
+    colours: dict[Colour, int] = {}
+    for value, name in enumerate(names):
+        colour = _as_colour(by_name[name])
+        if colour is None or colour in colours:
+            raise SourceError(
+                f"{path} gives {name!r:.60} the colour {by_name[name]!r:.60}; expected red, green "
+                "and blue of 0 to 255, such as [255, 0, 0] or '#ff0000', another one for each "
+                "class. Correct the file."
+            )
+        colours[colour] = value
+    ignore = len(names) - 1 if names and names[-1].lower() == IGNORE else None
+    table = {value: name for value, name in enumerate(names) if value != ignore}
+    return ClassFile(class_table(table, path), ignore, LabelMapping(colours=colours))
+
+
+def _as_colour(entry: Any) -> Colour | None:
+    if isinstance(entry, str) and (found := _HEX_COLOUR.fullmatch(entry)):
+        entry = list(bytes.fromhex(found[1]))
+    if not isinstance(entry, list) or len(entry) != 3:
+        return None
+    if not all(_as_value(part) is not None and int(part) <= 255 for part in entry):
+        return None
+    red, green, blue = (int(part) for part in entry)
+    return red, green, blue
+
+
+def _as_values(entry: Any) -> list[int] | None:
+    """The label values that an entry states, one or a list of them."""
+    entries = entry if isinstance(entry, list) else [entry]
+    values = [_as_value(one) for one in entries]
+    return None if None in values or not values else [value or 0 for value in values]
 
 
 def _as_value(entry: Any) -> int | None:
@@ -111,6 +239,6 @@ def _as_value(entry: Any) -> int | None:
         return None
     if isinstance(entry, int):
         return entry if entry >= 0 else None
-    if isinstance(entry, str) and entry.isascii() and entry.isdigit():
+    if isinstance(entry, str) and entry.isascii() and entry.isdigit() and len(entry) < 20:
         return int(entry)
     return None

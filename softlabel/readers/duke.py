@@ -283,14 +283,16 @@ def _annotated_bscans(file: MatlabFile, grader: str) -> set[int]:
 
 def _bscans(file: MatlabFile, name: str, indices: list[int]) -> Array:
     """The chosen B-scans of a variable, so that the other fifty leave the memory."""
-    values = _three_axes(file.read(name))
-    if values.ndim != 3 or values.shape[2] <= max(indices, default=0):
+    shape, last = file.shape_of(name), max(indices, default=0)
+    n_bscans = {2: 1, 3: shape[-1] if shape else 0}.get(
+        len(shape), 0
+    )  # MATLAB drops a last axis of length 1
+    if n_bscans <= last:
         raise CaseError(
-            f"{file.path}: the variable {name!r} has the shape {values.shape}; expected rows × "
-            f"columns × at least {max(indices, default=0) + 1} B-scans. "
-            "Check that the file is the original."
+            f"{file.path}: the variable {name!r} has the shape {shape}; expected rows × columns × "
+            f"at least {last + 1} B-scans. Check that the file is the original."
         )
-    return values[:, :, indices]
+    return _three_axes(file.read(name, indices if len(shape) == 3 else None))
 
 
 def _three_axes(values: Array) -> Array:

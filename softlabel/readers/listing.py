@@ -20,6 +20,16 @@ GROUP_OPTION = ReaderOption(
     "never cut through one; without it every case is its own.",
 )
 
+CLASSES_OPTION = ReaderOption(
+    "classes",
+    None,
+    "Class table: a JSON or YAML file with {value: name}, {name: [values]} or {name: '#rrggbb'}; a "
+    "label table of CVAT, ITK-SNAP, 3D Slicer or FreeSurfer; or the word freesurfer. Without it "
+    "values are collected from all label maps, and names of outlines and segments are numbered "
+    "from 1.",
+    kind="table",
+)
+
 
 class Listing:
     """Collects cases and problems while a reader walks through a data set.

@@ -1,32 +1,26 @@
-"""Numeric arrays out of MATLAB files: version 5 by SciPy, version 7.3 (which is HDF5) by h5py."""
+"""Numeric arrays out of MATLAB files of version 5, and of version 7.3, which is HDF5."""
 
 from __future__ import annotations
 
-import io
-import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
 
 import h5py
 import numpy as np
-import scipy.io
 
 from softlabel.errors import CaseError
+from softlabel.readers.matlab5 import (
+    FILE_HEADER_BYTES,
+    ByteOrder,
+    Element,
+    list_elements,
+    read_element,
+)
 from softlabel.readers.pixels import numbers
 from softlabel.readers.safety import COPY_AGAIN, MAX_DEFLATE_RATIO, check_promise, reading
 from softlabel.types import Array
 
-_FILE_HEADER_BYTES = 128
-_HEAD_BYTES = 4096
-"""More than name and sizes of a variable take."""
-
-_COMPRESSED = 15
-_NUMERIC_CLASSES = {
-    "double", "single", "logical",
-    "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
-}  # fmt: skip
 _PLAIN_FILTERS = {
     h5py.h5z.FILTER_DEFLATE,
     h5py.h5z.FILTER_SHUFFLE,
@@ -42,15 +36,12 @@ class Variable:
     ----------
     shape : tuple of int
         In MATLAB's order of axes.
-    kind : str
-        MATLAB class (version 5) or HDF5 type (version 7.3).
-    span : tuple of int
-        First byte and the byte after the last in a file of version 5.
+    element : Element or None
+        Where it lies in a file of version 5.
     """
 
     shape: tuple[int, ...]
-    kind: str
-    span: tuple[int, int] = (0, 0)
+    element: Element | None = None
 
 
 @dataclass(frozen=True)
@@ -60,24 +51,25 @@ class MatlabFile:
     Attributes
     ----------
     path : Path
-    version : {"5", "7.3"}
+    order : {"little", "big"} or None
+        Byte order of a file of version 5; None for version 7.3.
     variables : mapping of str to Variable
     """
 
     path: Path
-    version: str
+    order: ByteOrder | None
     variables: Mapping[str, Variable]
 
     def __contains__(self, name: str) -> bool:
         return name in self.variables
 
-    def read(self, name: str) -> Array:
-        """Read one variable, its axes in MATLAB's order; the others are skipped.
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """Shape that the header of a variable states, axes in MATLAB's order.
 
         Raises
         ------
         CaseError
-            When there is no such variable, it is not an array of numbers, or is damaged.
+            When there is no such variable.
         """
         if name not in self.variables:
             known = ", ".join(sorted(self.variables)[:12]) or "none"
@@ -85,10 +77,31 @@ class MatlabFile:
                 f"{self.path} has no variable {name!r}; its variables are: {known}. "
                 "Check that it is the right file."
             )
-        if self.version == "5":
-            values = _read_v5(self.path, name, self.variables[name])
+        return self.variables[name].shape
+
+    def read(self, name: str, last: Sequence[int] | None = None) -> Array:
+        """Read one variable, its axes in MATLAB's order; the others are skipped.
+
+        Parameters
+        ----------
+        name : str
+        last : sequence of int or None
+            Ascending positions on the last axis, which only are kept in memory; None for all.
+
+        Raises
+        ------
+        CaseError
+            When there is no such variable, it is not an array of numbers, or is damaged.
+        """
+        shape = self.shape_of(name)
+        if last and last[-1] >= shape[-1]:
+            raise IndexError(f"{name} has the shape {shape}, and no position {last[-1]}")
+        element = self.variables[name].element
+        if self.order is None or element is None:
+            values = _read_hdf5(self.path, name, last)
         else:
-            values = _read_hdf5(self.path, name)
+            with reading(self.path, "a MATLAB file"), self.path.open("rb") as stream:
+                values = read_element(stream, element, self.order, self.path, last)
         return numbers(values, self.path, f"the variable {name!r}")
 
 
@@ -104,66 +117,20 @@ def open_matlab(path: Path) -> MatlabFile:
         if h5py.is_hdf5(path):
             return _open_hdf5(path)
         with path.open("rb") as stream:
-            file_header = stream.read(_FILE_HEADER_BYTES)
+            file_header = stream.read(FILE_HEADER_BYTES)
             if file_header[126:] not in (b"IM", b"MI"):
                 raise CaseError(
                     f"{path} does not begin like a MATLAB file; expected version 5 or 7.3. "
                     f"{COPY_AGAIN}"
                 )
-            return MatlabFile(path, "5", _list_v5(stream, file_header, path))
+            order = _byte_order(file_header)
+            elements = list_elements(stream, path.stat().st_size, order, path)
+            named = {e.name: Variable(e.shape, e) for e in elements if e.name}
+            return MatlabFile(path, order, named)
 
 
-def _list_v5(stream: IO[bytes], file_header: bytes, path: Path) -> dict[str, Variable]:
-    """Walk over the elements of a version 5 file and let SciPy read the start of each.
-
-    SciPy's own listing inflates 128 KiB of every element at once, which for maps that are NaN
-    nearly everywhere is all of their 180 MB.
-    """
-    byte_order: Literal["little", "big"] = "little" if file_header[126:] == b"IM" else "big"
-    size = path.stat().st_size
-    variables = {}
-    start = _FILE_HEADER_BYTES
-    while start < size:
-        stream.seek(start)
-        tag = stream.read(8)
-        element_type = int.from_bytes(tag[:4], byte_order)
-        stop = start + 8 + int.from_bytes(tag[4:], byte_order)
-        if len(tag) < 8 or stop > size:
-            raise CaseError(
-                f"{path} ends within a variable (at byte {size} of at least {stop}); it is cut "
-                f"off. {COPY_AGAIN}"
-            )
-        head = stream.read(min(stop - start - 8, _HEAD_BYTES))
-        if element_type == _COMPRESSED:
-            head = zlib.decompressobj().decompress(head, _HEAD_BYTES)
-        else:
-            head = tag + head
-        for name, shape, kind in scipy.io.whosmat(io.BytesIO(file_header + head)):
-            variables[name] = Variable(tuple(int(n) for n in shape), kind, (start, stop))
-        start = stop
-    return variables
-
-
-def _read_v5(path: Path, name: str, variable: Variable) -> Array:
-    if variable.kind not in _NUMERIC_CLASSES:
-        raise CaseError(
-            f"{path}: the variable {name!r} is a MATLAB {variable.kind}, which may hold objects; "
-            "expected an array of numbers. Save it as a numeric array."
-        )
-    start, stop = variable.span
-    check_promise(
-        path,
-        variable.shape,
-        1,  # MATLAB stores whole doubles in as little as one byte each
-        stop - start,
-        max_ratio=MAX_DEFLATE_RATIO,
-        what=f"the header of {name!r}",
-    )
-    with reading(path, "a MATLAB file"), path.open("rb") as stream:
-        content = stream.read(_FILE_HEADER_BYTES)
-        stream.seek(start)
-        content += stream.read(stop - start)
-        return np.asarray(scipy.io.loadmat(io.BytesIO(content), variable_names=[name])[name])
+def _byte_order(file_header: bytes) -> ByteOrder:
+    return "little" if file_header[126:] == b"IM" else "big"
 
 
 def _open_hdf5(path: Path) -> MatlabFile:
@@ -175,11 +142,11 @@ def _open_hdf5(path: Path) -> MatlabFile:
                 continue
             if isinstance(dataset := h5[name], h5py.Dataset):
                 shape = tuple(reversed(dataset.shape or ()))
-                variables[name] = Variable(shape, str(dataset.dtype))
-    return MatlabFile(path, "7.3", variables)
+                variables[name] = Variable(shape)
+    return MatlabFile(path, None, variables)
 
 
-def _read_hdf5(path: Path, name: str) -> Array:
+def _read_hdf5(path: Path, name: str, last: Sequence[int] | None) -> Array:
     with reading(path, "a MATLAB 7.3 file"), h5py.File(path, "r") as h5:
         dataset = h5[name]
         _require_plain(dataset, path, name)
@@ -192,7 +159,7 @@ def _read_hdf5(path: Path, name: str) -> Array:
             what=f"the header of {name!r}",
         )
         # MATLAB counts the first index fastest, HDF5 the last: the axes come reversed.
-        return np.asarray(dataset[()]).T
+        return np.asarray(dataset[()] if last is None else dataset[list(last)]).T
 
 
 def _require_plain(dataset: h5py.Dataset, path: Path, name: str) -> None:

@@ -14,7 +14,7 @@ from softlabel.readers.classfile import load_class_table
 from softlabel.readers.filecase import look, open_source, read_case, read_labels
 from softlabel.readers.imagefiles import ENDINGS, input_files, is_image_file, stem_of
 from softlabel.readers.layouts import Patterns, find_patterns
-from softlabel.readers.listing import GROUP_OPTION, Listing, count, parse_spacing
+from softlabel.readers.listing import CLASSES_OPTION, GROUP_OPTION, Listing, count, parse_spacing
 from softlabel.readers.matching import Match, Matches, NamePattern, Roles, match_names
 from softlabel.readers.registry import Reader, ReaderOption
 from softlabel.readers.safety import relative_name
@@ -60,13 +60,7 @@ OPTIONS = (
         "trust equal shapes and ignore the headers.",
         choices=("refuse", "resample", "trust"),
     ),
-    ReaderOption(
-        "classes",
-        None,
-        "JSON or YAML file with the class table, {value: name}; without it the values are "
-        "collected from all label maps.",
-        kind="path",
-    ),
+    CLASSES_OPTION,
     ReaderOption("ignore", None, "Label value of pixels that were not annotated.", kind="int"),
     ReaderOption("image_key", None, "Name of the image in .npz files."),
     ReaderOption("label_key", None, "Name of the label map in .npz files."),

@@ -31,8 +31,8 @@ class ReaderOption:
         One sentence.
     choices : tuple of str
         Allowed values; empty when anything of the type is.
-    kind : {"text", "int", "path"}
-        How the command line parses it.
+    kind : {"text", "int", "path", "table"}
+        How the command line parses it; a table is a file or the word for one that needs none.
     """
 
     name: str

@@ -61,6 +61,12 @@ def test_numbers_and_choices_are_checked():
         assert run(*wrong).exit_code == 2
 
 
+def test_a_class_table_is_a_file_or_a_word(tmp_path):
+    assert "format_classes': 'freesurfer'" in run("--classes", "freesurfer").output
+    (tmp_path / "c.json").write_text("{}")
+    assert str(tmp_path) in run("--classes", str(tmp_path / "c.json")).output
+
+
 def test_options_of_readers_are_taken_out():
     options = {"format_ignore": 255, "format_group": None, "out": "c.h5"}
     assert given_reader_options(options) == {"ignore": 255}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import h5py
 import nibabel as nib
 import numpy as np
+import pytest
 import scipy.io
 from PIL import Image
 
@@ -179,11 +181,118 @@ def write_pairs(root: Path, names: tuple[str, ...] = ("a", "b")) -> Path:
     return root
 
 
+SQUARE = [[1.0, 1.0], [5.0, 1.0], [5.0, 4.0], [1.0, 4.0]]
+"""Rows 1 to 3 and columns 1 to 4 of an image."""
+
+
+def coco_json(**changes: Any) -> dict[str, Any]:
+    images = [
+        {"id": 10 + number, "file_name": f"{name}.png", "height": 8, "width": 9}
+        for number, name in enumerate(("a", "b"))
+    ]
+    outline = [x for point in SQUARE for x in point]
+    annotations = [
+        {"id": 1, "image_id": 10, "category_id": 3, "iscrowd": 0, "segmentation": [outline]},
+        {"id": 2, "image_id": 11, "category_id": 7, "iscrowd": 0, "segmentation": [outline]},
+    ]
+    categories = [{"id": 3, "name": "lesion"}, {"id": 7, "name": "vessel"}]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    return {**content, **changes}
+
+
+def write_coco(root: Path, **changes: Any) -> Path:
+    for number, name in enumerate(("a", "b")):
+        write_png(root / "images" / f"{name}.png", volume((8, 9), seed=number, dtype=np.uint8))
+    write_json(root / "annotations.json", coco_json(**changes))
+    return root
+
+
+def labelme_json(name: str, *shapes: Any, **changes: Any) -> dict[str, Any]:
+    content = {
+        "version": "5.5.0",
+        "flags": {},
+        "shapes": [
+            {"label": label, "points": points, "group_id": None, "shape_type": kind, "flags": {}}
+            for label, points, kind in shapes or (("lesion", SQUARE, "polygon"),)
+        ],
+        "imagePath": f"{name}.png",
+        "imageData": None,
+        "imageHeight": 8,
+        "imageWidth": 9,
+    }
+    return {**content, **changes}
+
+
+def write_labelme(root: Path, *shapes: Any, **changes: Any) -> Path:
+    for number, name in enumerate(("a", "b")):
+        write_png(root / f"{name}.png", volume((8, 9), seed=number, dtype=np.uint8))
+        write_json(root / f"{name}.json", labelme_json(name, *shapes, **changes))
+    return root
+
+
+VOL_SHAPE = (3, 12, 8)
+"""B-scans, rows, columns."""
+
+
+def vol_boundaries() -> Array:
+    """Heights (B-scans, boundaries, columns): ILM, BM and RNFL of the first and the last B-scan."""
+    lines = np.full((VOL_SHAPE[0], 17, VOL_SHAPE[2]), np.nan)
+    for number in (0, 2):
+        shift = np.arange(VOL_SHAPE[2]) / 4 + number
+        lines[number, 0], lines[number, 2], lines[number, 1] = 1 + shift, 3 + shift, 7.5 + shift
+    lines[2, 2, 4] = np.nan
+    return lines
+
+
+def write_vol(path: Path, boundaries: Array | None = None, patient: str = "") -> Path:
+    """A raw export of HEYEX by its public layout, its infrared image 4 × 5 pixels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    n_bscans, rows, columns = VOL_SHAPE
+    boundaries = vol_boundaries() if boundaries is None else boundaries
+    n_lines, bscan_header = boundaries.shape[1], 1000
+    header = bytearray(2048)
+    header[:12] = b"HSF-OCT-103\0"
+    struct.pack_into("<iiidddiidd", header, 12, columns, n_bscans, rows, 0.0115, 0.12, 0.0039,
+                     4, 5, 0.01, 0.01)  # fmt: skip
+    struct.pack_into("<ii", header, 96, 3, bscan_header)
+    struct.pack_into("21s", header, 140, patient.encode())
+    content = bytes(header) + bytes(20)
+    pixels = np.random.default_rng(0).random(VOL_SHAPE, dtype=np.float32)
+    pixels[:, :2] = np.finfo(np.float32).max
+    for lines, bscan in zip(boundaries, pixels, strict=True):
+        head = bytearray(bscan_header)
+        struct.pack_into("<12sidddd", head, 0, b"HSF-BS-103", bscan_header, 0, 0, 1, 0)
+        struct.pack_into("<ii", head, 48, n_lines, 256)
+        stored = np.where(np.isnan(lines), np.finfo(np.float32).max, lines).astype("<f4").tobytes()
+        head[256 : 256 + len(stored)] = stored
+        content += bytes(head) + bscan.tobytes()
+    path.write_bytes(content)
+    return path
+
+
+def write_heidelberg(root: Path) -> Path:
+    for name in ("left", "right"):
+        write_vol(root / f"{name}.vol")
+    return root
+
+
+def write_dicom(root: Path) -> Path:
+    """Two patients, by libraries that are not installed everywhere."""
+    pytest.importorskip("highdicom")
+    from .dicoms import write_dicom as write
+
+    return write(root)
+
+
 WRITERS = {
     "duke": write_duke,
     "mrbrains18": write_mrbrains18,
     "nnunet": write_nnunet,
     "msd": write_msd,
+    "coco": write_coco,
+    "labelme": write_labelme,
+    "dicom": write_dicom,
+    "heidelberg": write_heidelberg,
     "pairs": write_pairs,
 }
 """What writes a small data set of each format."""
