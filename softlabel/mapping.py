@@ -182,6 +182,16 @@ class LabelMapping:
                 mapped[span.mask(labels)] = target
         return mapped.astype(np.min_scalar_type(int(mapped.max(initial=0))))
 
+    def names_exactly(self, value: int) -> bool:
+        """Whether a rule names this value itself, and not a range that it lies in.
+
+        Examples
+        --------
+        >>> [parse_mapping(text).names_exactly(255) for text in ("1-=cyst", "255=cyst")]
+        [False, True]
+        """
+        return any(s.low == value == s.high for rule in self.rules for s in rule.spans)
+
     def collisions(self, values: Iterable[int]) -> dict[int, list[int]]:
         """Values that no rule names, with those that a rule turns into the same value.
 

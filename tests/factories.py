@@ -262,6 +262,7 @@ def full_case(case_id: str = "Fall 1 – größer", seed: int = 0) -> Case:
         group="Patient ß",
         source="sub/fällen.nii.gz",
         channels=("T1", "T2"),
+        slice_axis=2,
         truth=truth,
         label_maps={"other grader": np.roll(labels, 1, axis=0)},
     )
@@ -286,5 +287,6 @@ def full_cache(
     for case in cases:
         result = compute(case, header, settings, (InputFile("sub/x", 3, "0" * 64),))
         publish(part(path, case.id), build_part(result, header))
-    rebuild_index(path, IndexContent(header, seen))
+    findings = ({"code": "stack", "severity": "warning", "text": "ein Stapel?", "cases": []},)
+    rebuild_index(path, IndexContent(header, seen, findings))
     return path

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 import softlabel
 from softlabel.distance.boundary import BOUNDARIES
+from softlabel.generation.findings import FINDINGS
 
 ROOT = Path(__file__).parents[1]
 README, TRAIN_README = ROOT / "README.md", ROOT / "train" / "README.md"
@@ -72,6 +73,25 @@ def test_the_command_reference_is_what_help_says(program):
         pytest.importorskip("pydantic")
     found = written(program, REFERENCE.read_text())
     assert found == reference(program), "run: python tests/test_docs.py"
+
+
+# --- findings -------------------------------------------------------------------------------------
+
+CHECKS = ROOT / "docs/checks.md"
+
+
+def finding_table():
+    rows = ["| code | | what it means | what settles it |", "|---|---|---|---|"]
+    for code, kind in FINDINGS.items():
+        settled = kind.settled_by.replace("|", "\\|")
+        rows.append(f"| `{code}` | {kind.severity} | {kind.meaning} | {settled} |")
+    start, end = markers("findings")
+    return start + "\n".join(rows) + "\n" + end
+
+
+def test_the_table_of_findings_is_that_of_the_code():
+    found = written("findings", CHECKS.read_text())
+    assert found == finding_table(), "run: python tests/test_docs.py"
 
 
 # --- Python ---------------------------------------------------------------------------------------
@@ -192,3 +212,5 @@ if __name__ == "__main__":
     for program in PACKAGES:
         page = page.replace(written(program, page), reference(program))
     REFERENCE.write_text(page)
+    page = CHECKS.read_text()
+    CHECKS.write_text(page.replace(written("findings", page), finding_table()))

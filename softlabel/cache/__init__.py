@@ -16,6 +16,7 @@ from softlabel.cache.index import (
 )
 from softlabel.cache.part import CaseResult, InputFile, Statistics, build_part
 from softlabel.cache.read import Cache, CachedCase, StoredArray, open_cache
+from softlabel.cache.regroup import regrouped_part
 from softlabel.cache.schema import label_dtype
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "read_part_summary",
     "rebuild_index",
     "recover_header",
+    "regrouped_part",
     "software_versions",
     "version_of",
 ]

@@ -43,6 +43,7 @@ def describe(cache: Cache) -> dict[str, Any]:
         "algorithm": cache.header.algorithm,
         "settings": json.loads(cache.header.settings),
         "software": json.loads(cache.header.software),
+        "findings": [dict(finding) for finding in cache.findings],
         "channels": list(cache.channels),
         "ignore": cache.ignore,
         "classes": [

@@ -51,6 +51,8 @@ class Header:
     software : str
         JSON of versions.
     generator : str
+    format_version : int
+        Of docs/format.md. A cache that an earlier version began goes on in its format.
     """
 
     settings: str
@@ -61,6 +63,7 @@ class Header:
     algorithm: int = field(default_factory=lambda: schema.ALGORITHM)
     software: str = ""
     generator: str = f"softlabel {__version__}"
+    format_version: int = schema.FORMAT_VERSION
 
     @property
     def compression(self) -> str:
@@ -123,7 +126,7 @@ def write_header(file: h5py.File, kind: str, header: Header) -> None:
         ("software", header.software),
     ):
         put_text(file, name, value)
-    file.attrs["format_version"] = np.int64(schema.FORMAT_VERSION)
+    file.attrs["format_version"] = np.int64(header.format_version)
     file.attrs["algorithm"] = np.int64(header.algorithm)
     _write_classes(file, header)
 
@@ -153,6 +156,7 @@ def read_header(file: h5py.File) -> Header:
         int(file.attrs["algorithm"]),
         get_text(file, "software"),
         get_text(file, "generator"),
+        int(file.attrs["format_version"]),
     )
 
 

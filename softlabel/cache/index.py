@@ -39,6 +39,7 @@ from softlabel.ids import natural_key
 from softlabel.types import Array
 
 SUMMED = ("class_pixels", "pixels", *schema.INTENSITY)
+SUMMED_SINCE_2 = (*SUMMED, "own_class_sum")
 """Attributes of a part that the index sums over each group."""
 
 REBUILD_ATTEMPTS = 10
@@ -60,6 +61,8 @@ class PartSummary:
     algorithm: int
     inputs: tuple[InputFile, ...]
     numbers: Mapping[str, Array]
+    digest: str = ""
+    bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,10 +76,20 @@ class SeenFile:
 
 @dataclass(frozen=True)
 class IndexContent:
-    """What an index says beside the links: the header, and the input files as last seen."""
+    """What an index says beside the links.
+
+    Attributes
+    ----------
+    header : Header
+    seen : mapping of str to SeenFile
+        Input files as last seen.
+    findings : tuple of mapping
+        What the check of the data set found, as records of plain values.
+    """
 
     header: Header
     seen: Mapping[str, SeenFile] = field(default_factory=dict)
+    findings: tuple[Mapping[str, Any], ...] = ()
 
 
 def parts_folder(path: Path) -> Path:
@@ -96,6 +109,7 @@ def read_part_summary(path: Path) -> PartSummary:
         check_header(file, path, (schema.PART,))
         with damage_as_error(path, MEND_PART):
             case = own(file, "case")
+            since_2 = int(file.attrs["format_version"]) >= 2
             summary = PartSummary(
                 get_text(case, "id"),
                 get_text(case, "group"),
@@ -103,7 +117,12 @@ def read_part_summary(path: Path) -> PartSummary:
                 get_text(file, "fingerprint"),
                 int(file.attrs["algorithm"]),
                 tuple(InputFile(*row) for row in json.loads(get_text(case, "inputs"))),
-                {name: np.asarray(get_attribute(case, name)) for name in SUMMED},
+                {
+                    name: np.asarray(get_attribute(case, name))
+                    for name in (SUMMED_SINCE_2 if since_2 else SUMMED)
+                },
+                get_text(case, "digest") if since_2 else "",
+                path.stat().st_size,
             )
     if schema.part_name(summary.id) != path.name:
         raise CacheError(
@@ -174,7 +193,7 @@ def read_index(path: Path) -> IndexContent:
         check_header(file, path, (schema.INDEX,))
         with damage_as_error(path, mend_index(path)):
             header = read_header(file)
-            return IndexContent(header, _read_inputs(file))
+            return IndexContent(header, _read_inputs(file), read_findings(file))
 
 
 def is_damaged_index(path: Path) -> bool:
@@ -206,6 +225,22 @@ def _read_inputs(file: h5py.File) -> dict[str, SeenFile]:
         name: SeenFile(int(size), int(mtime), sha)
         for name, size, mtime, sha in zip(*columns, strict=True)
     }
+
+
+def read_findings(file: h5py.File) -> tuple[Mapping[str, Any], ...]:
+    """What the check of the data set found, as an index records it."""
+    if "findings" not in file:
+        return ()
+    return tuple(json.loads(text) for text in read_texts(own(file, "findings")))
+
+
+def read_manifest(file: h5py.File) -> dict[str, tuple[str, int]]:
+    """Digest and size of every part by the id of its case; empty in format 1."""
+    if "manifest" not in file:
+        return {}
+    ids, digests, sizes = (own(file, f"manifest/{name}") for name in schema.MANIFEST)
+    rows = zip(read_texts(ids), read_texts(digests), sizes[:], strict=True)
+    return {case_id: (digest, int(size)) for case_id, digest, size in rows}
 
 
 def rebuild_index(
@@ -252,6 +287,11 @@ def _build_index(folder: str, parts: list[PartSummary], content: IndexContent) -
         if parts:
             _write_statistics(file, parts, content.header)
         _write_inputs(file, parts, content)
+        if parts and content.header.format_version >= 2:
+            _write_manifest(file, parts, content.header.compression)
+        if content.findings:
+            records = text_array([json.dumps(f, ensure_ascii=False) for f in content.findings])
+            store(file, "findings", records, records.shape, content.header.compression)
     return built[0]
 
 
@@ -286,7 +326,7 @@ def group_statistics(parts: Iterable[PartSummary]) -> dict[str, dict[str, Any]]:
     """Sum the statistics of the cases of each group, in the order of the group names."""
     totals: dict[str, dict[str, Any]] = {}
     for part in sorted(parts, key=lambda p: (p.group, natural_key(p.id))):
-        numbers = {name: part.numbers[name] for name in SUMMED}
+        numbers = part.numbers
         if part.group not in totals:
             totals[part.group] = {"cases": 1, **numbers}
             continue
@@ -302,10 +342,22 @@ def _write_statistics(file: h5py.File, parts: list[PartSummary], header: Header)
     totals = group_statistics(parts)
     groups = text_array(list(totals))
     store(file, "statistics/groups", groups, groups.shape, header.compression)
-    for name in ("cases", *SUMMED):
-        kind = np.float64 if name in schema.INTENSITY else np.uint64
+    names = SUMMED_SINCE_2 if header.format_version >= 2 else SUMMED
+    for name in ("cases", *names):
+        exact = name not in (*schema.INTENSITY, "own_class_sum")
+        kind = np.uint64 if exact else np.float64
         table = np.array([total[name] for total in totals.values()], kind)
         store(file, f"statistics/{name}", table, table.shape, header.compression)
+
+
+def _write_manifest(file: h5py.File, parts: list[PartSummary], compression: str) -> None:
+    columns = {
+        "id": text_array([part.id for part in parts]),
+        "digest": text_array([part.digest for part in parts]),
+        "bytes": np.array([part.bytes for part in parts], np.int64),
+    }
+    for name, column in columns.items():
+        store(file, f"manifest/{name}", column, column.shape, compression)
 
 
 def _write_inputs(file: h5py.File, parts: list[PartSummary], content: IndexContent) -> None:

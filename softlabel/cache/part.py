@@ -6,11 +6,13 @@ import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
 
 from softlabel.cache import schema
+from softlabel.cache.digest import case_digest
 from softlabel.cache.files import (
     Header,
     build_in_memory,
@@ -21,8 +23,10 @@ from softlabel.cache.files import (
     store,
     write_header,
 )
-from softlabel.softmaps.maps import SoftMaps
 from softlabel.types import Array, Case
+
+ADDED = 2
+"""Format version of the attributes that version 1 had not."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,21 @@ class InputFile:
     path: str
     size: int
     sha256: str
+
+
+class TiledSoft(Protocol):
+    """Soft maps that can be had patch by patch: computed ones, or those of a file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(K, *spatial)."""
+
+    @property
+    def off(self) -> float:
+        """Value of a pixel outside of the class, the fill value."""
+
+    def patch(self, slices: Any) -> Array:
+        """Dense values of a patch, float32 (K, *patch)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +69,8 @@ class Statistics:
         Pixels with a value that is not hard.
     soft_sum : float
         Σ over known pixels of Σ_c q_c.
+    own_class_sum : ndarray of float64, shape (K,)
+        Σ over the pixels of each class of the soft label of that class.
     n_superpixels, n_superpixels_asked : int
         0 when the method uses none.
     """
@@ -62,6 +83,7 @@ class Statistics:
     intensity_max: Array
     softened_pixels: int
     soft_sum: float
+    own_class_sum: Array
     n_superpixels: int
     n_superpixels_asked: int
 
@@ -76,7 +98,7 @@ class CaseResult:
     labels : ndarray, shape (*spatial)
         Hard labels: the case's, or the majority of its raters.
     superpixels : ndarray of int32, shape (*spatial), or None
-    soft : SoftMaps
+    soft : TiledSoft
     label_maps : mapping of str to ndarray
         Further label maps: the case's, and its single raters.
     statistics : Statistics
@@ -88,7 +110,7 @@ class CaseResult:
     case: Case
     labels: Array
     superpixels: Array | None
-    soft: SoftMaps
+    soft: TiledSoft
     label_maps: Mapping[str, Array]
     statistics: Statistics
     inputs: tuple[InputFile, ...]
@@ -102,6 +124,8 @@ def build_part(result: CaseResult, header: Header) -> bytes:
         group = new_group(file, "case")
         _write_attributes(group, result)
         _write_datasets(group, result, header.compression)
+        if header.format_version >= ADDED:
+            _write_attributes_of_2(group, result)
     return built[0]
 
 
@@ -122,6 +146,15 @@ def _write_attributes(group: h5py.Group, result: CaseResult) -> None:
     group.attrs["soft_sum"] = np.float64(numbers.soft_sum)
     for name in schema.INTENSITY:
         group.attrs[name] = np.asarray(getattr(numbers, name), np.float64)
+
+
+def _write_attributes_of_2(group: h5py.Group, result: CaseResult) -> None:
+    """What format 2 added; the digest comes last, over all the rest."""
+    case = result.case
+    if case.slice_axis is not None:
+        group.attrs["slice_axis"] = np.int64(case.slice_axis)
+    group.attrs["own_class_sum"] = np.asarray(result.statistics.own_class_sum, np.float64)
+    put_text(group, schema.DIGEST, case_digest(group))
 
 
 def _write_datasets(group: h5py.Group, result: CaseResult, compression: str) -> None:
@@ -152,7 +185,7 @@ def _write_map(group: h5py.Group, name: str, labels: Array, compression: str) ->
     store(group, name, labels, chunks, compression)
 
 
-def _write_soft(group: h5py.Group, soft: SoftMaps, compression: str) -> None:
+def _write_soft(group: h5py.Group, soft: TiledSoft, compression: str) -> None:
     """Write the tiles that are not all fill value, one dense tile in memory at a time."""
     n_classes, *spatial = soft.shape
     chunks = schema.chunk_shape(n_classes, tuple(spatial), 4)

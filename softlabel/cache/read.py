@@ -28,7 +28,8 @@ from softlabel.cache.files import (
     read_header,
     read_texts,
 )
-from softlabel.cache.structure import case_problems, datasets_below, own
+from softlabel.cache.index import read_findings
+from softlabel.cache.structure import case_problems, datasets_below, lost_chunks, own
 from softlabel.errors import CacheError, plural
 from softlabel.ids import natural_key
 from softlabel.types import Array, ClassTable
@@ -114,6 +115,12 @@ class Cache(Mapping[str, "CachedCase"]):
                 group: {name: table[row] for name, table in tables.items()}
                 for row, group in enumerate(groups)
             }
+
+    @cached_property
+    def findings(self) -> tuple[Mapping[str, Any], ...]:
+        """What the check of the data set found before the cache was made, as records."""
+        with self._handles.lock, damage_as_error(self.path, mend_index(self.path)):
+            return read_findings(self._handles.open(self.path))
 
     def __getitem__(self, case_id: str) -> CachedCase:
         if case_id not in self._ids:
@@ -234,6 +241,12 @@ class CachedCase:
         return None if value is None else tuple(float(v) for v in value)
 
     @property
+    def slice_axis(self) -> int | None:
+        """Spatial axis across the slices, where something told it."""
+        value = self._attributes.get("slice_axis")
+        return None if value is None else int(value)
+
+    @property
     def affine(self) -> Array | None:
         """Voxel indices to millimetres, (4, 4)."""
         value = self._attributes.get("affine")
@@ -242,7 +255,8 @@ class CachedCase:
     @property
     def statistics(self) -> Mapping[str, Any]:
         """Numbers of this case (the attributes of ``/case`` in docs/format.md)."""
-        skip = {"id", "group", "source", "inputs", "spacing_mm", "affine", "preprocess"}
+        skip = {"id", "group", "source", "inputs", "spacing_mm", "affine", "slice_axis",
+                "preprocess", schema.DIGEST}  # fmt: skip
         return {name: value for name, value in self._attributes.items() if name not in skip}
 
     @property
@@ -457,17 +471,10 @@ def _checked_contents(file: h5py.File, case: CachedCase) -> CaseContents:
     datasets = datasets_below(group)
     n_classes = len(own(file, "classes/values"))
     problem = next(case_problems(group, datasets, n_classes), None)
-    problem = problem or next(_lost_chunks(datasets), None)
+    problem = problem or next(lost_chunks(datasets), None)
     if problem is not None:
         raise CacheError(f"{case.path} is damaged: {' '.join(problem)}; {MEND_PART}.")
     return CaseContents(attributes, tuple(datasets))
-
-
-def _lost_chunks(datasets: Mapping[str, h5py.Dataset]) -> Iterator[tuple[str, str]]:
-    for name, dataset in datasets.items():
-        expected, found = int(dataset.attrs["chunks_allocated"]), dataset.id.get_num_chunks()
-        if found != expected:
-            yield name, f"has {found} chunks, expected {expected}"
 
 
 def part_path(index: Path, link: h5py.ExternalLink, case_id: str) -> Path:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from softlabel.types import ClassTable
 
 FORMAT = "softlabel-cache"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 ALGORITHM = 1
 """Raise it when the same input and settings give other results: existing parts become stale."""
 
@@ -56,11 +56,18 @@ CASE_DATASETS: dict[str, DatasetSpec] = {
         DatasetSpec("superpixels", "ui"),
         DatasetSpec("mask", "u"),
         DatasetSpec("truth", "ui"),
+        DatasetSpec("original/image", "uif", "C"),
         DatasetSpec("original/labels", "ui"),
     )
 }
 LABEL_MAPS = "label_maps"
 """Group of further label maps, each like ``labels``."""
+
+DIGEST = "digest"
+"""Attribute of a case: see :mod:`softlabel.cache.digest`."""
+
+MANIFEST = ("id", "digest", "bytes")
+"""Columns of the table of parts in the index."""
 
 INPUTS = ("path", "size", "mtime_ns", "sha256")
 """Columns of the table of input files in the index."""
@@ -84,6 +91,8 @@ class AttributeSpec:
     positive : bool
     finite : bool
         The squares of large intensities may sum up to infinity.
+    since : int
+        Format version that it is required from.
     """
 
     name: str
@@ -92,6 +101,7 @@ class AttributeSpec:
     required: bool = True
     positive: bool = False
     finite: bool = True
+    since: int = 1
 
 
 TEXT = "SUO"
@@ -103,6 +113,9 @@ CASE_ATTRIBUTES = (
     AttributeSpec("class_pixels", "u", ("K",)),
     *(AttributeSpec(name, "u") for name in ("pixels", "softened_pixels")),
     AttributeSpec("soft_sum", "f"),
+    AttributeSpec("own_class_sum", "f", ("K",), since=2),
+    AttributeSpec(DIGEST, TEXT, since=2),
+    AttributeSpec("slice_axis", "i", required=False),
     *(AttributeSpec(name, "f", ("C",), finite=False) for name in INTENSITY),
     AttributeSpec("preprocess", TEXT, required=False),
 )

@@ -110,8 +110,9 @@ def case_problems(
     sizes = {
         "K": n_classes, "C": datasets["image"].shape[0], "D": datasets["labels"].ndim
     }  # fmt: skip
+    version = int(case.file.attrs.get("format_version", 1))
     for spec in schema.CASE_ATTRIBUTES:
-        problem = _attribute_problem(case, spec, sizes)
+        problem = _attribute_problem(case, spec, sizes, version)
         if problem is not None:
             yield spec.name, problem
 
@@ -134,10 +135,10 @@ def _shape_problems(datasets: Mapping[str, h5py.Dataset], n_classes: int) -> Ite
 
 
 def _attribute_problem(
-    case: h5py.Group, spec: schema.AttributeSpec, sizes: dict[str, int]
+    case: h5py.Group, spec: schema.AttributeSpec, sizes: dict[str, int], version: int
 ) -> str | None:
     if spec.name not in case.attrs:
-        return "is missing" if spec.required else None
+        return "is missing" if spec.required and version >= spec.since else None
     value = np.asarray(case.attrs[spec.name])
     expected = tuple(sizes[n] if isinstance(n, str) else n for n in spec.shape)
     if value.dtype.kind not in spec.kinds or value.shape != expected:
@@ -150,3 +151,11 @@ def _attribute_problem(
     if spec.positive and not (value > 0).all():
         return f"is not positive: {value.tolist()}"
     return None
+
+
+def lost_chunks(datasets: Mapping[str, h5py.Dataset]) -> Iterator[Problem]:
+    """Datasets of which chunks are lost, which HDF5 would read as the fill value."""
+    for name, dataset in datasets.items():
+        expected, found = int(dataset.attrs["chunks_allocated"]), dataset.id.get_num_chunks()
+        if found != expected:
+            yield name, f"has {found} chunks, expected {expected}"

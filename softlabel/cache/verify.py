@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from softlabel.cache import schema
+from softlabel.cache.digest import case_digest
 from softlabel.cache.files import (
     DAMAGE,
     MEND_PART,
@@ -27,7 +28,13 @@ from softlabel.cache.files import (
     root_problems,
     stored_digest,
 )
-from softlabel.cache.index import PartsFolder, PartSummary, group_statistics, parts_folder
+from softlabel.cache.index import (
+    PartsFolder,
+    PartSummary,
+    group_statistics,
+    parts_folder,
+    read_manifest,
+)
 from softlabel.cache.read import open_cache, part_path
 from softlabel.cache.structure import case_problems, datasets_below, layout_problem, own
 from softlabel.errors import CacheError
@@ -87,6 +94,7 @@ def verify(path: Path, progress: Callable[[str], None] | None = None) -> list[Fi
         check_header(file, path, (schema.INDEX, schema.PACKED))
         with damage_as_error(path, mend_index(path)):
             header = read_header(file)
+            manifest = read_manifest(file)
             links = {i: file["cases"].get(i, getlink=True) for i in file["cases"]}
             findings += [Finding("", str(path), p) for p in _index_problems(file)]
         for case_id, link in links.items():
@@ -109,7 +117,8 @@ def verify(path: Path, progress: Callable[[str], None] | None = None) -> list[Fi
                 f"then run `softlabel index {path}`")]  # fmt: skip
     parts = folder.read()
     if linked and not findings:
-        findings += _statistics_findings(path, [parts[name] for name in sorted(linked)])
+        ours = [parts[name] for name in sorted(linked)]
+        findings += _statistics_findings(path, ours) or _manifest_findings(path, manifest, ours)
     for name, part in parts.items():
         if name not in linked:
             problem = _stray_part(part, header, path)
@@ -195,6 +204,18 @@ def _statistics_findings(path: Path, parts: list[PartSummary | CacheError]) -> l
     return [Finding("", str(path), problem)]
 
 
+def _manifest_findings(
+    path: Path, manifest: Mapping[str, tuple[str, int]], parts: list[PartSummary | CacheError]
+) -> list[Finding]:
+    """Whether the parts are those that the index was written for."""
+    found = {p.id: (p.digest, p.bytes) for p in parts if isinstance(p, PartSummary) and p.digest}
+    if found == manifest:
+        return []
+    other = sorted(i for i in set(found) | set(manifest) if found.get(i) != manifest.get(i))
+    problem = f"its manifest does not name the parts that are there (such as {other[0]!r})"
+    return [Finding("", str(path), f"{problem}; {mend_index(path)}")]
+
+
 def _case_problems(case: h5py.Group, header: Header) -> Iterator[tuple[str, str]]:
     """(dataset or attribute, problem) of one case."""
     datasets = datasets_below(case)
@@ -205,9 +226,11 @@ def _case_problems(case: h5py.Group, header: Header) -> Iterator[tuple[str, str]
     for name, dataset in datasets.items():
         if layout_problem(dataset) is None:
             problems += [(name, problem) for problem in _stored_problems(dataset, MEND_PART)]
+    problems = problems or list(_value_problems(case, header))
     yield from problems
-    if not problems:
-        yield from _value_problems(case, header)
+    told = get_text(case, schema.DIGEST, "")
+    if not problems and told and told != case_digest(case):
+        yield schema.DIGEST, f"is not that of the attributes and arrays; {MEND_PART}"
 
 
 def _stored_problems(dataset: h5py.Dataset, mend: str) -> Iterator[str]:
@@ -237,7 +260,9 @@ def _value_problems(case: h5py.Group, header: Header) -> Iterator[tuple[str, str
         yield "labels", str(error)
         return
     counts = np.bincount(index.ravel(), minlength=len(header.classes))[: len(header.classes)]
+    own_sum = case.attrs.get("own_class_sum")
     if not np.array_equal(counts, case.attrs["class_pixels"]):
+        own_sum = None  # it follows from the same labels
         yield "labels", "hold other numbers of pixels a class than the attribute class_pixels says"
     image = case["image"]
     for channel in range(image.shape[0]):
@@ -251,11 +276,14 @@ def _value_problems(case: h5py.Group, header: Header) -> Iterator[tuple[str, str
                 "superpixels",
                 f"have ids {int(ids.min())}..{int(ids.max())}, expected −1 or 0..{number - 1}",
             )
-    yield from (("soft", p) for p in _soft_problems(case["soft"], index, header))
+    yield from (("soft", p) for p in _soft_problems(case["soft"], index, header, own_sum))
 
 
-def _soft_problems(soft: h5py.Dataset, index: Array, header: Header) -> Iterator[str]:
+def _soft_problems(
+    soft: h5py.Dataset, index: Array, header: Header, own_class_sum: Array | None
+) -> Iterator[str]:
     """Problems of the soft maps, read one tile of all classes at a time."""
+    own = np.zeros(len(soft))
     outside = in_ignored = empty = 0
     worst = 0.0
     for where in _tiles(soft):
@@ -264,6 +292,9 @@ def _soft_problems(soft: h5py.Dataset, index: Array, header: Header) -> Iterator
         outside += int(np.count_nonzero(~((values >= 0) & (values <= 1))))  # NaN is outside too
         in_ignored += int(np.count_nonzero(values[:, ~known].any(axis=0)))
         total = values.sum(axis=0, dtype=np.float64)[known]
+        hard = index[where][known].astype(np.intp)
+        of_own = np.take_along_axis(values[:, known], hard[np.newaxis], axis=0)[0]
+        own += np.bincount(hard, of_own, minlength=len(own))
         empty += int(np.count_nonzero(total <= 0))
         worst = max(worst, float(np.abs(total - 1).max(initial=0)))
     if outside:
@@ -274,6 +305,10 @@ def _soft_problems(soft: h5py.Dataset, index: Array, header: Header) -> Iterator
         yield f"sums to 1 ± {worst:.2g} over the classes, expected 1 under normalize sum"
     elif empty:
         yield f"is 0 in every class at {empty} known pixels"
+    elif outside or in_ignored or own_class_sum is None:
+        return
+    elif not np.allclose(own, own_class_sum, rtol=1e-6, atol=1e-3):
+        yield "does not sum up to the attribute own_class_sum over the pixels of each class"
 
 
 def _tiles(soft: h5py.Dataset) -> Iterator[tuple[slice, ...]]:

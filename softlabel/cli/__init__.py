@@ -16,7 +16,7 @@ from softlabel.interrupt import interrupted_status
 
 # Commands are imported when they are asked for, so that --help is quick.
 COMMANDS = {
-    "check": "Show what a data set is, and what would be silently wrong about it.",
+    "check": "Find what would be silently wrong about a data set.",
     "generate": "Compute the soft labels of a data set into a cache.",
     "inspect": "Draw image, superpixels and soft labels of cached cases.",
     "info": "Say what a cache holds.",

@@ -163,6 +163,7 @@ def generate(
     decided = plan(
         found.dataset, settings, output_path(output), ids=wanted, limit=limit,
         overwrite=overwrite, check_content=check_content, superpixel_files=files,
+        findings=[finding.as_record() for finding in found.findings],
     )  # fmt: skip
     if dataset.classes is None and not quiet:
         click.echo(class_sentence(decided, recorded), err=True)

@@ -17,6 +17,7 @@ from softlabel.cli.options import cache_argument, json_option, verbosity_options
 from softlabel.console.display import percent, size
 from softlabel.console.group import EXIT_FAILED
 from softlabel.errors import plural
+from softlabel.generation.settings import Settings
 
 SHOWN_CASES = 20
 
@@ -33,6 +34,7 @@ def info(cache: Path, as_json: bool, verbose: bool, quiet: bool) -> None:
     """
     with open_cache(cache) as opened:
         facts = describe(opened)
+        facts["settings"] |= Settings.from_json(opened.header.settings).recorded()
     if as_json:
         click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
@@ -56,8 +58,7 @@ def _print_facts(facts: dict[str, Any], verbose: bool, quiet: bool) -> None:
 
 def _print_head(console: Console, facts: dict[str, Any]) -> None:
     settings = dict(facts["settings"])
-    reader = settings.pop("format")
-    options = settings.pop("format_options")
+    reader, options = settings.pop("format"), settings.pop("format_options", {})
     lines = {
         "cache": f"{facts['path']} ({size(facts['bytes'])}), made by {facts['generator']}",
         "source": " ".join([reader, *(f"{k}={v}" for k, v in options.items() if v is not None)]),
@@ -66,6 +67,8 @@ def _print_head(console: Console, facts: dict[str, Any]) -> None:
         "settings": ", ".join(f"{k}={v}" for k, v in settings.items() if v is not None and v != {}),
         "ignored label": "none" if facts["ignore"] is None else str(facts["ignore"]),
     }
+    for finding in facts["findings"]:
+        lines[f"finding [{finding['code']}]"] = finding["text"]
     if facts["softened_share"] is not None:
         lines["softened"] = (
             f"{percent(facts['softened_share'])} of the known pixels, mean Σq "

@@ -12,7 +12,7 @@ import click
 
 from softlabel.console.display import duration, percent, size
 from softlabel.errors import plural
-from softlabel.generation.plan import COMPUTE, FAILED, SKIP, STALE, Plan
+from softlabel.generation.plan import COMPUTE, FAILED, REGROUP, SKIP, STALE, Plan
 from softlabel.generation.report import CaseReport, Report, failures_path
 from softlabel.ids import natural_key
 
@@ -55,6 +55,7 @@ def plan_sentence(decided: Plan, jobs: int) -> str:
         for action, words in (
             (COMPUTE, "to compute"),
             (STALE, "to compute again"),
+            (REGROUP, "to write with another group"),
             (SKIP, "finished"),
             (FAILED, "unreadable"),
         )
@@ -118,6 +119,8 @@ def print_report(report: Report) -> None:
             f"Before that, compiling the kernels took {duration(report.compile_seconds)}; the code "
             "is kept for the next runs."
         )
+    if report.regrouped:
+        click.echo(f"{plural(report.regrouped, 'case')} written with another group, not computed.")
     if report.skipped:
         click.echo(f"{plural(report.skipped, 'case')} finished before.")
     click.echo(f"Cache: {report.out}")

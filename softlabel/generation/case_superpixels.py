@@ -45,8 +45,8 @@ def make_superpixels(
     spacing = case.spacing_mm or (1.0,) * len(case.shape)
     spacing = tuple(s / min(spacing) for s in spacing)
     axis = None
-    if settings.slic_dims == "slice" and len(case.shape) == 3:
-        axis = required_slice_axis(case.slice_axis, settings.slice_axis, len(case.shape))
+    if settings.slic_dims == "slice":
+        axis = slice_axis_of(case, settings)
     pieces = 1 if axis is None else case.shape[axis]
     asked = settings.n_segments
     if settings.superpixel_size is not None:
@@ -63,6 +63,20 @@ def make_superpixels(
     else:
         ids = by_slice(make, image, spacing, axis, mask)
     return _renumbered(ids, case.mask), asked * pieces
+
+
+def slice_axis_of(case: Case, settings: Settings) -> int | None:
+    """Axis across the slices of a volume, where settings ask for it; None for an image.
+
+    Raises
+    ------
+    ValueError
+        When nothing tells it, or the case has no such axis.
+    """
+    if len(case.shape) == 3 or settings.slice_axis is not None:
+        axis = required_slice_axis(case.slice_axis, settings.slice_axis, len(case.shape))
+        return axis if len(case.shape) == 3 else None
+    return None
 
 
 def _checked(given: Array | None, shape: tuple[int, ...]) -> Array:

@@ -32,7 +32,7 @@ from softlabel.generation.findings import (
 from softlabel.generation.settings import Settings
 from softlabel.readers import READERS
 from softlabel.readers.look import LabelLook
-from softlabel.readers.mapped import as_source, with_mapping
+from softlabel.readers.mapped import as_source, stays_ignored, with_mapping
 from softlabel.types import CaseRef, Dataset
 
 FOLDER_VARIABLE = "SOFTLABEL_CACHE_DIR"
@@ -92,7 +92,9 @@ class Check:
     def classes(self) -> list[ClassRow]:
         """What each value of the label maps is, after the mapping."""
         mapping = self.dataset.mapping
-        names = dict(self.dataset.classes) if self.dataset.classes is not None else {}
+        ignored_stays = stays_ignored(self.dataset)
+        names = {} if mapping is None else mapping.names()
+        names |= dict(self.dataset.classes) if self.dataset.classes is not None else {}
         if self.dataset.ignore is not None:
             names[self.dataset.ignore] = "ignore"
         cases: Counter[int] = Counter()
@@ -105,6 +107,8 @@ class Check:
             here = set()
             for position, value in enumerate(facts.values):
                 target = value if mapping is None else mapping.target_of(value)
+                if ignored_stays and value == self.dataset.source_ignore:
+                    target = value
                 here.add(target)
                 pixels[target] += facts.pixels[position]
                 pieces[target] += facts.pieces[position] if facts.pieces else 0

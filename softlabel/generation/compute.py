@@ -12,7 +12,7 @@ from softlabel.cache import (
 )
 from softlabel.device import DeviceUnusable
 from softlabel.errors import CaseError
-from softlabel.generation.case_superpixels import make_superpixels
+from softlabel.generation.case_superpixels import make_superpixels, slice_axis_of
 from softlabel.generation.device_server import DeviceProcess
 from softlabel.generation.settings import Settings
 from softlabel.interrupt import SafePoint, no_safe_point
@@ -20,7 +20,7 @@ from softlabel.softening import METHODS, SoftenRequest, soften_by
 from softlabel.softening.raters import majority
 from softlabel.softmaps.class_index import class_index_map
 from softlabel.softmaps.maps import SoftMaps
-from softlabel.types import Array, Case, required_slice_axis
+from softlabel.types import Array, Case
 
 
 def compute(
@@ -102,9 +102,7 @@ def request_of(case: Case, header: Header, settings: Settings) -> SoftenRequest:
     options = dict(settings.method_options)
     if options.get("in_plane"):
         # never left to the spacing: in pixels it is the same along all axes
-        options["slice_axis"] = settings.slice_axis
-        if len(case.shape) == 3:
-            options["slice_axis"] = required_slice_axis(case.slice_axis, settings.slice_axis, 3)
+        options["slice_axis"] = slice_axis_of(case, settings)
     return SoftenRequest(
         method=settings.method,
         classes=header.classes,
@@ -148,6 +146,7 @@ def measure(
         intensity_max=np.array([c.max() for c in channels]),
         softened_pixels=int(np.count_nonzero(soft.band)),
         soft_sum=soft.total(),
+        own_class_sum=soft.own_class_sums(index),
         n_superpixels=0 if ids is None else int(ids.max()) + 1,
         n_superpixels_asked=asked,
     )

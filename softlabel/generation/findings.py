@@ -9,6 +9,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from softlabel.errors import plural
 from softlabel.generation.settings import Settings
 from softlabel.mapping import LabelMapping
+from softlabel.readers.labelfacts import LabelFacts
 from softlabel.readers.look import LabelLook
 from softlabel.types import CaseRef, Dataset
 
@@ -48,10 +50,10 @@ FINDINGS: dict[str, FindingKind] = {
         "something else from file to file.",
         "--classes FILE with a colour for each class",
     ),
-    "binary": FindingKind(
+    "codings": FindingKind(
         ERROR,
-        "Masks are 0 and 1 in some files and 0 and 255 in others.",
-        "--map 0=background,1-=NAME",
+        "Classes are 0, 1, 2 … in some files and stretched up to 255 in others.",
+        "--map, for masks 0=background,1-=NAME",
     ),
     "grey": FindingKind(
         ERROR,
@@ -174,6 +176,30 @@ class Evidence:
     refs: tuple[CaseRef, ...]
     looks: Mapping[str, LabelLook]
 
+    @cached_property
+    def facts(self) -> Mapping[str, LabelFacts]:
+        """Label maps by id, after the mapping."""
+        mapping = self.dataset.mapping
+        return {
+            case: look.facts if mapping is None else _mapped_facts(look.facts, mapping)
+            for case, look in self.looks.items()
+        }
+
+
+def _mapped_facts(facts: LabelFacts, mapping: LabelMapping) -> LabelFacts:
+    """Counts of values that become one are added; edges and pieces count twice where they touch."""
+    sums: dict[int, list[int]] = {}
+    rows = zip(facts.values, facts.pixels, facts.edges, facts.pieces or facts.values, strict=True)
+    for value, *counts in rows:
+        total = sums.setdefault(mapping.target_of(value), [0, 0, 0])
+        for position, count in enumerate(counts):
+            total[position] += count
+    values = tuple(sorted(sums))
+    pixels, edges, pieces = (tuple(sums[v][n] for v in values) for n in range(3))
+    return LabelFacts(
+        facts.shape, values, pixels, pieces if facts.pieces else (), edges, facts.between
+    )
+
 
 # --- label values ---------------------------------------------------------------------------------
 
@@ -223,23 +249,38 @@ def colour_mapping(looks: Mapping[str, LabelLook]) -> LabelMapping | None:
     return LabelMapping(colours=value_of) if value_of else None
 
 
-def _binary(evidence: Evidence) -> Iterator[Finding]:
-    """{0, 1} beside {0, 255}, each by itself a mask."""
-    kinds: dict[int, list[str]] = defaultdict(list)
-    for case, look in evidence.looks.items():
-        others = [v for v in look.facts.values if v != 0]
-        if len(others) > 1:
+FULL_SCALE = (127, 128, 254, 255)
+"""Highest values of label maps that were stretched to be seen, as 0, 255 or 0, 127, 254 are."""
+
+
+def _codings(evidence: Evidence) -> Iterator[Finding]:
+    """Files of 0, 1, 2 … beside files of the same classes stretched up to 255."""
+    if _named(evidence):
+        return
+    small: dict[str, tuple[int, ...]] = {}
+    stretched: dict[str, tuple[int, ...]] = {}
+    for case, facts in evidence.facts.items():
+        others = tuple(v for v in facts.values if v != 0)
+        if others and others[-1] <= FEW_VALUES:
+            small[case] = others
+        elif others and others[-1] in FULL_SCALE:
+            stretched[case] = others
+        elif others:
             return
-        if others:
-            kinds[others[0]].append(case)
-    if len(kinds) == 2 and 1 in kinds and not _named(evidence):
-        other = next(value for value in kinds if value != 1)
+    low = set().union(*small.values())
+    high = set().union(*stretched.values())
+    if small and stretched and low.isdisjoint(high) and len(high) <= len(low):
+        first, second = next(iter(small)), next(iter(stretched))
         yield Finding(
-            "binary",
-            f"{plural(len(kinds[1]), 'mask')} of 0 and 1 (for example {kinds[1][0]}) beside "
-            f"{len(kinds[other])} of 0 and {other} (for example {kinds[other][0]}).",
-            tuple(sorted(kinds.values(), key=len)[0]),
+            "codings",
+            f"{plural(len(small), 'label map')} of {_listed(low)} (for example {first}) beside "
+            f"{len(stretched)} of {_listed(high)} (for example {second}).",
+            tuple(sorted((small, stretched), key=len)[0]),
         )
+
+
+def _listed(values: set[int]) -> str:
+    return " and ".join(map(str, (0, *sorted(values))))
 
 
 def _named(evidence: Evidence) -> bool:
@@ -251,12 +292,10 @@ def _grey(evidence: Evidence) -> Iterator[Finding]:
     """Many rare values strictly between frequent ones, at edges only."""
     if _named(evidence) and evidence.dataset.mapping is None:
         return
-    found = {
-        case: len(look.facts.values) for case, look in evidence.looks.items() if _is_grey(look)
-    }
+    found = {case: len(facts.values) for case, facts in evidence.facts.items() if _is_grey(facts)}
     if found:
         worst = max(found, key=lambda case: found[case])
-        values = evidence.looks[worst].facts.values
+        values = evidence.facts[worst].values
         yield Finding(
             "grey",
             f"{plural(len(found), 'label map')} with grey levels, for example {worst} with "
@@ -265,8 +304,7 @@ def _grey(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def _is_grey(look: LabelLook) -> bool:
-    facts = look.facts
+def _is_grey(facts: LabelFacts) -> bool:
     if len(facts.values) <= FEW_VALUES:
         return False
     pixels, edges = np.array(facts.pixels), np.array(facts.edges)
@@ -277,7 +315,8 @@ def _is_grey(look: LabelLook) -> bool:
     return bool(thin and facts.between > 0.3 * pixels[rare].sum())
 
 
-MANY_OBJECTS = 3
+MANY_OBJECTS = 4
+"""Fewer values than these are more likely classes, of which some cases lack some."""
 
 
 def _instances(evidence: Evidence) -> Iterator[Finding]:
@@ -286,8 +325,8 @@ def _instances(evidence: Evidence) -> Iterator[Finding]:
         return
     counts: Counter[int] = Counter()
     numbered: list[str] = []
-    for case, look in evidence.looks.items():
-        others = [(v, n) for v, n in zip(look.facts.values, look.facts.pieces, strict=False) if v]
+    for case, facts in evidence.facts.items():
+        others = [(v, n) for v, n in zip(facts.values, facts.pieces, strict=False) if v]
         counts[len(others)] += 1
         values = [v for v, _ in others]
         one_piece = sum(n == 1 for _, n in others) >= 0.9 * len(others)
@@ -295,8 +334,8 @@ def _instances(evidence: Evidence) -> Iterator[Finding]:
             numbered.append(case)
     most = max(counts, default=0)
     varied = len(counts) > 1 or len(evidence.looks) == 1
-    if most >= MANY_OBJECTS and varied and numbered and not _is_grey_any(evidence):
-        first = evidence.looks[numbered[0]].facts.values
+    if varied and numbered and not _is_grey_any(evidence):
+        first = evidence.facts[numbered[0]].values
         yield Finding(
             "instances",
             f"{plural(len(numbered), 'label map')} number their objects (for example "
@@ -316,7 +355,7 @@ def _is_run(values: list[int]) -> bool:
 
 
 def _is_grey_any(evidence: Evidence) -> bool:
-    return any(_is_grey(look) for look in evidence.looks.values())
+    return any(_is_grey(facts) for facts in evidence.facts.values())
 
 
 def _one_hot(evidence: Evidence) -> Iterator[Finding]:
@@ -502,7 +541,7 @@ def _notes(evidence: Evidence) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Callable[[Evidence], Iterator[Finding]], ...] = (
-    _palettes, _binary, _grey, _instances, _one_hot, _names, _view, _stack, _groups, _pixels,
+    _palettes, _codings, _grey, _instances, _one_hot, _names, _view, _stack, _groups, _pixels,
     _superpixels, _idle, _notes,
 )  # fmt: skip
 """All checks, in the order in which findings are shown."""

@@ -58,7 +58,11 @@ def prepare_output(decided: Plan) -> IndexContent | None:
         sweep(folder)
         sweep(decided.out.parent)
         if present is None or present.header != decided.header:
-            rebuild_index(decided.out, IndexContent(decided.header, decided.seen), decided.parts)
+            rebuild_index(
+                decided.out,
+                IndexContent(decided.header, decided.seen, decided.findings),
+                decided.parts,
+            )
         probe = folder / temporary_name()
         probe.write_bytes(b"")
         probe.unlink()

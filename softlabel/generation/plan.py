@@ -28,10 +28,11 @@ from softlabel.generation.settings import Settings
 from softlabel.generation.superpixel_files import SuperpixelFiles
 from softlabel.ids import check_id, fitting_ids
 from softlabel.readers import READERS, scan_classes
+from softlabel.readers.listing import GROUP_OPTION
 from softlabel.softening import METHODS
 from softlabel.types import CaseRef, Dataset
 
-COMPUTE, STALE, SKIP, FAILED = "compute", "stale", "skip", "failed"
+COMPUTE, STALE, REGROUP, SKIP, FAILED = "compute", "stale", "regroup", "skip", "failed"
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,9 @@ class Step:
     Attributes
     ----------
     ref : CaseRef
-    action : {"compute", "stale", "skip", "failed"}
-        ``compute`` has no part yet, ``stale`` has one that is no longer right, ``skip`` is
+    action : {"compute", "stale", "regroup", "skip", "failed"}
+        ``compute`` has no part yet, ``stale`` has one that is no longer right, ``regroup`` has
+        one that is right but for its group, which is written without computing, ``skip`` is
         finished, ``failed`` could already be seen to be unreadable.
     reason : str
     """
@@ -74,6 +76,8 @@ class Plan:
         Where the superpixels are read from, when they are not made.
     overwrite : bool
         Everything is made anew.
+    findings : tuple of mapping
+        What the check of the data set found, for the index.
     """
 
     dataset: Dataset
@@ -85,11 +89,17 @@ class Plan:
     parts: PartsFolder
     superpixel_files: SuperpixelFiles | None = None
     overwrite: bool = False
+    findings: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def todo(self) -> tuple[CaseRef, ...]:
         """Cases to compute."""
         return tuple(s.ref for s in self.steps if s.action in (COMPUTE, STALE))
+
+    @property
+    def regroup(self) -> tuple[CaseRef, ...]:
+        """Cases whose parts get another group."""
+        return tuple(s.ref for s in self.steps if s.action == REGROUP)
 
     def count(self, action: str) -> int:
         """Number of steps with this action."""
@@ -106,6 +116,7 @@ def plan(
     overwrite: bool = False,
     check_content: bool = False,
     superpixel_files: SuperpixelFiles | None = None,
+    findings: Sequence[Mapping[str, Any]] | None = None,
 ) -> Plan:
     """Decide for every case whether it must be computed; writes nothing.
 
@@ -125,6 +136,8 @@ def plan(
         Compare inputs by content even when size and time are unchanged.
     superpixel_files : SuperpixelFiles, optional
         For ``settings.superpixels == "file"``.
+    findings : sequence of mapping, optional
+        Records of what the check of the data set found; without them those of the index stay.
 
     Raises
     ------
@@ -134,8 +147,7 @@ def plan(
         When the data set names no classes and none can be found.
     """
     _check_superpixels(settings, superpixel_files, out)
-    source = {"format": dataset.format, "format_options": dict(dataset.options)}
-    settings_json = settings.as_json(source)
+    settings_json = settings.as_json(source_record(dataset))
     existing = _existing(out) if not overwrite else None
     if existing is not None:
         _refuse_other_settings(out, existing.header, settings_json)
@@ -150,6 +162,8 @@ def plan(
     folder = PartsFolder(parts_folder(out))
     parts = folder.read() if not overwrite else {}
     _refuse_other_data(out, dataset, header, parts, seen)
+    if findings is None:
+        findings = existing.findings if existing is not None else ()
 
     def step(ref: CaseRef) -> Step:
         fault = dataset.problems.get(ref.id) or _fault_of_id(ref.id)
@@ -160,11 +174,14 @@ def plan(
         reason = _staleness(part, header, lambda p: input_change(files, p, seen, check_content))
         if part is None or reason:
             return Step(ref, COMPUTE if part is None else STALE, reason)
+        if isinstance(part, PartSummary) and part.group != ref.group:
+            return Step(ref, REGROUP, f"group: {part.group} → {ref.group}")
         return Step(ref, SKIP, "finished")
 
     return Plan(
         replace(dataset, classes=header.classes), settings, out, header,
         tuple(step(ref) for ref in chosen), seen, folder, superpixel_files, overwrite,
+        tuple(findings),
     )  # fmt: skip
 
 
@@ -224,8 +241,32 @@ def _check_superpixels(settings: Settings, files: SuperpixelFiles | None, out: P
         )
 
 
+def source_record(dataset: Dataset) -> dict[str, Any]:
+    """How a data set is read, as a cache records it.
+
+    Options at their default are left out, and so are the groups: they change no value, and other
+    ones are written without computing anything.
+    """
+    options = {o.name: o.default for o in READERS[dataset.format].options}
+    return _source_record(dataset.format, dataset.options, options)
+
+
+def _source_record(
+    format_: str, options: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> dict[str, Any]:
+    given = {
+        name: value
+        for name, value in options.items()
+        if value is not None and value != defaults.get(name) and name != GROUP_OPTION.name
+    }
+    return {"format": format_} | ({"format_options": given} if given else {})
+
+
 def _header(dataset: Dataset, settings_json: str, existing: IndexContent | None) -> Header:
+    """The header of every file of the run: a cache that is there goes on as it was begun."""
     known = existing.header if existing is not None else None
+    if known is not None:
+        settings_json = known.settings
     classes = dataset.classes or (known.classes if known else scan_classes(dataset))
     return Header(
         settings_json,
@@ -234,6 +275,7 @@ def _header(dataset: Dataset, settings_json: str, existing: IndexContent | None)
         dataset.ignore,
         dataset.channels or (known.channels if known else first_channels(dataset)),
         software=software_versions(),
+        format_version=known.format_version if known is not None else schema.FORMAT_VERSION,
     )
 
 
@@ -293,7 +335,7 @@ def _refuse_other_data(
 ) -> None:
     """Refuse to mix two data sets: ids like 01 are in many, and would replace each other."""
     refs = {ref.id: ref for ref in dataset.refs}
-    finished, sources = 0, set()
+    finished, sources, unlabelled = 0, set(), set(dataset.unlabelled)
     for part in parts.values():
         if isinstance(part, CacheError) or part.fingerprint != header.fingerprint:
             continue
@@ -301,7 +343,7 @@ def _refuse_other_data(
         ref = refs.get(part.id)
         if ref and shares_input(files_of(ref, dataset, None), part.inputs, seen):
             return
-        if part.id in dataset.problems:
+        if part.id in dataset.problems or unlabelled & {f.path for f in part.inputs}:
             return  # it is one of these, and cannot be read now
         sources.add(ref.source if ref else part.id)
     # all that was made from a single source may well have changed
@@ -315,7 +357,7 @@ def _refuse_other_data(
 
 def settings_differences(old: str, new: str) -> list[str]:
     """Settings that differ between two JSON records, as ``name: old → new``."""
-    before, after = (_flat(json.loads(text)) for text in (old, new))
+    before, after = _flat(old), _flat(new)
     names = sorted(set(before) | set(after))
     return [
         f"{n}: {before.get(n, 'unset')} → {after.get(n, 'unset')}"
@@ -324,10 +366,17 @@ def settings_differences(old: str, new: str) -> list[str]:
     ]
 
 
-def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Options inside of options under their own names; those that are not set left out."""
+def _flat(text: str) -> dict[str, Any]:
+    """All that a record says, defaults included, options inside of options under their own names.
+
+    Records of format 1 hold defaults and the groups, later ones do not.
+    """
+    record = json.loads(text)
+    reader = READERS.get(record["format"])
+    defaults = {} if reader is None else {o.name: o.default for o in reader.options}
+    source = _source_record(record["format"], record.get("format_options", {}), defaults)
     flat: dict[str, Any] = {}
-    for name, value in record.items():
+    for name, value in (Settings.from_json(text).recorded() | source).items():
         flat |= value if isinstance(value, dict) else {name: value}
     return {name: value for name, value in flat.items() if value is not None}
 

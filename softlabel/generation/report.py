@@ -98,6 +98,8 @@ class Report:
     n_superpixels, n_superpixels_asked : float
         Means over the computed cases.
     warnings : tuple of str
+    regrouped : int
+        Cases whose group changed: written again, not computed.
     """
 
     out: str
@@ -115,6 +117,7 @@ class Report:
     n_superpixels: float
     n_superpixels_asked: float
     warnings: tuple[str, ...]
+    regrouped: int = 0
 
     @property
     def complete(self) -> bool:
@@ -146,9 +149,11 @@ def summary_of(
     stopped: str,
     started: float,
     compile_seconds: float,
+    regrouped: int = 0,
 ) -> Report:
     """The report on a run, from what was told of its cases."""
     done = [r for r in reports if not r.error]
+    failed = {r.id for r in reports if r.error}
     failures = failures_of(decided, reports)
     pixels = sum(r.pixels for r in done)
 
@@ -157,7 +162,7 @@ def summary_of(
 
     return Report(
         out=str(decided.out),
-        cases=len(decided.todo) - len(unfinished) - sum(bool(r.error) for r in reports),
+        cases=sum(r.id not in unfinished and r.id not in failed for r in decided.todo),
         skipped=decided.count(SKIP),
         failures=failures,
         remaining=len(unfinished),
@@ -171,6 +176,7 @@ def summary_of(
         n_superpixels=mean(sum(r.n_superpixels for r in done), len(done)),
         n_superpixels_asked=mean(sum(r.n_superpixels_asked for r in done), len(done)),
         warnings=tuple(_warnings(decided, done, failures)),
+        regrouped=regrouped,
     )
 
 

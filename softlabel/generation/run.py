@@ -24,11 +24,12 @@ from softlabel.cache import (
     build_part,
     parts_folder,
     rebuild_index,
+    regrouped_part,
     version_of,
 )
 from softlabel.device import CPU
-from softlabel.errors import UsageError
-from softlabel.files.atomic import sweep
+from softlabel.errors import CacheError, UsageError
+from softlabel.files.atomic import publish, sweep
 from softlabel.generation.device_choice import Sample, Say, chosen_devices, named_devices
 from softlabel.generation.device_server import DeviceProcess
 from softlabel.generation.output import (
@@ -163,12 +164,20 @@ def _carried_out(
 ) -> Report:
     """As :func:`carry_out`."""
     replaced = prepare_output(decided)
+    regrouped: list[str] = []
     # before workers start, so that they load the kernels instead of compiling them each
     compile_seconds = warm_up() if decided.todo else 0.0
     started = time.perf_counter()
-    before = {ref.id: version_of(part_of(decided.out, ref.id)) for ref in decided.todo}
+    waiting = (*decided.todo, *decided.regroup)
+    before = {ref.id: version_of(part_of(decided.out, ref.id)) for ref in waiting}
     tally = _Tally(seen=dict(decided.seen))
     try:
+        for ref in decided.regroup:
+            try:
+                regrouped.append(_regroup(decided.out, ref))
+            except CacheError as error:
+                tally.add(CaseReport(ref.id, error=str(error)))
+            safe_point()
         with contextlib.closing(_reports(decided, jobs, device, say, safe_point)) as told:
             for report in told:
                 if report.fatal:
@@ -181,7 +190,9 @@ def _carried_out(
         tally.interrupted = True
     except parallel.WorkerDied as error:
         tally.stopped = f"{error} Use fewer --jobs or a machine with more memory."
-    reported = {report.id for report in tally.reports}
+    except OSError as error:
+        tally.stopped = cannot_write(decided.out, error)
+    reported = {*regrouped, *(report.id for report in tally.reports)}
     unfinished = {
         case_id
         for case_id, version in before.items()
@@ -194,8 +205,15 @@ def _carried_out(
         tally.stopped = tally.stopped or cannot_write(decided.out, error)
     return summary_of(
         decided, tally.reports, unfinished, tally.interrupted, tally.stopped, started,
-        compile_seconds,
+        compile_seconds, len(regrouped),
     )  # fmt: skip
+
+
+def _regroup(out: Path, ref: CaseRef) -> str:
+    """Publish a part anew with the group that its case has now; its id."""
+    path = part_of(out, ref.id)
+    publish(path, regrouped_part(path, ref.group))
+    return ref.id
 
 
 @dataclass
@@ -228,7 +246,7 @@ def _finish(decided: Plan, tally: _Tally, *, complete: bool, replaced: IndexCont
     """Tidy up, rebuild the index, and list what failed."""
     sweep(parts_folder(decided.out))
     failures = failures_of(decided, tally.reports)
-    content = IndexContent(decided.header, tally.seen)
+    content = IndexContent(decided.header, tally.seen, decided.findings)
     ended = complete or tally.stopped
     if ended and replaced is not None and not has_parts(decided, content):
         content = replaced  # nothing came of the overwriting: what was there stays

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -28,6 +28,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "compression": ("zstd", "gzip"),
 }
 """Values of the settings that are words."""
+
+OF_SOURCE = ("format", "format_options")
+"""What a record says beside the settings: how the data set was read."""
 
 S = TypeVar("S")
 
@@ -145,23 +148,59 @@ class Settings:
     def as_json(self, source: Mapping[str, Any]) -> str:
         """Canonical JSON of these settings and of how the source is read.
 
-        Settings that have no say (``n_segments`` beside ``superpixel_size``) are left out, and
-        defaults filled in, so that the same results always have the same record.
+        What is at its default, or has no say beside the others (``n_segments`` beside
+        ``superpixel_size``), is left out: the same results always have the same record, and a
+        setting that a later version adds changes no record.
 
         Parameters
         ----------
         source : mapping
             The reader's name and options.
         """
+        record = {n: v for n, v in self.recorded().items() if v != _DEFAULTS[n]}
+        del record["method_options"]
+        if given := self._chosen_method_options():
+            record["method_options"] = given
+        return json.dumps(record | dict(source), sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Settings:
+        """The settings of a record: inverse of :meth:`as_json`, and of the records of format 1.
+
+        Raises
+        ------
+        UsageError
+            When it records a setting that this version does not know.
+        """
+        record = json.loads(text)
+        known = {f.name for f in fields(cls)}
+        unknown = sorted(set(record) - known - set(OF_SOURCE))
+        if unknown:
+            raise UsageError(
+                f"The cache records the setting {unknown[0]!r}, which this softlabel does not "
+                "know; install the newer one that made the cache."
+            )
+        return cls(**{name: _plain(value) for name, value in record.items() if name in known})
+
+    def recorded(self) -> dict[str, Any]:
+        """Every setting that has a say, and all options of the method, with their values.
+
+        Examples
+        --------
+        >>> sorted(set(Settings().recorded()) - set(Settings(method="gaussian").recorded()))[:3]
+        ['boundary', 'channel_percentiles', 'compactness']
+        """
         record: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         record["method_options"] = self.checked_method_options()
         idle = set(idle_settings(self))
-        if METHODS[self.method].needs_superpixels:
-            idle.discard("slice_axis")  # every cache has recorded it, so caches stay what they are
         if self.superpixel_size is None:
             idle.add("superpixel_size")
-        record = {name: value for name, value in record.items() if name not in idle}
-        return json.dumps(record | dict(source), sort_keys=True, ensure_ascii=False)
+        return {name: value for name, value in record.items() if name not in idle}
+
+    def _chosen_method_options(self) -> dict[str, Any]:
+        """Options of the method that are not at their defaults."""
+        defaults = replace(self, method_options={}).checked_method_options()
+        return {n: v for n, v in self.checked_method_options().items() if v != defaults[n]}
 
     def checked_method_options(self) -> dict[str, Any]:
         """All options of the method beside ``boundary``, with their values.
@@ -183,6 +222,14 @@ class Settings:
         except ValueError as error:
             raise UsageError(f"The options of the method {self.method}: {error}") from error
         return {name: chosen[name] for name in known}
+
+
+_DEFAULTS = {f.name: f.default for f in fields(Settings)}
+
+
+def _plain(value: Any) -> Any:
+    """JSON has lists where settings have tuples."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def idle_settings(settings: Settings) -> dict[str, tuple[str, ...]]:

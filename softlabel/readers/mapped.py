@@ -117,4 +117,15 @@ def _mapped(labels: Array, dataset: Dataset) -> Array:
         if dataset.ignore is not None and dataset.ignore > np.iinfo(mapped.dtype).max:
             mapped = mapped.astype(np.min_scalar_type(dataset.ignore))
         mapped = np.where(mapped == mapping.ignore, mapped.dtype.type(dataset.ignore or 0), mapped)
+    if stays_ignored(dataset):
+        mapped = np.where(labels == dataset.source_ignore, labels, mapped)
     return mapped
+
+
+def stays_ignored(dataset: Dataset) -> bool:
+    """Whether pixels that the source ignores stay so: no range of a mapping means them.
+
+    The range ``1-`` of a mask is what was marked; 255 for "not annotated" lies in it by chance.
+    """
+    mapping, ignore = dataset.mapping, dataset.source_ignore
+    return mapping is not None and ignore is not None and not mapping.names_exactly(ignore)

@@ -7,7 +7,6 @@ asked for. Large images are thinned while they are read.
 from __future__ import annotations
 
 import io
-import json
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -21,6 +20,7 @@ from softlabel.cache import Cache, CachedCase
 from softlabel.errors import CaseError, SoftlabelError, UsageError
 from softlabel.files.atomic import publish
 from softlabel.files.names import safe_stem
+from softlabel.generation.settings import Settings
 from softlabel.render.figure import draw
 from softlabel.render.outlines import boundaries
 from softlabel.render.picture import Axis, Picture
@@ -226,7 +226,7 @@ def _describe(cache: Cache, case: CachedCase) -> tuple[str, str]:
         facts.append(f"{100 * share:.1f} % of the known pixels softened")
     else:
         facts.append("nothing annotated")
-    settings = json.loads(cache.header.settings)
+    settings = Settings.from_json(cache.header.settings).recorded()
     return " · ".join(facts), " · ".join(_settings_words(settings, case))
 
 

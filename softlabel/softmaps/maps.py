@@ -150,6 +150,20 @@ class SoftMaps:
             self.block_class, self.block_start, self.values, self.on, self.off,
         )  # fmt: skip
 
+    def own_class_sums(self, hard: Array) -> Array:
+        """Σ over the pixels of each class of the soft label of that class, float64 (K,).
+
+        Parameters
+        ----------
+        hard : ndarray of the type of ``index``, shape (*spatial)
+            Class index of every pixel; of several raters their majority.
+        """
+        return _own_class_sums(
+            self.index.ravel(), hard.ravel(), ignored_index(self.index.dtype), self.regions.pixels,
+            self.regions.start, self.block_region, self.block_class, self.block_start, self.values,
+            self.on, self.off, np.zeros(len(self.table)),
+        )  # fmt: skip
+
     def dense(self, dtype: npt.DTypeLike = np.float32) -> Array:
         """The whole array, shape (K, *spatial)."""
         return self.patch((), dtype=dtype)
@@ -304,6 +318,25 @@ def _mark_band(  # type: ignore[no-untyped-def]
             hard = on if index[p] == block_class[b] else off
             if values[i + offset] != hard:
                 band[p] = True
+
+
+@kernel
+def _own_class_sums(  # type: ignore[no-untyped-def]
+    index, hard, ignored, pixels, start, block_region, block_class, block_start, values, on, off,
+    sums,
+):  # fmt: skip
+    for p in range(len(hard)):
+        if hard[p] < len(sums) and index[p] != ignored:
+            sums[hard[p]] += on if index[p] == hard[p] else off
+    for b in range(len(block_region)):
+        k = block_class[b]
+        first = start[block_region[b]]
+        offset = block_start[b] - first
+        for i in range(first, start[block_region[b] + 1]):
+            p = pixels[i]
+            if hard[p] == k:
+                sums[k] += values[i + offset] - (on if index[p] == k else off)
+    return sums
 
 
 @kernel

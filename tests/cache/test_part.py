@@ -19,7 +19,7 @@ from softlabel.generation.settings import Settings
 
 FORMAT = (Path(__file__).parents[2] / "docs/format.md").read_text(encoding="utf-8")
 FLETCHER32, ZSTANDARD = 3, 32015  # HDF5's registered numbers of filters
-RESERVED = {"preprocess", "original/labels"}
+RESERVED = {"original/image", "original/labels", "preprocess"}
 
 
 def table(heading: str, column: str) -> dict[str, str]:
@@ -113,7 +113,7 @@ def test_types_are_those_of_format_md(part, cache):
             info = h5py.check_string_dtype(dtype)
             assert info.encoding == "utf-8" and info.length is not None, name
         else:
-            assert dtype == np.dtype(stated.split()[0]), name
+            assert dtype == np.dtype(stated.split()[0].rstrip(",")), name
 
 
 def test_every_dataset_is_chunked_filtered_and_sealed(part, cache):

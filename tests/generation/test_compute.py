@@ -127,6 +127,11 @@ def test_idle_settings_change_nothing(base):
         ({}, Settings(distance_unit="mm"), r"no pixel spacing.*--distance-unit pixel"),
         ({}, Settings(superpixels="file"), r"shape None, the image has \(40, 44\)"),
         ({}, Settings(slic_dims="slice", slice_axis=2), r"slice_axis must lie in 0\.\.1; got 2"),
+        (
+            {"image": np.zeros((1, 4, 5, 6)), "labels": np.zeros((4, 5, 6), int)},
+            Settings(slic_dims="slice"),
+            r"nothing tells which axis is across the slices.*give --slice-axis 0 to 2",
+        ),
         ({"labels": np.full((40, 44), 3)}, QUICK, r"holds \[3\], which are not among"),
         ({"labels": np.zeros((40, 43), int)}, QUICK, "shape"),
         ({"labels": np.zeros((40, 44))}, QUICK, "integers"),

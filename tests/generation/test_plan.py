@@ -221,8 +221,10 @@ def test_choosing(cache):
 
 
 def test_problems_of_the_listing_are_steps(cache):
-    (cache.parent / "data/labels/b.png").unlink()
-    found = actions(decide(cache))
+    dataset = list_dataset(cache.parent / "data")
+    refs = [ref for ref in dataset.refs if ref.id != "b"]
+    dataset = replace(dataset, refs=tuple(refs), problems={"b": "labels/b.png is torn."})
+    found = actions(plan(dataset, QUICK, cache))
     assert found["b"][0] == FAILED and "b.png" in found["b"][1]
 
 
@@ -236,9 +238,20 @@ def test_ids_that_cannot_name_a_case_fail_alone(cache, bad):
 
 
 def test_differences_are_named_both_ways():
-    assert settings_differences('{"a": 1, "b": 2}', '{"a": 1, "c": 3}') == [
-        "b: 2 → unset", "c: unset → 3",
+    old = Settings(boundary="edge", superpixel_size=50).as_json({"format": "pairs"})
+    new = Settings(n_segments=9).as_json({"format": "pairs", "format_options": {"ignore": 9}})
+    assert settings_differences(old, new) == [
+        "boundary: edge → inner", "ignore: unset → 9", "n_segments: unset → 9",
+        "superpixel_size: 50.0 → unset",
     ]  # fmt: skip
+    assert settings_differences(old, old) == []
+
+
+def test_defaults_and_groups_of_readers_make_no_difference():
+    recorded = {"group": "(p.)", "grids": "refuse", "ignore": None, "images": "images"}
+    old = Settings().as_json({"format": "pairs", "format_options": recorded})
+    new = Settings().as_json({"format": "pairs", "format_options": {"images": "images"}})
+    assert settings_differences(old, new) == []
 
 
 def test_superpixel_files_and_their_setting_belong_together(cache):

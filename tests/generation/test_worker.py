@@ -158,7 +158,6 @@ def test_bad_cases_fail_alone_and_each_says_why(tmp_path, bad_data):
     report = generate(data, tmp_path / "c.h5", QUICK, format="pairs", format_options=options)
     assert not report.complete
     expected = {
-        "no label": "no label",
         "no image": "no image",
         "other shape": "39",
         "cut image": "cut image.png",

@@ -1,6 +1,5 @@
 """A case of a cache becomes a picture: what it says, zoom, files, workers."""
 
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -238,11 +237,8 @@ def test_a_worker_that_dies_is_told(images, tmp_path, monkeypatch):
         list(draw_cases(images, {"a": tmp_path / "a.png"}, View(), jobs=2))
 
 
-def test_settings_that_a_newer_record_leaves_out_are_not_needed(volume, monkeypatch):
-    record = json.loads(volume.header.settings)
-    for name in ("compactness", "superpixels", "slic_dims", "scale", "boundary"):
-        record.pop(name)
-    header = replace(volume.header, settings=json.dumps(record))
-    monkeypatch.setattr(volume, "header", header)
+def test_settings_that_have_no_say_are_not_told(volume, monkeypatch):
+    settings = Settings(method="gaussian", distance_unit="mm").as_json({"format": "nnunet"})
+    monkeypatch.setattr(volume, "header", replace(volume.header, settings=settings))
     words = case_picture(volume, VOLUME, View()).lines[1]
-    assert words == "method superpixel · distances in pixel · normalize none"
+    assert words == "method gaussian · distances in mm · blur 1.0 · normalize none"

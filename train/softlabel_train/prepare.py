@@ -7,14 +7,13 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from softlabel.cache import Cache, open_cache
 from softlabel.errors import CacheError, UsageError
-from softlabel.generation import CaseReport, generate
+from softlabel.generation import CaseReport, Settings, generate
 from softlabel.types import ClassTable
 from softlabel_train.config import Recipe, generation_settings
 from softlabel_train.data import Intensity, require_axes
@@ -189,7 +188,7 @@ def _check_axes(recipe: Recipe, path: Path, dims: int) -> None:
 
 def _check_settings(recipe: Recipe, path: Path, cache: Cache) -> tuple[str, ...]:
     """Refuse soft labels of another method; other settings that differ are warnings."""
-    made_with: dict[str, Any] = json.loads(cache.header.settings)
+    made_with = json.loads(json.dumps(Settings.from_json(cache.header.settings).recorded()))
     wanted = asdict(generation_settings(recipe.generate))
     differ = {
         key: (made_with[key], wanted[key])

@@ -1,0 +1,51 @@
+"""Label maps in numbers, against counting pixel by pixel."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from scipy import ndimage
+
+from softlabel.readers.labelfacts import MOST_VALUES, label_facts
+
+MAPS = arrays(
+    np.int16, array_shapes(min_dims=1, max_dims=3, max_side=7), elements=st.integers(-2, 4)
+)
+
+
+def neighbours(labels, where):
+    """Face neighbours of a pixel: (axis, before or None, after or None)."""
+    for axis in range(labels.ndim):
+        pair = []
+        for step in (-1, 1):
+            there = list(where)
+            there[axis] += step
+            inside = 0 <= there[axis] < labels.shape[axis]
+            pair.append(int(labels[tuple(there)]) if inside else None)
+        yield pair
+
+
+@given(MAPS)
+def test_counts_edges_and_pieces(labels):
+    facts = label_facts(labels)
+    assert facts.shape == labels.shape and facts.size == labels.size
+    edges = dict.fromkeys(facts.values, 0)
+    between = 0
+    for where in np.ndindex(labels.shape):
+        value = int(labels[where])
+        pairs = list(neighbours(labels, where))
+        edges[value] += any(v not in (None, value) for pair in pairs for v in pair)
+        between += any(
+            a is not None and b is not None and (a < value < b or a > value > b) for a, b in pairs
+        )
+    assert facts.edges == tuple(edges[v] for v in facts.values) and facts.between == between
+    for value, pixels, pieces in zip(facts.values, facts.pixels, facts.pieces, strict=True):
+        assert pixels == (labels == value).sum()
+        assert pieces == ndimage.label(labels == value, np.ones((3,) * labels.ndim))[1]
+
+
+def test_pieces_of_what_is_no_map_of_classes_are_not_counted():
+    assert label_facts(np.arange(MOST_VALUES + 1)).pieces == ()
+    assert len(label_facts(np.arange(MOST_VALUES)).pieces) == MOST_VALUES
