@@ -18,6 +18,13 @@ PACKAGES = {
 NO_CODE = ("__init__.py", "__main__.py", "_version.py")
 
 TESTED_ELSEWHERE: dict[str, str] = {
+    "readers/annotated.py": "readers/test_coco.py, test_labelme.py: both list and read by it",
+    "readers/dicomfiles.py": "readers/test_dicom.py",
+    "readers/dicomseg.py": "readers/test_dicom.py",
+    "readers/dicomseries.py": "readers/test_dicom.py",
+    "readers/labeltables.py": "readers/test_classfile.py: class tables of programs",
+    "readers/matlab5.py": "readers/test_matlab.py",
+    "readers/rtstruct.py": "readers/test_dicom.py",
     "readers/voxelstream.py": "every file of readers/test_nifti.py, test_mgh.py, test_analyze.py",
     "readers/niftiplace.py": "readers/test_nifti.py: headers that contradict themselves",
 }

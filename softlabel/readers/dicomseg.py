@@ -28,7 +28,7 @@ _KINDS = ("BINARY", "FRACTIONAL", "LABELMAP")
 _MEANINGS = ("PROBABILITY", "OCCUPANCY")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fractions:
     """A fractional segmentation.
 

@@ -158,11 +158,13 @@ class SoftMaps:
         hard : ndarray of the type of ``index``, shape (*spatial)
             Class index of every pixel; of several raters their majority.
         """
-        return _own_class_sums(
+        sums = np.zeros(len(self.table))
+        _add_own_class(
             self.index.ravel(), hard.ravel(), ignored_index(self.index.dtype), self.regions.pixels,
             self.regions.start, self.block_region, self.block_class, self.block_start, self.values,
-            self.on, self.off, np.zeros(len(self.table)),
+            self.on, self.off, sums,
         )  # fmt: skip
+        return sums
 
     def dense(self, dtype: npt.DTypeLike = np.float32) -> Array:
         """The whole array, shape (K, *spatial)."""
@@ -321,7 +323,7 @@ def _mark_band(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _own_class_sums(  # type: ignore[no-untyped-def]
+def _add_own_class(  # type: ignore[no-untyped-def]
     index, hard, ignored, pixels, start, block_region, block_class, block_start, values, on, off,
     sums,
 ):  # fmt: skip
@@ -336,7 +338,6 @@ def _own_class_sums(  # type: ignore[no-untyped-def]
             p = pixels[i]
             if hard[p] == k:
                 sums[k] += values[i + offset] - (on if index[p] == k else off)
-    return sums
 
 
 @kernel
