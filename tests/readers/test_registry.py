@@ -40,7 +40,11 @@ def test_read_labels_are_the_labels_of_the_case(tmp_path, name):
     assert case.group and case.channels and len(case.channels) == len(case.image)
 
 
-@pytest.mark.parametrize("name", READERS)
+NAMED = ("labelme", "dicom")
+"""Formats that state names only: the class table gives them their values, so nothing is scanned."""
+
+
+@pytest.mark.parametrize("name", [name for name in READERS if name not in NAMED])
 def test_a_scan_finds_the_values_of_all_label_maps(tmp_path, name):
     WRITERS[name](tmp_path)
     dataset = list_dataset(tmp_path)
