@@ -40,11 +40,11 @@ def test_read_labels_are_the_labels_of_the_case(tmp_path, name):
     assert case.group and case.channels and len(case.channels) == len(case.image)
 
 
-BY_NAME = ("labelme", "dicom")
-"""Formats whose files hold names of classes; their values come from the class table."""
+NAMED = ("labelme", "dicom")
+"""Formats that state names only: the class table gives them their values, so nothing is scanned."""
 
 
-@pytest.mark.parametrize("name", [name for name in READERS if name not in BY_NAME])
+@pytest.mark.parametrize("name", [name for name in READERS if name not in NAMED])
 def test_a_scan_finds_the_values_of_all_label_maps(tmp_path, name):
     WRITERS[name](tmp_path)
     dataset = list_dataset(tmp_path)
@@ -53,12 +53,6 @@ def test_a_scan_finds_the_values_of_all_label_maps(tmp_path, name):
         held |= set(np.unique(case.labels).tolist())
     found = scan_classes(replace(dataset, classes=None))
     assert set(found.values) == held - {dataset.ignore}
-
-
-@pytest.mark.parametrize("name", READERS)
-def test_a_table_that_the_source_has_is_taken_without_a_scan(tmp_path, name):
-    WRITERS[name](tmp_path)
-    dataset = list_dataset(tmp_path)
     if dataset.classes is not None:
         assert scan_classes(dataset) is dataset.classes
 
