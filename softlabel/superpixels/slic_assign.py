@@ -231,9 +231,7 @@ def _list_centres(centres: Centres, tiling: Tiling) -> tuple[Array, Array]:
 
 
 @kernel
-def _visit_blocks(
-    centres: Centres, tiling: Tiling, fill: bool, at: Array, members: Array
-) -> None:
+def _visit_blocks(centres: Centres, tiling: Tiling, fill: bool, at: Array, members: Array) -> None:
     """Move `at` of a block on by one for every centre there; first put it there, if to `fill`."""
     _, nby, nbx = tiling.blocks
     for k in range(centres.alive.size):
@@ -526,8 +524,9 @@ def _choose_owners(
 
 
 @inlined_kernel
-def _distance(dz: np.float32, dy: np.float32, dx: np.float32, weight: np.float32,
-              colour: np.float32) -> np.float32:
+def _distance(
+    dz: np.float32, dy: np.float32, dx: np.float32, weight: np.float32, colour: np.float32
+) -> np.float32:
     """The distance, in the one order of operations that gives scikit-image's float32."""
     return (dz * dz + dy * dy + dx * dx) * weight + colour
 
@@ -591,40 +590,14 @@ def _try_centres(
         j = chosen[late, s]
         _sum_first_channels(colours, tile, rows, j, pixels)
         # Read before the loops: within them, for all that the compiler knows, it might change.
-        last = colours.shape[1] - 1
-        colour = rows[_COLOUR + last, j]
-        number = rows[_NUMBER, j]
-        sz, sy, sx, weight = metric
-        cz, cy, cx = rows[0, j], rows[1, j], rows[2, j]
-        z0, z1 = rows[_WINDOW, j], rows[_WINDOW + 1, j]
-        y0, y1 = rows[_WINDOW + 2, j], rows[_WINDOW + 3, j]
-        x0, x1 = rows[_WINDOW + 4, j], rows[_WINDOW + 5, j]
+        rival = _rival_at(rows, j)
         if _covers(rows, j, box):
             for i in range(TILE):
-                dz = sz * (cz - pixels[_Z + i])
-                dy = sy * (cy - pixels[_Y + i])
-                dx = sx * (cx - pixels[_X + i])
-                t = pixels[_LAST + i] - colour
-                d = (dz * dz + dy * dy + dx * dx) * weight + (pixels[_SUM + i] + t * t)
-                best = pixels[_BEST + i]
-                has = pixels[_OWNER + i]
-                wins = (d < best) | ((d == best) & (number < has))
-                pixels[_BEST + i] = d if wins else best
-                pixels[_OWNER + i] = number if wins else has
+                _compete(rival, i, True, metric, pixels)
         else:
+            window = _window_at(rows, j)
             for i in range(TILE):
-                z, y, x = pixels[_Z + i], pixels[_Y + i], pixels[_X + i]
-                dz = sz * (cz - z)
-                dy = sy * (cy - y)
-                dx = sx * (cx - x)
-                t = pixels[_LAST + i] - colour
-                d = (dz * dz + dy * dy + dx * dx) * weight + (pixels[_SUM + i] + t * t)
-                best = pixels[_BEST + i]
-                has = pixels[_OWNER + i]
-                inside = (z >= z0) & (z < z1) & (y >= y0) & (y < y1) & (x >= x0) & (x < x1)
-                wins = inside & ((d < best) | ((d == best) & (number < has)))
-                pixels[_BEST + i] = d if wins else best
-                pixels[_OWNER + i] = number if wins else has
+                _compete(rival, i, _in_window(window, i, pixels), metric, pixels)
 
 
 @inlined_kernel
