@@ -14,16 +14,9 @@ import numpy as np
 from skimage import segmentation
 from skimage.util import regular_grid
 
+from softlabel.superpixels.slic_assign import MAX_CENTRES
 from softlabel.superpixels.slic_connectivity import connect
-from softlabel.superpixels.slic_kmeans import (
-    MAX_CENTRES,
-    Centres,
-    Metric,
-    choose_tiling,
-    cut,
-    iterate,
-    uncut,
-)
+from softlabel.superpixels.slic_kmeans import k_means
 from softlabel.superpixels.slic_smoothing import gaussian
 from softlabel.types import Array
 
@@ -87,7 +80,7 @@ def slic_labels(
     voxel = np.array((*depth_1, *spacing), np.float32)
     volume = _rescale(image.reshape(-1, *shape))
     volume = gaussian(volume, np.full(3, sigma, np.float32) / voxel)
-    labels = _k_means(volume, axes, step, compactness, voxel, max_num_iter)
+    labels = k_means(volume, axes, step, compactness, voxel, max_num_iter)
     if enforce_connectivity:
         mean_size = math.prod(shape) / n_centres
         labels = connect(labels, int(_MIN_SIZE * mean_size), int(_MAX_SIZE * mean_size))
@@ -133,47 +126,6 @@ def _seed_axes(shape: tuple[int, ...], n_segments: int) -> tuple[list[Array], np
     grid = regular_grid(shape, n_segments)
     axes = [np.arange(n)[along] for n, along in zip(shape, grid, strict=True)]
     return axes, np.float32(max(along.step or 1 for along in grid))
-
-
-def _k_means(
-    volume: Array,
-    axes: list[Array],
-    step: np.float32,
-    compactness: float,
-    voxel: Array,
-    rounds: int,
-) -> Array:
-    """K-means labels of a (C, depth, height, width) volume from a grid of seeds."""
-    shape = volume.shape[1:]
-    seeds = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    # The step of the wanted grid scales the distances; that of a grid of as many points as there
-    # are seeds, which may differ by rounding, limits the windows.
-    steps = tuple(int(along.step or 1) for along in regular_grid(shape, len(seeds)))
-    ratio = np.float32(1.0 / compactness)
-
-    tiling = choose_tiling(shape, voxel, steps)
-    tiles = cut(volume, ratio, _nearest_seed(shape, axes), tiling)
-    features = np.zeros((len(seeds), 3 + len(volume)), np.float32)
-    features[:, :3] = seeds
-    alive = np.ones(len(seeds), np.bool_)
-    centres = Centres(features, alive, np.zeros((len(seeds), 6), np.float32))
-    metric = Metric(voxel[0], voxel[1], voxel[2], np.float32(1.0 / float(step * step)))
-    reach = tuple(np.float32(2 * s) for s in steps)
-    for _ in range(rounds):
-        if not iterate(tiles, centres, metric, reach, tiling):
-            break
-    return uncut(tiles.owners, tiling)
-
-
-def _nearest_seed(shape: tuple[int, ...], axes: list[Array]) -> tuple[Array, ...]:
-    """For each position along each axis, what the nearest seed there adds to a seed's number."""
-    stride = 1
-    parts = []
-    for n, at in zip(shape[::-1], axes[::-1], strict=True):
-        between = (at[1:] + at[:-1]) / 2
-        parts.append((np.searchsorted(between, np.arange(n)) * stride).astype(np.int32))
-        stride *= len(at)
-    return tuple(parts[::-1])
 
 
 def compile_kernels() -> float:

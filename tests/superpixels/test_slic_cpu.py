@@ -170,9 +170,8 @@ def test_more_centres_than_float32_numbers_go_to_scikit_image(monkeypatch):
 def interpreted(monkeypatch):
     """The kernels as plain Python, so that coverage sees what is otherwise compiled."""
     monkeypatch.setattr(numba.config, "DISABLE_JIT", True)
-    names = ["slic_cpu", "slic_kmeans", "slic_smoothing", "slic_connectivity"]
     room = sys.modules["softlabel.superpixels"]
-    for name in names:
+    for name in [name for name in vars(room) if name.startswith("slic_") and name != "slic_tensor"]:
         # Both places that hold a module, so that the compiled ones come back afterwards.
         monkeypatch.setattr(room, name, sys.modules[f"{room.__name__}.{name}"])
         monkeypatch.delitem(sys.modules, f"{room.__name__}.{name}")
@@ -200,7 +199,7 @@ def test_identical_without_compilation(
 
 def test_inexact_sums_without_compilation(interpreted, monkeypatch):
     """The slow path for large sums, entered by calling nearly every sum inexact."""
-    monkeypatch.setattr(sys.modules["softlabel.superpixels.slic_kmeans"], "_EXACT", 30)
+    monkeypatch.setattr(sys.modules["softlabel.superpixels.slic_means"], "_EXACT", 30)
     image = make_image("smooth", 1, (9, 14), 0)
     arguments = (image, 4, 0.1, 0.0, (1.0, 1.0), 3)
     np.testing.assert_array_equal(interpreted(*arguments), reference(*arguments))

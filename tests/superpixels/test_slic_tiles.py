@@ -1,10 +1,10 @@
-"""Boxes of pixels that the k-means of SLIC works on."""
+"""Boxes of pixels that the k-means of SLIC works on, and that they are all of the volume."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softlabel.superpixels import slic_kmeans
+from softlabel.superpixels.slic_tiles import TILE, choose_tiling
 
 SPACINGS = (1.0, 1.0, 0.3, 2.5, 3.0)
 
@@ -14,8 +14,8 @@ SPACINGS = (1.0, 1.0, 0.3, 2.5, 3.0)
     st.tuples(*[st.sampled_from(SPACINGS)] * 3),
 )
 def test_tiles_cover_the_volume(shape, spacing):
-    tiling = slic_kmeans.choose_tiling(shape, np.array(spacing, np.float32), (5, 5, 5))
-    assert np.prod(tiling.tile) == slic_kmeans.TILE
+    tiling = choose_tiling(shape, np.array(spacing, np.float32), (5, 5, 5))
+    assert np.prod(tiling.tile) == TILE
     assert tiling.tile[2] % 4 == 0
     assert all(
         (c - 1) * t < n <= c * t for c, t, n in zip(tiling.grid, tiling.tile, shape, strict=True)
