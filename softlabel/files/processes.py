@@ -26,18 +26,6 @@ def machine_name() -> str:
     return f"{host}-{hashlib.sha256(' '.join(marks).encode()).hexdigest()[:8]}"
 
 
-def process_mark(pid: int) -> str:
-    """Number and start of a process: another one that was given the number later has another mark.
-
-    Where the system does not tell when it started, the number alone.
-    """
-    started = ""
-    with contextlib.suppress(OSError, IndexError):  # Linux; the name in brackets may have spaces
-        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        started = status.rpartition(")")[2].split()[19]
-    return f"{pid}.{started}"
-
-
 def is_alive(pid: int) -> bool:
     """Whether a process of this machine runs (POSIX)."""
     try:

@@ -6,24 +6,29 @@ Nothing is changed before everything has been checked: a mistyped path costs no 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from softlabel.errors import UsageError
-from softlabel.files.atomic import require_writable, temporary_name
-from softlabel.files.processes import is_alive, machine_name, process_mark
+from softlabel.files.atomic import require_writable
 from softlabel_train.checkpoint import BEST, LAST, Checkpoint, load_checkpoint, publish
 from softlabel_train.config import Recipe
 from softlabel_train.prepare import TrainingData
 from softlabel_train.record import METRICS, software_versions
 from softlabel_train.splits import group_parts
 
-LOCK = "training.lock"
+LOCK, SOFT_LOCK = "training.lock", "training.softlock"
+NO_FLOCK = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""What file systems answer that lock no files, as some that are shared do."""
+
 RECIPE, ABOUT, RESULT = "recipe.yaml", "about.json", "result.json"
 
 MAY_CHANGE = (
@@ -47,7 +52,9 @@ def check_folder(folder: Path, recipe: Recipe, overwrite: bool) -> None:
         When the run's last checkpoint is damaged.
     """
     require_writable(folder)
-    if not folder.exists() or (folder.is_dir() and {p.name for p in folder.iterdir()} <= {LOCK}):
+    if not folder.exists():
+        return
+    if folder.is_dir() and {p.name for p in folder.iterdir()} <= {LOCK, SOFT_LOCK}:
         return
     # only what is a run without doubt is overwritten; one that was killed early may go on
     certain = all if overwrite else any
@@ -86,36 +93,56 @@ def held(folder: Path) -> Iterator[None]:
     Raises
     ------
     UsageError
-        When another process of this machine trains in it.
+        When another process trains in it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock, mine = folder / LOCK, folder / temporary_name()
-    try:
-        mine.write_text(f"{machine_name()} {process_mark(os.getpid())}", encoding="utf-8")
-        if (owner := _owner(lock)) is not None:
-            raise UsageError(
-                f"The process {owner} is training in {folder}; wait for it, or give another folder."
-            )
-        mine.replace(lock)  # over that of a process that was killed
-    finally:
-        mine.unlink(missing_ok=True)
+    lock = _locked(folder)
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
-            lock.unlink()
+        with contextlib.suppress(OSError):  # first: once it is released, another may hold it
+            (folder / LOCK).unlink()
+        lock.release()
 
 
-def _owner(lock: Path) -> int | None:
-    """The living process of this machine that holds a lock."""
+def _locked(folder: Path) -> BaseFileLock:
+    """The lock of a folder, acquired: the system's, which ends with its holder, or else a file.
+
+    The system's says in its file who holds it, as the other one does: process and host, a line
+    each. They have two names, since a file that is there would hold the other one.
+    """
+    lock: BaseFileLock = FileLock(folder / LOCK, fallback_to_soft=False)
+    try:
+        _acquire(lock, folder, "wait for it, or give another folder")
+    except OSError as error:
+        if error.errno not in NO_FLOCK:
+            raise
+        lock = SoftFileLock(folder / SOFT_LOCK)
+        # that a process of another host has ended cannot be known
+        mend = f"wait for it, give another folder, or delete {lock.lock_file} if it has ended"
+        _acquire(lock, folder, mend)
+        return lock
     with contextlib.suppress(OSError):
-        machine, _, mark = lock.read_text(encoding="utf-8", errors="replace").partition(" ")
-        number = mark.partition(".")[0]
-        if machine == machine_name() and number.isdecimal():
-            owner = int(number)
-            if is_alive(owner) and process_mark(owner) == mark:
-                return owner
-    return None
+        (folder / LOCK).write_text(f"{os.getpid()}\n{socket.gethostname()}\n", encoding="utf-8")
+    return lock
+
+
+def _acquire(lock: BaseFileLock, folder: Path, mend: str) -> None:
+    try:
+        lock.acquire(timeout=0.5)  # more than once: the first may only remove a dead one's file
+    except Timeout:
+        raise UsageError(
+            f"{_holder(Path(lock.lock_file))} is training in {folder}; {mend}."
+        ) from None
+
+
+def _holder(lock: Path) -> str:
+    with contextlib.suppress(OSError):
+        lines = lock.read_text(encoding="utf-8", errors="replace").splitlines()
+        if len(lines) >= 2:
+            host = lines[1].partition("?")[0]  # a container is told from its host behind it
+            return f"The process {lines[0]} of the host {host}"
+    return "Another process"
 
 
 def begin(folder: Path, recipe: Recipe, data: TrainingData, overwrite: bool) -> None:
