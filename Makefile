@@ -5,42 +5,16 @@ OLDEST := .venv-oldest
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 DEMO   := demo
-CHECK  := softlabel train tests benchmarks
+CHECK  := softlabel train tests benchmarks docs
 
-.PHONY: help setup demo test test-oldest lint bench train-oct clean
+dev: $(VENV)/.dev ## the quick tests of softlabel itself, without torch and the trainer
+	$(BIN)/python -m pytest -q -n 2 -m "not study and not slow" --ignore=tests/train
 
-help: ## show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+test: $(VENV)/.full ## the quick tests, in minutes; make test-all has the rest
+	$(BIN)/python -m pytest -q -n 2 -m "not study and not slow"
+	@echo "Those were the quick tests; make test-all has the rest."
 
-$(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "softlabel needs Python 3.11 or newer; found $$($(PYTHON) --version). Mend: make PYTHON=python3.11 ..."; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-
-$(VENV)/.core: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) install -c constraints.txt -e .
-	@touch $@
-
-$(VENV)/.full: $(VENV)/.core
-	$(PIP) install -c constraints.txt -e '.[train,cluster,itk,bench,dev]'
-	@touch $@
-
-setup: $(VENV)/.full ## virtual environment with everything: trainer, tests, benchmarks (about 6 GB)
-
-demo: $(VENV)/.core ## phantom data, cache and overlays from nothing (no torch needed)
-	rm -rf $(DEMO)
-	$(BIN)/softlabel phantom oct $(DEMO)/oct --subjects 2 --bscans 4 --annotated 4 --seed 1
-	$(BIN)/softlabel generate $(DEMO)/oct -o $(DEMO)/oct.h5 --superpixel-size 190
-	$(BIN)/softlabel info $(DEMO)/oct.h5
-	$(BIN)/softlabel verify $(DEMO)/oct.h5
-	$(BIN)/softlabel inspect $(DEMO)/oct.h5 -o $(DEMO)/overlays
-	@echo
-	@echo "The demo is done. Look at:"
-	@echo "  $(DEMO)/overlays/   image, superpixels and soft label of every B-scan"
-	@echo "  $(DEMO)/oct.h5      the cache (docs/format.md says how to read it without softlabel)"
-	@echo "  $(DEMO)/oct/        the phantom data set, in the Duke OCT-DME format"
-
-test: $(VENV)/.full ## every test except the marked studies
+test-all: $(VENV)/.full ## every test except the marked studies, with coverage; CI runs these
 	$(BIN)/python -m pytest -q -n 2 -m "not study" --cov --cov-report=term:skip-covered
 
 $(OLDEST)/.core: pyproject.toml constraints-oldest.txt
@@ -57,6 +31,14 @@ lint: $(VENV)/.full ## ruff (style and format) and mypy
 	$(BIN)/ruff format --check $(CHECK)
 	$(BIN)/mypy
 
+docs: $(VENV)/.docs ## the documentation as a site, in site/; fails on a link to nowhere
+	$(BIN)/mkdocs build --strict --clean
+
+dist: $(VENV)/.dev ## sdist and wheel in dist/, tried in environments of their own
+	rm -rf dist build
+	$(BIN)/python -m build -o dist
+	$(BIN)/python tests/dist_check.py dist
+
 bench: $(VENV)/.full ## speed and memory, as ratios to peers, into benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.run
 
@@ -64,5 +46,5 @@ train-oct: $(VENV)/.full ## train and evaluate on OCT: phantoms, or DATA=folder 
 	$(BIN)/softlabel-train train-oct $(if $(DATA),--data "$(DATA)") -o train-oct
 
 clean: ## remove the virtual environment, the demo and every cache of the tools
-	rm -rf $(VENV) $(OLDEST) $(DEMO) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
-	find softlabel train tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf $(VENV) $(OLDEST) $(DEMO) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	find softlabel train tests benchmarks docs -name __pycache__ -prune -exec rm -rf {} +

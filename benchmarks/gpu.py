@@ -1,9 +1,8 @@
 """Softening on a GPU against CuPy's distance transform, with transfers, and against its bound.
 
 Run with ``python -m benchmarks.gpu`` from the root of the repository. It needs a CUDA card, torch
-2.11 or newer, NumPy and, for the peer, CuPy; of softlabel's own dependencies none (what is not
-installed is stood in for, and the comparisons that need it are left out). Without a card it says
-so and ends; ``--device cpu`` runs everything tiny on torch's CPU device, to see that it runs: its
+2.11 or newer and softlabel's own dependencies, and for the peer CuPy. Without a card it reports
+that and ends; ``--device cpu`` runs everything tiny on torch's CPU device, to see that it runs: its
 times mean nothing.
 
 * *The bound* is written down first: the bytes that must cross the bus at the speed of a page-locked
@@ -16,70 +15,22 @@ times mean nothing.
 from __future__ import annotations
 
 import argparse
-import importlib.abc
-import importlib.machinery
-import importlib.util
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from types import ModuleType
 from typing import Any
 
 import numpy as np
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-STOOD_IN_FOR = ("numba", "skimage", "scipy", "rich", "joblib", "h5py", "hdf5plugin", "nibabel")
-
-
-class _Anything:
-    """Stands for whatever a missing package holds; as a decorator it changes nothing."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return args[0] if len(args) == 1 and not kwargs and callable(args[0]) else self
-
-    def __getattr__(self, name: str) -> Any:
-        return self
-
-
-class _MissingPackages(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Imports of packages that are not installed give modules full of :class:`_Anything`.
-
-    softlabel imports them for its CPU path, which nothing here runs without them.
-    """
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        if name.partition(".")[0] not in MISSING:
-            return None
-        return importlib.machinery.ModuleSpec(name, self, is_package=True)
-
-    def create_module(self, spec: Any) -> ModuleType:
-        module = ModuleType(spec.name)
-        module.__getattr__ = self._attribute  # type: ignore[method-assign]
-        return module
-
-    @staticmethod
-    def _attribute(name: str) -> Any:
-        if name.startswith("__"):  # who looks for __file__ shall find that there is none
-            raise AttributeError(name)
-        return _Anything()
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Nothing to execute."""
-
-
-MISSING = tuple(name for name in STOOD_IN_FOR if importlib.util.find_spec(name) is None)
-HAS_CPU_PATH = not {"numba", "skimage", "scipy"} & set(MISSING)
-sys.meta_path.append(_MissingPackages())
-
-import torch  # noqa: E402
-from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
-from torch.utils._pytree import tree_leaves  # noqa: E402
-
-from softlabel.device import memory_budget  # noqa: E402
-from softlabel.softening.superpixel import SuperpixelOptions  # noqa: E402
-from softlabel.softening.tensor.batch import soften_batch  # noqa: E402
-from softlabel.softening.tensor.images import soften_images  # noqa: E402
-from softlabel.types import Array, ClassTable  # noqa: E402
+from softlabel.device import memory_budget
+from softlabel.softening.superpixel import SuperpixelOptions
+from softlabel.softening.tensor.batch import soften_batch
+from softlabel.softening.tensor.images import soften_images
+from softlabel.types import Array, ClassTable
 
 
 def main(repeats: int = 7, device: str = "cuda") -> list[dict[str, Any]]:
@@ -100,8 +51,7 @@ def main(repeats: int = 7, device: str = "cuda") -> list[dict[str, Any]]:
     rows += on_the_fly(
         bscans(2 if small else 16, (64, 96) if small else (496, 768)), target, repeats
     )
-    if HAS_CPU_PATH:
-        rows += superpixel_quality(target, (60, 72) if small else (496, 768))
+    rows += superpixel_quality(target, (60, 72) if small else (496, 768))
     return rows
 
 
@@ -254,8 +204,7 @@ def against_peer(
     peer = cupy_edt(labels, n_classes, repeats) if device.type == "cuda" else None
     if peer is not None:
         seconds["CuPy, distances alone"] = peer
-    if HAS_CPU_PATH:
-        _check_cpu(labels, ids, table, maps)
+    _check_cpu(labels, ids, table, maps)
     rows = [
         {
             "work": what, "by": name, "ms": 1e3 * s, "times the bound": s / bound,

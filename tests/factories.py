@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from softlabel.cache import (
     IndexContent,
     InputFile,
     SeenFile,
+    StoredArray,
     build_part,
     open_cache,
     parts_folder,
@@ -38,6 +41,9 @@ FULL_CLASSES = ClassTable((0, 7, 300), ("background", "shell", "größter Kern")
 VALUES = (0, 128, 255)
 QUICK = Settings(n_segments=24)
 """Settings under which a case of :func:`write_scene` takes milliseconds."""
+
+PATIENCE = 600
+"""Seconds that a process may take: the first one compiles every kernel, on a busy machine."""
 
 COMMAND = (sys.executable, "-c", "from softlabel.cli import main; main(prog_name='softlabel')")
 
@@ -75,10 +81,12 @@ def make_cache(
     folder: Path,
     names: Iterable[str] = ("a", "b", "c"),
     settings: Settings = QUICK,
+    shape: tuple[int, int] = (40, 44),
     **options: Any,
 ) -> Path:
     """A finished cache ``folder/c.h5`` of a data set in ``folder/data``."""
-    report = generate(write_scenes(folder / "data", names), folder / "c.h5", settings, **options)
+    data = write_scenes(folder / "data", names, shape)
+    report = generate(data, folder / "c.h5", settings, **options)
     assert report.complete, report
     return folder / "c.h5"
 
@@ -101,7 +109,7 @@ def read_everything(cache: Path) -> dict[str, Array]:
             found |= {f"{group}/{name}": np.asarray(value) for name, value in numbers.items()}
         for case_id, case in opened.items():
             for name in case.datasets:
-                found[f"{case_id}/{name}"] = case._array(name)[...]
+                found[f"{case_id}/{name}"] = StoredArray(case, name)[...]
             numbers = {"spacing": case.spacing_mm or (), **case.statistics}
             found |= {f"{case_id}.{name}": np.asarray(value) for name, value in numbers.items()}
             found[f"{case_id}.text"] = np.array([case.group, case.source])
@@ -125,6 +133,36 @@ def copy_cache(cache: Path, folder: Path) -> Path:
     return folder / "c.h5"
 
 
+def inodes_of(cache: Path) -> dict[str, int]:
+    """Which file stands under the name of each part: a file that was replaced is another one."""
+    return {path.name: path.stat().st_ino for path in parts_folder(cache).iterdir()}
+
+
+def replaced(cache: Path, before: dict[str, int]) -> set[str]:
+    """Ids of the cases whose parts are new or replaced since :func:`inodes_of`."""
+    names = {part_name(case_id): case_id for case_id in open_cache(cache)}
+    return {names[name] for name, inode in inodes_of(cache).items() if before.get(name) != inode}
+
+
+def again(cache: Path, settings: Settings = QUICK, **options: Any) -> Report:
+    """Run on a cache of :func:`make_cache` what made it, or with other settings."""
+    return generate(cache.parent / "data", cache, settings, **options)
+
+
+def fill_disk_after(monkeypatch: Any, files: int, code: int = errno.ENOSPC) -> None:
+    """A disk with room for so many files from now on."""
+    real, count = os.fsync, []
+
+    def fsync(handle: int) -> None:
+        if os.path.isfile(f"/proc/self/fd/{handle}"):  # noqa: PTH113
+            count.append(handle)
+            if len(count) > files:
+                raise OSError(code, os.strerror(code))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
 def computed(report: Report) -> tuple[int, int]:
     """Cases computed, and cases finished before."""
     return report.cases, report.skipped
@@ -137,7 +175,7 @@ def run_cli(*arguments: object, **options: Any) -> subprocess.CompletedProcess[s
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
         **options,
     )
@@ -149,7 +187,7 @@ def run_python(code: str, *arguments: object) -> str:
         [sys.executable, "-c", code, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
         env={**os.environ, "PYTHONIOENCODING": "utf-8"},
     )
@@ -157,11 +195,48 @@ def run_python(code: str, *arguments: object) -> str:
     return done.stdout
 
 
+def relink(cache: Path, case_id: str, filename: str, path: str = "/case") -> None:
+    """Let the index link a case elsewhere."""
+    with h5py.File(cache, "r+") as file:
+        del file["cases"][case_id]
+        file["cases"][case_id] = h5py.ExternalLink(filename, path)
+
+
+def drop_chunk(path: Path, name: str) -> None:
+    """Write a dataset anew without its last chunk, as a lost one would look."""
+    with h5py.File(path, "r+") as file:
+        old = file[name]
+        attributes = {n: (old.attrs[n], old.attrs.get_id(n).dtype) for n in old.attrs}
+        chunks = [old.id.get_chunk_info(i).chunk_offset for i in range(old.id.get_num_chunks())]
+        data = {offset: old.id.read_direct_chunk(offset) for offset in chunks[:-1]}
+        shape, dtype, plist = old.shape, old.id.get_type(), old.id.get_create_plist()
+        del file[name]
+        new = h5py.h5d.create(file.id, name.encode(), dtype, h5py.h5s.create_simple(shape), plist)
+        for offset, (mask, content) in data.items():
+            new.write_direct_chunk(offset, content, mask)
+        for attribute, (value, kind) in attributes.items():
+            h5py.Dataset(new).attrs.create(attribute, value, dtype=kind)
+
+
+def dead_pid() -> int:
+    """The number of a process that has ended."""
+    with subprocess.Popen([sys.executable, "-S", "-c", ""]) as process:
+        process.wait()
+    return process.pid
+
+
 def settings_of(cache: Path) -> dict[str, Any]:
     """The settings that a cache records."""
     with h5py.File(cache, "r") as file:
         record: dict[str, Any] = json.loads(file.attrs["settings"])
     return record
+
+
+def small_case(**changes: Any) -> Case:
+    """A photo of one channel with the labels of :func:`scene`, without a spacing."""
+    image, labels = scene()
+    case = Case("x", image[None], labels, ClassTable.from_values(VALUES), source="x.png")
+    return replace(case, **changes)
 
 
 def full_case(case_id: str = "Fall 1 – größer", seed: int = 0) -> Case:
@@ -200,8 +275,9 @@ def full_cache(
     """A cache of :func:`full_case`, made by the parts of the pipeline."""
     cases = [full_case()] if cases is None else list(cases)
     record = settings.as_json({"format": "test", "format_options": {}})
+    channels = cases[0].channels if cases else ("T1", "T2")
     header = Header(
-        record, fingerprint(record, FULL_CLASSES, 999), FULL_CLASSES, 999, ("T1", "T2"),
+        record, fingerprint(record, FULL_CLASSES, 999), FULL_CLASSES, 999, channels,
         software=software_versions(),
     )  # fmt: skip
     path = folder / "c.h5"

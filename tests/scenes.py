@@ -1,4 +1,4 @@
-"""Hypothesis strategies: label maps with superpixels of every kind that a user might have."""
+"""Label maps with superpixels of every kind that a user might have, as hypothesis strategies."""
 
 from __future__ import annotations
 
@@ -117,3 +117,29 @@ def scenes(draw, ndim=(1, 2, 3), ignore=IGNORE_KINDS, holes=True, labels=LABEL_K
     if draw(st.booleans()):
         spacing = tuple(float(s) for s in rng.choice([0.3, 0.5, 1.0, 1.7, 3.0], dimension))
     return Scene(label_map, ids, tuple(sorted(classes)), ignore_value, spacing)
+
+
+def blobs(shape=(40, 52), n_classes=4, edge=9, seed=0):
+    """A label map of wavy bands with ignored pixels, and superpixels with holes."""
+    rng = np.random.default_rng(seed)
+    where = np.indices(shape)
+    height = where[0] + 4 * np.sin(where[-1] / 6 + seed)
+    labels = np.clip(height * n_classes // shape[0], 0, n_classes - 1).astype(np.int32)
+    labels[rng.random(shape) < 0.02] = 99
+    cells = where // edge
+    ids = np.ravel_multi_index(tuple(cells), [n // edge + 1 for n in shape])
+    return labels, np.where(rng.random(shape) < 0.03, -1, ids)
+
+
+def assert_same_maps(found, expected):
+    """Two SoftMaps are equal in every array, type and byte."""
+    for owner, names in (
+        ("regions", ("pixels", "start", "lower", "upper")),
+        (None, ("index", "block_region", "block_class", "block_start", "values")),
+    ):
+        for name in names:
+            a = getattr(found.regions if owner else found, name)
+            b = getattr(expected.regions if owner else expected, name)
+            assert (a.dtype, a.shape) == (b.dtype, b.shape), name
+            assert a.tobytes() == b.tobytes(), name
+    assert (found.table, found.on, found.off) == (expected.table, expected.on, expected.off)

@@ -6,6 +6,7 @@ Every import counts, lazy ones inside of functions included; those for type chec
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -45,20 +46,23 @@ TRAINER = dict(modules(ROOT / "train/softlabel_train", "softlabel_train"))
 MODULES = SOFTLABEL | TRAINER
 
 
+@cache
 def import_statements(path, everywhere=True):
     """(module, name in it or None) of every import; without ``everywhere`` when it is loaded."""
+    found = []
     waiting = list(ast.parse(path.read_text(encoding="utf-8")).body)
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             waiting += node.orelse
         elif isinstance(node, ast.Import):
-            yield from ((alias.name, None) for alias in node.names)
+            found += [(alias.name, None) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0 and node.module, f"{path}: write imports in full"
-            yield from ((node.module, alias.name) for alias in node.names)
+            found += [(node.module, alias.name) for alias in node.names]
         elif everywhere or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             waiting += ast.iter_child_nodes(node)
+    return found
 
 
 def imported(path, everywhere=True):

@@ -7,11 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from numba.core import types
 
-import softlabel
 from softlabel import kernels
 from softlabel.generation.warm_up import warm_up
 
@@ -60,30 +58,20 @@ def test_kept_among_temporary_files_when_nothing_else_can_be_written(folder):
     assert kept[0].stat().st_mode & 0o077 == 0
 
 
+def test_kept_in_the_home_folder_when_the_source_folder_cannot_be_written(folder):
+    home = folder / "home"
+    home.mkdir()
+    assert run(folder, folder / "temporary", home) == ["42", "0"]
+    assert run(folder, folder / "temporary", home) == ["42", "1"]
+    assert list(home.rglob("*.nbi")) and not list((folder / "temporary").iterdir())
+
+
 def test_a_folder_that_others_can_write_is_not_used(folder):
     planted = folder / "temporary" / f"softlabel-kernels-{os.getuid()}"
     planted.mkdir()
     planted.chmod(0o777)
     assert run(folder, folder / "temporary", "/dev/null/nowhere") == ["42", "0"]
     assert list(planted.iterdir()) == []
-
-
-def test_warm_up_leaves_nothing_to_compile():
-    """A kernel that generation runs must have its signature before workers start."""
-    warm_up()
-    compiled = signatures()
-    assert compiled["softlabel.distance.search._settle"] > 0
-    labels = np.random.default_rng(0).integers(0, 3, (6, 20, 70))
-    image = labels.astype(np.float32)
-    for part in (np.s_[0], np.s_[:]):
-        ids = softlabel.slic(image[part], 20)
-        softlabel.soften(labels[part], ids, ignore=2, normalize="sum").dense()
-    assert signatures() == compiled
-
-
-def signatures():
-    """Number of compiled signatures of every kernel."""
-    return {name: len(kernel.nopython_signatures) for name, kernel in dispatchers().items()}
 
 
 def dispatchers():
@@ -102,10 +90,8 @@ def test_what_python_calls_returns_numbers_only():
     warm_up()
     found = dispatchers()
     called = {name: found[name] for name in names_called_from_python(found)}
-    assert {
-        "softlabel.superpixels.slic_kmeans.iterate",
-        "softlabel.distance.search._settle",
-    } <= set(called)
+    rooms = {name.split(".")[1] for name in called}
+    assert rooms == {"distance", "softening", "softmaps", "superpixels"}
     for name, kernel in called.items():
         for overload in kernel.overloads.values():
             kind = overload.signature.return_type
@@ -134,7 +120,7 @@ def is_kernel(function):
     )
 
 
-INTERRUPTED = """
+WORK = """
 import random, signal, time
 import numpy as np
 import softlabel
@@ -144,19 +130,25 @@ image = np.random.default_rng(0).random((170, 180), np.float32)
 labels = (image > image.mean()).astype(int)
 
 def work():
-    softlabel.soften(labels, softlabel.slic(image, 200)).dense()
+    return softlabel.soften(labels, softlabel.slic(image, 200)).dense()
 
-work()
+expected = work()
 started = time.perf_counter()
 work()
 seconds = time.perf_counter() - started
+
+def press_soon():
+    signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-4, seconds))
+"""
+
+RAISED = """
 stopped = 0
 signal.signal(signal.SIGALRM, signal.default_int_handler)
 for _ in range(3000):
     if stopped == 100:
         break
     try:
-        signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-4, seconds))
+        press_soon()
         work()
         signal.setitimer(signal.ITIMER_REAL, 0)
     except KeyboardInterrupt:
@@ -164,12 +156,37 @@ for _ in range(3000):
 print(stopped)
 """
 
+ASKED = """
+from softlabel.interrupt import stop_on_signals
 
+asked = 0
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
+signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+for _ in range(3000):
+    if asked == 100:
+        break
+    with stop_on_signals() as stop:
+        press_soon()
+        found = work()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    assert np.array_equal(found, expected)
+    asked += stop.asked
+print(asked)
+"""
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the system has no such timer")
-def test_ctrl_c_at_any_moment_is_no_crash():
-    """A signal that comes while a kernel runs is handled by the first line of Python after it."""
+@pytest.mark.parametrize("how", [RAISED, ASKED], ids=["raised", "asked"])
+def test_ctrl_c_at_any_moment_is_no_crash(how):
+    """A signal that comes while a kernel runs is handled by the first line of Python after it.
+
+    Raised there, as by a second Ctrl-C, it ends the work; as a request it changes nothing.
+    """
     done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False
+        [sys.executable, "-c", WORK + how], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, (done.returncode, done.stderr)
     assert int(done.stdout) == 100, done.stderr
+    if how is ASKED:
+        assert not done.stderr

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import pickle
-
 import factories
 import pytest
 
 import softlabel
-from softlabel.errors import MissingExtraError, missing_extra
 
 WITHOUT_TORCH = """
 import sys
@@ -44,9 +41,3 @@ except softlabel.errors.MissingExtraError as error:
         "softlabel.soften_batch needs torch, which is not installed; run pip install '.[gpu]' in "
         "the clone of softlabel, or pip install torch."
     )
-
-
-def test_what_is_missing_can_be_told_by_a_worker():
-    error = missing_extra("Reading .nrrd files", "SimpleITK", "itk")
-    again = pickle.loads(pickle.dumps(error))
-    assert type(again) is MissingExtraError and str(again) == str(error)

@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from softlabel import __version__
-from softlabel.console.group import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, LazyGroup, fail
+from softlabel.console.group import EXIT_FAILED, EXIT_USAGE, LazyGroup, fail
 from softlabel.errors import CacheError, SoftlabelError, SourceError, UsageError
+from softlabel.interrupt import interrupted_status
 
 # Commands are imported when they are asked for, so that --help is quick.
 COMMANDS = {
@@ -36,7 +37,7 @@ class Commands(LazyGroup):
         except SoftlabelError as error:
             fail(str(error), EXIT_FAILED)
         except KeyboardInterrupt:
-            fail("Interrupted.", EXIT_INTERRUPTED)
+            fail("Interrupted.", interrupted_status())
 
 
 @click.command(
@@ -46,7 +47,7 @@ class Commands(LazyGroup):
     about=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="softlabel COMMAND --help explains a command. Exit status: 0 all done, 1 some cases "
-    "failed, 2 wrong usage, 130 interrupted.",
+    "failed, 2 wrong usage, 130 interrupted by Ctrl-C, 143 by SIGTERM.",
 )
 @click.version_option(__version__, prog_name="softlabel")
 def main() -> None:

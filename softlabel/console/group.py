@@ -16,9 +16,8 @@ from typing import Any, NoReturn
 import click
 
 from softlabel.errors import did_you_mean
-from softlabel.interrupt import remembered_interrupt
 
-EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_FAILED, EXIT_USAGE = 1, 2
 
 
 def system_error(error: OSError) -> str:
@@ -66,8 +65,7 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; an error of the operating system becomes a sentence."""
         try:
-            with remembered_interrupt():
-                return super().invoke(ctx)
+            return super().invoke(ctx)
         except OSError as error:
             if error.errno == errno.EPIPE:  # whoever reads the output has had enough
                 raise

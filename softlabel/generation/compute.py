@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import Any
-
 import numpy as np
 
 from softlabel.cache import (
@@ -13,16 +10,17 @@ from softlabel.cache import (
     InputFile,
     Statistics,
 )
-from softlabel.device import TORCH_CPU, DeviceUnusable
+from softlabel.device import DeviceUnusable
 from softlabel.errors import CaseError
+from softlabel.generation.case_superpixels import make_superpixels
 from softlabel.generation.device_server import DeviceProcess
 from softlabel.generation.settings import Settings
-from softlabel.softening import METHODS, Backend, soften_with
+from softlabel.interrupt import SafePoint, no_safe_point
+from softlabel.softening import METHODS, SoftenRequest, soften_by
 from softlabel.softening.raters import majority
 from softlabel.softmaps.class_index import class_index_map
 from softlabel.softmaps.maps import SoftMaps
-from softlabel.superpixels.front import by_slice, grid, scale_channels, slic
-from softlabel.types import Array, Case, coarsest_axis
+from softlabel.types import Array, Case
 
 
 def compute(
@@ -32,6 +30,7 @@ def compute(
     inputs: tuple[InputFile, ...] = (),
     superpixels: Array | None = None,
     device: DeviceProcess | None = None,
+    safe_point: SafePoint = no_safe_point,
 ) -> CaseResult:
     """Superpixels and soft maps of one case.
 
@@ -47,6 +46,8 @@ def compute(
         For ``settings.superpixels == "file"``.
     device : DeviceProcess, optional
         Where it is softened; what it cannot do is done here, on the CPU, and noted in the result.
+    safe_point : callable
+        Called between the steps; what it raises passes through.
 
     Raises
     ------
@@ -54,32 +55,17 @@ def compute(
         When this case cannot be computed with these settings.
     """
     try:
-        return _compute(case, header, settings, inputs, superpixels, device)
+        _check_channels(case, header)
+        asked, ids = 0, None
+        if METHODS[settings.method].needs_superpixels:
+            ids, asked = make_superpixels(case, settings, superpixels, device)
+        safe_point()
+        soft, note = soften_case(case, ids, header, settings, device)
+        safe_point()
+        labels, label_maps = _hard_labels(case, header)
+        statistics = measure(case, soft, labels, ids, asked, header)
     except ValueError as error:
         raise CaseError(f"{case.id} ({case.source}): {error}") from error
-
-
-def _compute(
-    case: Case,
-    header: Header,
-    settings: Settings,
-    inputs: tuple[InputFile, ...],
-    superpixels: Array | None,
-    device: DeviceProcess | None,
-) -> CaseResult:
-    _check_channels(case, header)
-    method = METHODS[settings.method]
-    asked = 0
-    ids = None
-    if method.needs_superpixels:
-        ids, asked = make_superpixels(case, settings, superpixels, device)
-    soft, note = soften_case(case, ids, header, settings, device)
-    labels, label_maps = case.labels, dict(case.label_maps)
-    if case.rater_axis is not None:
-        names = case.raters or tuple(f"rater{r + 1}" for r in range(len(case.labels)))
-        label_maps |= dict(zip(names, case.labels, strict=True))
-        labels = _majority_labels(case.labels, header)
-    statistics = measure(case, soft, labels, ids, asked, header)
     return CaseResult(case, labels, ids, soft, label_maps, statistics, inputs, note)
 
 
@@ -91,109 +77,52 @@ def soften_case(
     device: DeviceProcess | None,
 ) -> tuple[SoftMaps, str]:
     """Soft maps of a case, and why its device did not make them."""
-    options = dict(settings.method_options)
-    if (
-        METHODS[settings.method].needs_superpixels
-        and options.get("in_plane")
-        and settings.slice_axis is not None
-    ):
-        options["slice_axis"] = settings.slice_axis
-
-    def soften_by(backend: Backend | None) -> SoftMaps:
-        return soften_with(
-            backend,
-            case.labels,
-            ids,
-            method=settings.method,
-            classes=header.classes,
-            spacing=_distance_spacing(case, settings),
-            boundary=settings.boundary,
-            scale=settings.scale,
-            normalize=settings.normalize,
-            ignore=header.ignore,
-            rater_axis=case.rater_axis,
-            **options,
-        )
-
-    if device is None:
-        return soften_by(None), ""
-    try:
-        return soften_by(device.soften), ""
-    except DeviceUnusable as error:
-        return soften_by(None), str(error)
-
-
-def make_superpixels(
-    case: Case,
-    settings: Settings,
-    given: Array | None = None,
-    device: DeviceProcess | None = None,
-) -> tuple[Array, int]:
-    """Superpixels of a case (int32, −1 outside the mask), and how many were asked for."""
-    shape = case.shape
-    spacing = case.spacing_mm or (1.0,) * len(shape)
-    spacing = tuple(s / min(spacing) for s in spacing)
-    per_slice = settings.slic_dims == "slice" and len(shape) == 3
-    axis = coarsest_axis(spacing) if settings.slice_axis is None else settings.slice_axis
-    if not 0 <= axis < len(shape):
-        raise ValueError(f"slice_axis must lie in 0..{len(shape) - 1}; got {axis}.")
-    pieces = shape[axis] if per_slice else 1
-    asked = settings.n_segments
-    if settings.superpixel_size is not None:
-        asked = max(1, round(int(np.prod(shape)) / pieces / settings.superpixel_size))
-    in_slic = case.mask if settings.mask_mode == "slic" else None
-
-    def make(image: Array, steps: tuple[float, ...]) -> Array:
-        if settings.superpixels == "grid":
-            return grid(image.shape[1:], asked, steps)
-        options: dict[str, Any] = {
-            "spacing": steps,
-            "channel_axis": 0,
-            "max_num_iter": settings.max_num_iter,
-        }
-        strength = (asked, settings.compactness, settings.sigma)
-        if settings.slic_code == "device":
-            return _slic_by_device(device, image, *strength, **options)
-        if in_slic is None:
-            return slic(image, *strength, **options)
-        return slic(image[:-1], *strength, mask=image[-1] > 0, **options)
-
-    if settings.superpixels == "file":
-        if given is None or given.shape != shape:
-            raise ValueError(
-                f"the superpixels of the file have shape {None if given is None else given.shape}"
-                f", the image has {shape}; give superpixels of the same grid."
-            )
-        ids, asked, pieces = given, 0, 1
-    else:
-        image = scale_channels(case.image, case.mask, settings.channel_percentiles)
-        if in_slic is not None:  # travels as a last channel, so that slices cut it alike
-            image = np.concatenate([image, in_slic[None].astype(np.float32)])
-        ids = by_slice(make, image, spacing, axis) if per_slice else make(image, spacing)
-    return _renumbered(ids, case.mask), asked * pieces
-
-
-def _slic_by_device(
-    device: DeviceProcess | None, image: Array, *strength: Any, **options: Any
-) -> Array:
-    """Superpixels by the tensor code: on the device, or on torch's CPU device with equal labels."""
+    request = request_of(case, header, settings)
     if device is not None:
-        with contextlib.suppress(DeviceUnusable):
-            return device.slic(image, *strength, **options)
-    return slic(image, *strength, **options, device=TORCH_CPU)
+        try:
+            return soften_by(request, case.labels, ids, backend=device.soften), ""
+        except DeviceUnusable as error:
+            return soften_by(request, case.labels, ids), str(error)
+    return soften_by(request, case.labels, ids), ""
 
 
-def _renumbered(ids: Array, mask: Array | None) -> Array:
-    """Ids 0..M−1 in their old order, −1 outside the mask."""
-    ids = np.maximum(ids if mask is None else np.where(mask, ids, -1), -1)
-    highest = int(ids.max())
-    if highest > 4 * ids.size:  # ids of a file may be anything
-        values, position = np.unique(ids, return_inverse=True)
-        return (position.reshape(ids.shape) - (values[0] < 0)).astype(np.int32)
-    present = np.zeros(highest + 2, np.bool_)
-    present[ids + 1] = True
-    number = np.cumsum(present[1:], dtype=np.int32) - 1
-    return np.concatenate([[-1], number]).astype(np.int32)[ids + 1]
+def request_of(case: Case, header: Header, settings: Settings) -> SoftenRequest:
+    """What the settings ask for in a case.
+
+    Raises
+    ------
+    ValueError
+        When distances are to be in mm and the case has no spacing.
+    """
+    if settings.distance_unit == "mm" and case.spacing_mm is None:
+        raise ValueError(
+            "the case has no pixel spacing, so distances cannot be in mm; use --distance-unit "
+            "pixel, or give the spacing with --spacing-mm where the format takes it."
+        )
+    options = dict(settings.method_options)
+    if options.get("in_plane") and settings.slice_axis is not None:
+        options["slice_axis"] = settings.slice_axis
+    return SoftenRequest(
+        method=settings.method,
+        classes=header.classes,
+        spacing=case.spacing_mm if settings.distance_unit == "mm" else None,
+        boundary=settings.boundary,
+        scale=settings.scale,
+        normalize=settings.normalize,
+        ignore=header.ignore,
+        rater_axis=case.rater_axis,
+        method_options=options,
+    )
+
+
+def _hard_labels(case: Case, header: Header) -> tuple[Array, dict[str, Array]]:
+    """The hard label map, of several raters their majority, and further maps by name."""
+    maps = dict(case.label_maps)
+    if case.rater_axis is None:
+        return case.labels, maps
+    names = case.raters or tuple(f"rater{r + 1}" for r in range(len(case.labels)))
+    maps |= dict(zip(names, case.labels, strict=True))
+    return _majority_labels(case.labels, header), maps
 
 
 def measure(
@@ -219,17 +148,6 @@ def measure(
         n_superpixels=0 if ids is None else int(ids.max()) + 1,
         n_superpixels_asked=asked,
     )
-
-
-def _distance_spacing(case: Case, settings: Settings) -> tuple[float, ...] | None:
-    if settings.distance_unit == "pixel":
-        return None
-    if case.spacing_mm is None:
-        raise ValueError(
-            "the case has no pixel spacing, so distances cannot be in mm; use "
-            "--distance-unit pixel, or say the spacing with --spacing-mm where the format takes it."
-        )
-    return case.spacing_mm
 
 
 def _majority_labels(raters: Array, header: Header) -> Array:

@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,8 @@ from softlabel.generation.report import CaseReport, Report, failures_of, summary
 from softlabel.generation.settings import Settings
 from softlabel.generation.superpixel_files import SuperpixelFiles
 from softlabel.generation.warm_up import warm_up
-from softlabel.generation.worker import Computed, case_report, compute_source, results_of_source
-from softlabel.interrupt import remembered_interrupt
+from softlabel.generation.worker import Computed, Task, case_report, compute_source, results_of
+from softlabel.interrupt import SafePoint, stop_on_signals
 from softlabel.readers import list_dataset
 from softlabel.types import CaseRef, Dataset
 
@@ -53,7 +54,6 @@ ESTIMATE_ATTEMPTS = 5
 Progress = Callable[[CaseReport], None]
 
 
-@remembered_interrupt()
 def generate(
     source: str | os.PathLike[str] | Dataset,
     out: str | os.PathLike[str],
@@ -100,7 +100,9 @@ def generate(
     Returns
     -------
     Report
-        Failing cases are in it; they do not raise.
+        Failing cases are in it; they do not raise. Nor do Ctrl-C and SIGTERM once cases are
+        computed: they end the run early, and the report says that it was interrupted. A second
+        Ctrl-C stops at once. In a program that handles them in its own way its handlers stay.
 
     Raises
     ------
@@ -134,12 +136,32 @@ def carry_out(
     jobs: int = 1,
     device: str = CPU,
     progress: Progress | None = None,
-    say: Say | None = None,
+    say: Say = lambda _: None,
+    stopping: Callable[[int], object] = lambda _: None,
 ) -> Report:
-    """Do what a plan says (see :func:`generate`); ``say`` is told which device was chosen."""
+    """Do what a plan says (see :func:`generate`).
+
+    ``say`` is told which device was chosen, ``stopping`` the number of the signal that asked to
+    stop (see :func:`softlabel.interrupt.stop_on_signals`).
+    """
     if jobs < 1:
         raise UsageError(f"jobs must be at least 1; got {jobs}.")
     named_devices(decided, device)  # a device that is not there is seen before anything is written
+    with stop_on_signals(stopping) as stop:
+        report = _carried_out(decided, jobs, device, progress, say, stop.safe_point)
+        # a signal that came after the last safe point is told as well
+        return replace(report, interrupted=report.interrupted or stop.asked)
+
+
+def _carried_out(
+    decided: Plan,
+    jobs: int,
+    device: str,
+    progress: Progress | None,
+    say: Say,
+    safe_point: SafePoint,
+) -> Report:
+    """As :func:`carry_out`."""
     replaced = prepare_output(decided)
     # before workers start, so that they load the kernels instead of compiling them each
     compile_seconds = warm_up() if decided.todo else 0.0
@@ -147,20 +169,14 @@ def carry_out(
     before = {ref.id: version_of(part_of(decided.out, ref.id)) for ref in decided.todo}
     tally = _Tally(seen=dict(decided.seen))
     try:
-        with (
-            remembered_interrupt() as asked_to_stop,
-            contextlib.closing(_reports(decided, jobs, device, say or (lambda _: None))) as told,
-        ):
+        with contextlib.closing(_reports(decided, jobs, device, say, safe_point)) as told:
             for report in told:
                 if report.fatal:
                     tally.stopped = report.error
                     break
-                if not (report.error and asked_to_stop.is_set()):
-                    tally.add(report)
-                    if progress is not None:
-                        progress(report)
-                if asked_to_stop.is_set():
-                    raise KeyboardInterrupt
+                tally.add(report)
+                if progress is not None:
+                    progress(report)
     except KeyboardInterrupt:
         tally.interrupted = True
     except parallel.WorkerDied as error:
@@ -196,11 +212,15 @@ class _Tally:
         self.seen |= report.seen
 
 
-def _reports(decided: Plan, jobs: int, device: str, say: Say) -> Generator[CaseReport]:
+def _reports(
+    decided: Plan, jobs: int, device: str, say: Say, safe_point: SafePoint
+) -> Generator[CaseReport]:
     """Let workers compute the cases of a plan; closing it stops them."""
+    work = partial(compute_source, safe_point=safe_point)
+    safe_point()  # before a device is started
     with chosen_devices(decided, device, jobs, lambda: _sample(decided), say) as devices:
-        tasks = _on_devices(_tasks(decided, decided.todo, jobs), devices)
-        with contextlib.closing(parallel.run(compute_source, tasks, jobs)) as done:
+        tasks = [(task,) for task in tasks_of(decided, decided.todo, jobs, devices)]
+        with contextlib.closing(parallel.run(work, tasks, jobs, safe_point)) as done:
             yield from done
 
 
@@ -218,25 +238,23 @@ def _finish(decided: Plan, tally: _Tally, *, complete: bool, replaced: IndexCont
     write_failures(decided.out, failures, tally.reports)
 
 
-def _tasks(decided: Plan, todo: Sequence[CaseRef], jobs: int) -> list[tuple[Any, ...]]:
-    """Arguments of :func:`compute_source`, one set for each source, or share of one."""
+def tasks_of(
+    decided: Plan, refs: Sequence[CaseRef], jobs: int, devices: Sequence[DeviceProcess] = ()
+) -> list[Task]:
+    """The work on some cases: a task for each source, or for a share of one; devices in turn."""
     siblings = {refs[0].source: tuple(refs) for refs in by_source(decided.dataset.refs)}
     tasks = []
-    for refs in parallel.split_evenly(by_source(todo), jobs):
+    for number, share in enumerate(parallel.split_evenly(by_source(refs), jobs)):
         # A task travels to its worker: of the listing it carries no more than its own source.
-        listing = replace(decided.dataset, refs=siblings[refs[0].source], problems={})
-        tasks.append((listing, tuple(refs), decided.header, decided.settings, decided.out,
-                      decided.superpixel_files))  # fmt: skip
+        listing = replace(decided.dataset, refs=siblings[share[0].source], problems={})
+        device = devices[number % len(devices)] if devices else None
+        tasks.append(
+            Task(
+                listing, tuple(share), decided.header, decided.settings, decided.out,
+                decided.superpixel_files, device,
+            )
+        )  # fmt: skip
     return tasks
-
-
-def _on_devices(
-    tasks: Sequence[tuple[Any, ...]], devices: Sequence[DeviceProcess]
-) -> list[tuple[Any, ...]]:
-    """Tasks with a device each, all devices alike; unchanged without devices."""
-    if not devices:
-        return list(tasks)
-    return [(*task, devices[number % len(devices)]) for number, task in enumerate(tasks)]
 
 
 def by_source(refs: Sequence[CaseRef]) -> list[list[CaseRef]]:
@@ -269,8 +287,8 @@ def _first_computed(decided: Plan) -> Computed | CaseReport | None:
     """The first case of a plan that can be computed, else the first failure."""
     failure = None
     for ref in decided.todo[:ESTIMATE_ATTEMPTS]:
-        for dataset, refs, header, settings, _, files in _tasks(decided, [ref], 1):
-            computed = next(results_of_source(dataset, refs, header, settings, files))
+        (task,) = tasks_of(decided, [ref], jobs=1)
+        computed = next(results_of(task))
         if isinstance(computed, Computed):
             return computed
         failure = failure or computed

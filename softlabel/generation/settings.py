@@ -16,12 +16,18 @@ from softlabel.distance.boundary import BOUNDARIES
 from softlabel.errors import UsageError, did_you_mean
 from softlabel.softening import METHODS, NORMALIZATIONS
 
-SUPERPIXELS = ("slic", "grid", "file")
-SLIC_DIMS = ("volume", "slice")
-MASK_MODES = ("after", "slic")
-SLIC_CODES = ("cpu", "device")
-DISTANCE_UNITS = ("pixel", "mm")
-COMPRESSIONS = ("zstd", "gzip")
+CHOICES: dict[str, tuple[str, ...]] = {
+    "superpixels": ("slic", "grid", "file"),
+    "slic_dims": ("volume", "slice"),
+    "mask_mode": ("after", "slic"),
+    "slic_code": ("cpu", "device"),
+    "method": tuple(METHODS),
+    "boundary": tuple(BOUNDARIES),
+    "distance_unit": ("pixel", "mm"),
+    "normalize": NORMALIZATIONS,
+    "compression": ("zstd", "gzip"),
+}
+"""Values of the settings that are words."""
 
 S = TypeVar("S")
 
@@ -117,17 +123,7 @@ class Settings:
             )
 
     def _check_words(self) -> None:
-        for name, allowed in (
-            ("superpixels", SUPERPIXELS),
-            ("slic_dims", SLIC_DIMS),
-            ("mask_mode", MASK_MODES),
-            ("slic_code", SLIC_CODES),
-            ("distance_unit", DISTANCE_UNITS),
-            ("compression", COMPRESSIONS),
-            ("method", METHODS),
-            ("boundary", BOUNDARIES),
-            ("normalize", NORMALIZATIONS),
-        ):
+        for name, allowed in CHOICES.items():
             value = getattr(self, name)
             if value not in allowed:
                 raise UsageError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.")

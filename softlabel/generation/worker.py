@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from softlabel.cache import CaseResult, Header, SeenFile, build_part
+from softlabel.cache import CaseResult, Header, InputFile, SeenFile, build_part
 from softlabel.errors import CaseError, SoftlabelError
 from softlabel.files.atomic import publish
 from softlabel.generation.compute import compute
@@ -21,6 +21,7 @@ from softlabel.generation.plan import files_of
 from softlabel.generation.report import CaseReport
 from softlabel.generation.settings import Settings
 from softlabel.generation.superpixel_files import SuperpixelFiles
+from softlabel.interrupt import SafePoint, no_safe_point
 from softlabel.readers import READERS
 from softlabel.types import CaseRef, Dataset
 
@@ -28,36 +29,32 @@ FATAL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPE
 """Errors of the output's file system that every further case would meet as well."""
 
 
-def compute_source(
-    dataset: Dataset,
-    refs: Sequence[CaseRef],
-    header: Header,
-    settings: Settings,
-    out: Path,
-    superpixel_files: SuperpixelFiles | None,
-    device: DeviceProcess | None = None,
-) -> Iterator[CaseReport]:
-    """Compute and publish the cases of one source; what a worker does."""
-    for computed in results_of_source(dataset, refs, header, settings, superpixel_files, device):
-        if isinstance(computed, CaseReport):
-            yield computed
-            continue
-        case_id = computed.result.case.id
-        started = time.perf_counter()
-        try:
-            data = build_part(computed.result, header)
-        except Exception as error:
-            yield _failure(case_id, error)
-            continue
-        try:
-            publish(part_of(out, case_id), data)
-        except OSError as error:
-            text = cannot_write(out, error)
-            yield CaseReport(case_id, error=text, fatal=error.errno in FATAL_ERRNOS)
-            if error.errno in FATAL_ERRNOS:
-                return
-            continue
-        yield case_report(computed, computed.seconds + time.perf_counter() - started, len(data))
+@dataclass(frozen=True)
+class Task:
+    """Cases of one source, and all that a worker needs to compute and publish them.
+
+    Attributes
+    ----------
+    dataset : Dataset
+        Its ``refs`` are those of the source only, since a task travels to its worker.
+    refs : tuple of CaseRef
+        The cases to compute.
+    header : Header
+    settings : Settings
+    out : Path
+        The index of the cache.
+    superpixel_files : SuperpixelFiles or None
+    device : DeviceProcess or None
+        Where the cases are softened; None is the CPU of the worker.
+    """
+
+    dataset: Dataset
+    refs: tuple[CaseRef, ...]
+    header: Header
+    settings: Settings
+    out: Path
+    superpixel_files: SuperpixelFiles | None = None
+    device: DeviceProcess | None = None
 
 
 @dataclass(frozen=True)
@@ -69,45 +66,84 @@ class Computed:
     seconds: float
 
 
-def results_of_source(
-    dataset: Dataset,
-    refs: Sequence[CaseRef],
-    header: Header,
-    settings: Settings,
-    superpixel_files: SuperpixelFiles | None,
-    device: DeviceProcess | None = None,
+def compute_source(task: Task, safe_point: SafePoint = no_safe_point) -> Iterator[CaseReport]:
+    """Compute and publish the cases of a task; stops where no further case could be written."""
+    for computed in results_of(task, safe_point):
+        report = computed if isinstance(computed, CaseReport) else _published(task, computed)
+        yield report
+        if report.fatal:
+            return
+
+
+def results_of(
+    task: Task, safe_point: SafePoint = no_safe_point
 ) -> Iterator[Computed | CaseReport]:
-    """Read and compute the cases of one source, failures as reports instead of exceptions."""
-    reader = READERS[dataset.format]
-    hashed: dict[str, Any] = {}
-    inputs: dict[str, Any] = {}
+    """Read and compute the cases of a task, failures as reports instead of exceptions."""
     started = time.perf_counter()
-    for ref in refs:
-        # Hashed before anything is read: a file that changes meanwhile is found changed later.
-        files = files_of(ref, dataset, superpixel_files)
+    inputs = _hashed(task)  # before anything is read: a file that changes meanwhile is seen later
+    opened = _opened(task)
+    for ref in task.refs:
         try:
-            inputs[ref.id] = record_inputs(files, hashed), {n: hashed[n][1] for n in files}
-        except CaseError as error:
-            inputs[ref.id] = error
-    opened, fault = None, None
-    try:
-        opened = reader.open_source(dataset, refs[0].source)
-    except Exception as error:
-        fault = error
-    for ref in refs:
-        try:
-            if fault is not None:
-                raise fault
-            if isinstance(inputs[ref.id], CaseError):
-                raise inputs[ref.id]
-            recorded, seen = inputs[ref.id]
-            given = superpixel_files.read(ref.id) if superpixel_files is not None else None
-            case = reader.read_case(dataset, ref, opened)
-            result = compute(case, header, settings, recorded, given, device)
+            result, seen = _computed(task, ref, inputs[ref.id], opened, safe_point)
             yield Computed(result, seen, time.perf_counter() - started)
         except Exception as error:
             yield _failure(ref.id, error)
         started = time.perf_counter()
+
+
+Inputs = tuple[tuple[InputFile, ...], Mapping[str, SeenFile]]
+"""What a case is read from: as its part records it, and as it was seen."""
+
+
+def _hashed(task: Task) -> dict[str, Inputs | CaseError]:
+    """Inputs of every case, or why they cannot be read; shared files are read once."""
+    known: dict[str, tuple[InputFile, SeenFile]] = {}
+    inputs: dict[str, Inputs | CaseError] = {}
+    for ref in task.refs:
+        files = files_of(ref, task.dataset, task.superpixel_files)
+        try:
+            inputs[ref.id] = record_inputs(files, known), {n: known[n][1] for n in files}
+        except CaseError as error:
+            inputs[ref.id] = error
+    return inputs
+
+
+def _opened(task: Task) -> Any:
+    """What the cases of the source share, or the error that each of them meets."""
+    try:
+        return READERS[task.dataset.format].open_source(task.dataset, task.refs[0].source)
+    except Exception as error:
+        return error
+
+
+def _computed(
+    task: Task, ref: CaseRef, inputs: Inputs | CaseError, opened: Any, safe_point: SafePoint
+) -> tuple[CaseResult, Mapping[str, SeenFile]]:
+    """Read and compute one case; whatever is wrong with it is raised."""
+    for found in (opened, inputs):
+        if isinstance(found, Exception):
+            raise found
+    recorded, seen = inputs  # type: ignore[misc]  # an error was raised
+    given = task.superpixel_files.read(ref.id) if task.superpixel_files is not None else None
+    case = READERS[task.dataset.format].read_case(task.dataset, ref, opened)
+    safe_point()
+    return compute(case, task.header, task.settings, recorded, given, task.device, safe_point), seen
+
+
+def _published(task: Task, computed: Computed) -> CaseReport:
+    """Write a computed case to its final name, and report on it."""
+    case_id = computed.result.case.id
+    started = time.perf_counter()
+    try:
+        data = build_part(computed.result, task.header)
+    except Exception as error:
+        return _failure(case_id, error)
+    try:
+        publish(part_of(task.out, case_id), data)
+    except OSError as error:
+        fatal = error.errno in FATAL_ERRNOS
+        return CaseReport(case_id, error=cannot_write(task.out, error), fatal=fatal)
+    return case_report(computed, computed.seconds + time.perf_counter() - started, len(data))
 
 
 def case_report(computed: Computed, seconds: float, size: int) -> CaseReport:

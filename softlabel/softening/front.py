@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from softlabel.device import AUTO, CPU, DeviceUnusable, torch_device
-from softlabel.softening.methods import METHODS, Backend, Method
-from softlabel.softening.normalize import NORMALIZATIONS, normalized
+from softlabel.softening.methods import Backend, Method
+from softlabel.softening.normalize import normalized
 from softlabel.softening.raters import mean_over_raters
+from softlabel.softening.request import SoftenRequest
 from softlabel.softmaps.class_index import class_index_map
 from softlabel.softmaps.maps import SoftMaps
 from softlabel.superpixels.front import scale_channels, slic
-from softlabel.types import Array, ClassTable, class_table, spacing_in_order
+from softlabel.types import Array, ClassTable
 
 
 def soften(
@@ -116,72 +116,54 @@ def soften(
     >>> softlabel.soften(labels, np.array([0, 0, 0, 0, 1, 1, 1, 1])).dense()[1].round(3)
     array([1.   , 1.   , 1.   , 1.   , 0.5  , 0.25 , 0.167, 0.125], dtype=float32)
     """
-    given: dict[str, Any] = {
-        "image": image, "method": method, "classes": classes, "spacing": spacing,
-        "boundary": boundary, "scale": scale, "normalize": normalize, "ignore": ignore,
-        "rater_axis": rater_axis,
-    }  # fmt: skip
-    if device == AUTO and method in METHODS and not METHODS[method].on_device:
+    request = SoftenRequest(
+        method, classes, spacing, boundary, scale, normalize, ignore, rater_axis, method_options
+    )
+    if device == AUTO and not request.entry.on_device:
         device = CPU
     backend = _local_backend(device)
     try:
-        return soften_with(backend, labels, superpixels, **given, **method_options)
+        return soften_by(request, labels, superpixels, image=image, backend=backend)
     except DeviceUnusable as error:
         warnings.warn(
             f"Softened on the CPU instead of {device}: {error}.", RuntimeWarning, stacklevel=2
         )
-        return soften_with(None, labels, superpixels, **given, **method_options)
+        return soften_by(request, labels, superpixels, image=image)
 
 
-def soften_with(
-    backend: Backend | None,
+def soften_by(
+    request: SoftenRequest,
     labels: Array,
-    superpixels: Array | None,
+    superpixels: Array | None = None,
     *,
     image: Array | None = None,
-    method: str,
-    classes: ClassTable | Mapping[int, str] | Iterable[int] | None,
-    spacing: tuple[float, ...] | None,
-    boundary: str,
-    scale: float | None,
-    normalize: str,
-    ignore: int | None,
-    rater_axis: int | None,
-    **method_options: Any,
+    backend: Backend | None = None,
 ) -> SoftMaps:
-    """As :func:`soften`, the superpixel method by a backend; by the code without torch when None.
+    """As :func:`soften`, by a request; with a backend the superpixel method runs on its device.
 
     Raises
     ------
     DeviceUnusable
         When the backend's device cannot do it.
     """
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
-    if normalize not in NORMALIZATIONS:
+    method = request.entry
+    if backend is not None and not method.on_device:
         raise ValueError(
-            f"normalize must be one of {', '.join(NORMALIZATIONS)}; got {normalize!r}."
+            f"The method {request.method} is computed on the CPU only; leave the device out."
         )
-    if backend is not None and not METHODS[method].on_device:
-        raise ValueError(f"The method {method} is computed on the CPU only; leave the device out.")
-    maps = _rater_maps(labels, rater_axis)
+    maps = _rater_maps(labels, request.rater_axis)
     ndim = maps[0].ndim
-    step = spacing_in_order(spacing, ndim)
-    table = _class_table(maps, classes, ignore)
-    options = _method_options(method, boundary, method_options)
-    ids = _superpixel_ids(METHODS[method], superpixels, image, maps[0].shape, step)
-    width = min(step) if scale is None else float(scale)
-    if not 0 < width < np.inf:
-        raise ValueError(f"scale must be a positive number; got {scale}.")
-    indices = [class_index_map(m, table, ignore) for m in maps]
+    step, width = request.step(ndim), request.width(ndim)
+    table = request.table(maps)
+    ids = _superpixel_ids(method, superpixels, image, maps[0].shape, step)
+    indices = [class_index_map(m, table, request.ignore) for m in maps]
     if backend is not None:
         assert ids is not None  # every method with tensor code needs superpixels
-        softened = backend(indices, table, [ids] * len(maps), step, width, options)
+        softened = backend(indices, table, [ids] * len(maps), step, width, request.options)
     else:
-        run = METHODS[method].run
-        softened = [run(index, table, ids, step, width, options) for index in indices]
-    result = softened[0] if rater_axis is None else mean_over_raters(softened)
-    return normalized(result) if normalize == "sum" else result
+        softened = [method.run(i, table, ids, step, width, request.options) for i in indices]
+    result = softened[0] if request.rater_axis is None else mean_over_raters(softened)
+    return normalized(result) if request.normalize == "sum" else result
 
 
 def _local_backend(device: str) -> Backend | None:
@@ -206,32 +188,6 @@ def _rater_maps(labels: Array, rater_axis: int | None) -> list[Array]:
     if maps[0].size == 0:
         raise ValueError(f"labels hold no pixel; got shape {labels.shape}.")
     return maps
-
-
-def _class_table(
-    maps: list[Array],
-    classes: ClassTable | Mapping[int, str] | Iterable[int] | None,
-    ignore: int | None,
-) -> ClassTable:
-    if classes is not None:
-        return class_table(classes)
-    found = {int(v) for m in maps for v in np.unique(m)} - {ignore}
-    if not found:
-        raise ValueError("labels hold only ignored pixels; give classes=.")
-    return ClassTable.from_values(found)
-
-
-def _method_options(method: str, boundary: str, given: dict[str, Any]) -> Any:
-    kind = METHODS[method].options
-    known = {f.name for f in fields(kind)}
-    if "boundary" in known:
-        given = {"boundary": boundary, **given}
-    unknown = sorted(set(given) - known)
-    if unknown:
-        raise ValueError(
-            f"The method {method} has no option {unknown[0]!r}; it has: {', '.join(sorted(known))}."
-        )
-    return kind(**given)
 
 
 def _superpixel_ids(

@@ -9,7 +9,7 @@ convolution, (G_σ ∗ y_c) / (G_σ ∗ known). The kernel is cut at four standa
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import ndimage
@@ -33,7 +33,7 @@ class GaussianOptions:
         Standard deviation, in pixels or, when soften is given a spacing, in its unit.
     """
 
-    blur: float = 1.0
+    blur: float = field(default=1.0, metadata={"help": "Standard deviation."})
 
     def __post_init__(self) -> None:
         make_plain(self)

@@ -32,7 +32,8 @@ class Method:
     title : str
         What it does and where it comes from, in a line.
     options : type
-        Frozen dataclass of its options, which makes them plain (:mod:`softlabel.coerce`).
+        Frozen dataclass of its options, which makes them plain (:mod:`softlabel.coerce`). A field
+        with ``help`` in its metadata becomes an option of the command line.
     needs_superpixels : bool
     run : callable (index, table, superpixels or None, spacing, scale, options) -> SoftMaps
     on_device : bool

@@ -15,7 +15,7 @@ what is left of a class in it may face its boundary only beyond the ignored ones
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -48,8 +48,14 @@ class SuperpixelOptions:
     """
 
     boundary: str = "inner"
-    min_minority: float = 0.0
-    in_plane: bool = False
+    min_minority: float = field(
+        default=0.0,
+        metadata={
+            "help": "Share of a superpixel outside its largest class (0 to 1), below which it "
+            "stays hard."
+        },
+    )
+    in_plane: bool = field(default=False, metadata={"help": "Distances within slices only."})
     slice_axis: int | None = None
 
     def __post_init__(self) -> None:

@@ -217,30 +217,35 @@ def scale_channels(
 
 
 def by_slice(
-    make: Callable[[Array, tuple[float, ...]], Array],
+    make: Callable[[Array, tuple[float, ...], Array | None], Array],
     image: Array,
     spacing: tuple[float, ...],
     axis: int,
+    mask: Array | None = None,
 ) -> npt.NDArray[np.int32]:
     """Superpixels of every slice on its own, numbered through.
 
     Parameters
     ----------
-    make : callable (image (C, *plane), spacing of the plane) -> ids (*plane)
+    make : callable (image (C, *plane), spacing of the plane, mask (*plane) or None) -> ids (*plane)
     image : ndarray, shape (C, *spatial)
     spacing : tuple of float
     axis : int
         Spatial axis across the slices.
+    mask : ndarray of bool, shape (*spatial), optional
+        Handed on to ``make`` slice by slice.
 
     Returns
     -------
     ndarray of int32, shape (*spatial)
+        Negative ids of ``make`` become −1.
     """
     plane = tuple(s for a, s in enumerate(spacing) if a != axis)
     ids = np.empty(image.shape[1:], np.int32)
     first = 0
     for number in range(ids.shape[axis]):
-        part = make(np.take(image, number, axis=axis + 1), plane)
+        inside = None if mask is None else np.take(mask, number, axis=axis)
+        part = make(np.take(image, number, axis=axis + 1), plane, inside)
         target = ids[(slice(None),) * axis + (number,)]
         target[...] = np.where(part < 0, -1, part + first)
         first = max(first, int(target.max()) + 1)

@@ -94,6 +94,7 @@ def test_files_that_this_process_has_open_with_locks_are_read(tmp_path):
         np.testing.assert_array_equal(file["cases/a/labels"], opened["a"].labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["part", "index"])
 def test_no_flipped_bit_is_silent(tmp_path, which):
     cache = factories.make_cache(tmp_path, ("a",))

@@ -68,7 +68,7 @@ def put(index, value):
         ("soft", put((1, 8, 0, 2), 0.5), "soft", "is not 0 in every class at 1 ignored pixels"),
         ("soft", put((slice(None), 8, 9), 0), "soft", "is 0 in every class at 5 known pixels"),
         ("image", put((1, 3, 3, 3), np.inf), "image", "channel 1 holds NaN or infinite values"),
-        ("labels", put((0, 9, 0), 8), "labels", "8"),
+        ("labels", put((0, 9, 0), 8), "labels", "[8]"),
         ("labels", put((0, 9, 0), 7), "labels", "other numbers of pixels a class"),
         ("superpixels", put((0, 9, 0), 10**6), "superpixels", "have ids -1..1000000, expected"),
     ],
@@ -117,10 +117,8 @@ def test_guards_that_are_missing_or_wrong(cache, part):
 
 
 def test_a_lost_chunk_is_found(tmp_path):
-    from cache.test_read import drop_chunk
-
     cache = factories.make_cache(tmp_path)
-    drop_chunk(factories.part(cache, "b"), "case/soft")
+    factories.drop_chunk(factories.part(cache, "b"), "case/soft")
     findings = verify(cache)
     assert [(f.case, f.where) for f in findings] == [
         ("b", f"{factories.part(cache, 'b')}:soft")
@@ -181,10 +179,8 @@ def test_an_index_that_cannot_be_opened_raises(tmp_path):
 
 
 def test_a_hostile_link_is_a_finding(tmp_path):
-    from cache.test_read import relink
-
     cache = factories.make_cache(tmp_path)
-    relink(cache, "a", "../secret.h5")
+    factories.relink(cache, "a", "../secret.h5")
     assert any(f.case == "a" and "points to '../secret.h5'" in f.problem for f in verify(cache))
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -37,6 +38,7 @@ def data(tmp_path):
 # The main job
 
 
+@pytest.mark.slow
 def test_the_command_and_the_function_write_the_same_bytes(data, tmp_path):
     done = factories.run_cli("generate", data, "-o", tmp_path / "a/c.h5", "--n-segments", "24",
                              "--jobs", "2")  # fmt: skip
@@ -327,7 +329,7 @@ def test_a_full_disk_is_one_sentence_and_exit_1(data, tmp_path, monkeypatch):
     assert "1 case finished before" in run(data, "-o", tmp_path / "c.h5", *QUICK).stdout
 
 
-# Ctrl-C and kill, in real processes
+# Ctrl-C, SIGTERM and kill, in real processes
 
 SLOW = Settings(n_segments=400)
 
@@ -350,7 +352,7 @@ def start(data, out: Path, jobs: int):
         # a shell that runs the tests in the background has them ignore Ctrl-C, and their children
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     while len(list(out.with_suffix(".parts").glob("*.h5"))) < 2:
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()
         time.sleep(0.005)
@@ -368,15 +370,22 @@ def group_is_gone(pid: int, seconds: float = 30) -> bool:
     return False
 
 
+NOTICE = "Stopping after this case; press Ctrl-C again to stop at once."
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
+)
 @pytest.mark.parametrize(("jobs", "whom"), [(1, "process"), (2, "process"), (2, "group")])
-def test_ctrl_c(slow, tmp_path, jobs, whom):
+def test_a_stopped_run_tells_how_to_go_on(slow, tmp_path, jobs, whom, number, status):
     data, calm = slow
     out = tmp_path / "c.h5"
     process = start(data, out, jobs)
-    (os.kill if whom == "process" else os.killpg)(process.pid, signal.SIGINT)
+    (os.kill if whom == "process" else os.killpg)(process.pid, number)
     stderr = process.communicate(timeout=60)[1]
-    assert process.returncode == 130, stderr
+    assert process.returncode == status, stderr
     assert group_is_gone(process.pid)
+    assert stderr.count(NOTICE) == (jobs == 1 and number == signal.SIGINT)
     for noise in (
         "Traceback",
         "Error",
@@ -398,6 +407,44 @@ def test_ctrl_c(slow, tmp_path, jobs, whom):
     report = generate_in_python(data, out, SLOW)
     assert factories.computed(report) == (40 - finished, finished)
     assert factories.files_of(out) == calm
+
+
+LONG_CASE = """
+import sys, time
+from softlabel.cli import main
+from softlabel.generation import compute
+
+def make_superpixels(*arguments):
+    print("begun", flush=True)
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        time.sleep(0.01)
+
+compute.make_superpixels = make_superpixels
+main(sys.argv[1:])
+"""
+
+
+def test_a_second_ctrl_c_stops_in_the_midst_of_a_case(tmp_path):
+    """A case that takes long: the first Ctrl-C waits for its next step, the second does not."""
+    data, out = factories.write_scenes(tmp_path / "data", ["a"], shape=(40, 44)), tmp_path / "c.h5"
+    process = subprocess.Popen(
+        [sys.executable, "-c", LONG_CASE, "generate", data, "-o", out, "-j", "1"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGINT)
+    while NOTICE not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    stderr = process.communicate(timeout=30)[1]
+    assert process.returncode == 130
+    assert stderr.splitlines() == [
+        "Interrupted.",
+        "0 cases finished and kept, 1 remain; run the same command again to go on.",
+    ]
 
 
 def test_kill_9(slow, tmp_path):

@@ -1,7 +1,9 @@
+"""``softlabel inspect``."""
+
 import shutil
 import subprocess
 import sys
-from types import SimpleNamespace
+from dataclasses import replace
 
 import factories
 import pytest
@@ -9,8 +11,6 @@ from click.testing import CliRunner
 from PIL import Image
 
 from softlabel.cli import main
-from softlabel.cli.inspect import _channel_index
-from softlabel.errors import UsageError
 from softlabel.render.cases import case_picture
 from softlabel.render.sections import View
 
@@ -144,11 +144,13 @@ def test_what_a_volume_has_not_is_named_with_what_it_has(volume, tmp_path, argum
     assert words in result.stderr
 
 
-def test_channels_without_names_are_asked_for_by_index():
-    nameless = SimpleNamespace(path="c.h5", channels=())
-    assert _channel_index(nameless, "2") == 2
-    with pytest.raises(UsageError, match="its channels have no names: give an index"):
-        _channel_index(nameless, "T1")
+def test_channels_without_names_are_asked_for_by_index(tmp_path, views):
+    cache = factories.full_cache(tmp_path, [replace(factories.full_case(), channels=())])
+    assert inspect(cache, "--channel", "1", "-o", tmp_path / "x").exit_code == 0
+    assert [view.channel for _, view in views] == [1]
+    result = inspect(cache, "--channel", "T1", "-o", tmp_path / "x")
+    assert result.exit_code == 2
+    assert "no channel 'T1'; its channels have no names: give an index" in result.stderr
 
 
 def test_a_long_list_of_cases_is_cut(tmp_path):

@@ -9,7 +9,6 @@ import pytest
 
 from softlabel.console import display
 from softlabel.console.display import duration, percent, progress, size
-from softlabel.errors import plural
 
 
 class Terminal(io.StringIO):
@@ -57,5 +56,4 @@ def test_words():
     assert [size(n) for n in (0, 999, 1000, 2.5e9, 3e12, 5e15)] == [
         "0 B", "999 B", "1.0 kB", "2.5 GB", "3.0 TB", "5000.0 TB",
     ]  # fmt: skip
-    assert [plural(n, "case") for n in (0, 1, 10_000)] == ["0 cases", "1 case", "10,000 cases"]
     assert (percent(0.1234), percent(math.nan)) == ("12.3 %", "–")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
+import factories
 import pytest
 
 from softlabel.errors import UsageError
@@ -18,7 +17,6 @@ from softlabel.files.atomic import (
     publish_by,
     require_writable,
     sweep,
-    temporary_name,
 )
 from softlabel.files.processes import machine_name
 
@@ -76,22 +74,14 @@ def temporary(host: str, pid: int) -> str:
     return f"{TEMPORARY_PREFIX}{host}-{pid}-0123456789ab"
 
 
-def dead_pid() -> int:
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0)
-    os.waitpid(pid, 0)
-    return pid
-
-
 def test_sweep_removes_what_no_living_writer_owns(tmp_path):
     here = machine_name()
     old = time.time() - 2 * 24 * 3600
     cases = {
-        temporary(here, dead_pid()): (None, True),
+        temporary(here, factories.dead_pid()): (None, True),
         temporary(here, os.getpid()): (None, False),
         temporary(here, 10**12): (None, True),
-        temporary("other-host", dead_pid()): (None, False),
+        temporary("other-host", factories.dead_pid()): (None, False),
         temporary("other-host", 1): (old, True),
         temporary(here, os.getppid()): (old, True),  # the number may have been given anew
         f"{TEMPORARY_PREFIX}notes.txt": (old, False),
@@ -107,33 +97,12 @@ def test_sweep_removes_what_no_living_writer_owns(tmp_path):
     assert sweep(tmp_path / "absent") == 0
 
 
-def test_host_names_cannot_lead_out_of_the_folder(monkeypatch):
-    monkeypatch.setattr(socket, "gethostname", lambda: "../a b/ü" + "x" * 300)
-    machine_name.cache_clear()
-    assert "/" not in temporary_name() and " " not in temporary_name()
-    assert len(temporary_name()) < 200
-    monkeypatch.undo()
-    machine_name.cache_clear()
-
-
 def test_containers_with_one_host_name_do_not_sweep_each_other(tmp_path):
     """The process is none of this container's, but of another one that shares the folder."""
     host, mark = machine_name().rsplit("-", 1)
-    other = tmp_path / temporary(f"{host}-{'0' * len(mark)}", dead_pid())
+    other = tmp_path / temporary(f"{host}-{'0' * len(mark)}", factories.dead_pid())
     other.write_bytes(b"x")
     assert sweep(tmp_path) == 0 and other.exists()
-
-
-@pytest.mark.skipif(not Path("/proc/self/ns/pid").exists(), reason="Linux tells it")
-def test_the_machine_is_the_container_and_not_the_host(monkeypatch):
-    names = set()
-    for namespace in (1, 2):
-        machine_name.cache_clear()
-        monkeypatch.setattr(Path, "stat", lambda self, n=namespace: SimpleNamespace(st_ino=n))
-        names.add(machine_name())
-    monkeypatch.undo()
-    machine_name.cache_clear()
-    assert len(names) == 2
 
 
 def test_a_function_writes_to_a_path_with_the_ending(tmp_path):
@@ -143,7 +112,7 @@ def test_a_function_writes_to_a_path_with_the_ending(tmp_path):
 
     publish_by(tmp_path / "a.nrrd", write)
     assert [p.name for p in tmp_path.iterdir()] == ["a.nrrd"]
-    left = tmp_path / (temporary(machine_name(), dead_pid()) + ".nrrd")
+    left = tmp_path / (temporary(machine_name(), factories.dead_pid()) + ".nrrd")
     left.write_bytes(b"x")
     assert sweep(tmp_path) == 1
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,23 +20,19 @@ from factories import QUICK, files_of, scene, write_scenes
 import softlabel
 from softlabel.cache import open_cache
 from softlabel.cli import main
-from softlabel.device import DeviceUnusable, on_borrowed_stream, streams_of
+from softlabel.device import DeviceUnusable
 from softlabel.errors import UsageError
 from softlabel.generation import device_choice, device_server
-from softlabel.generation import run as run_module
-from softlabel.generation.device_choice import chosen_devices, device_is_faster, named_devices
 from softlabel.generation.device_server import DeviceProcess, device_processes
 from softlabel.generation.plan import plan
+from softlabel.generation.run import carry_out
 from softlabel.generation.settings import Settings
 from softlabel.readers import list_dataset
-from softlabel.softening import soften_with
+from softlabel.softening import SoftenRequest, soften_by
 
 pytest.importorskip("torch")
 
-DEFAULTS = {
-    "method": "superpixel", "classes": (0, 128, 255), "spacing": None, "boundary": "inner",
-    "scale": None, "normalize": "none", "ignore": None, "rater_axis": None,
-}  # fmt: skip
+DEFAULTS = SoftenRequest(classes=(0, 128, 255))
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +66,7 @@ def example():
 
 def test_soft_maps_of_another_process(process):
     _, labels, ids = example()
-    found = soften_with(process.soften, labels, ids, **DEFAULTS)
+    found = soften_by(DEFAULTS, labels, ids, backend=process.soften)
     expected = softlabel.soften(labels, ids, classes=(0, 128, 255))
     assert found.values.tobytes() == expected.values.tobytes()
     np.testing.assert_array_equal(found.dense(), expected.dense())
@@ -82,11 +80,16 @@ def test_superpixels_of_another_process(process):
 
 def test_what_is_wrong_is_said_here(process):
     _, labels, ids = example()
-    options = {**DEFAULTS, "in_plane": True, "slice_axis": 7}
+    request = replace(DEFAULTS, method_options={"in_plane": True, "slice_axis": 7})
     with pytest.raises(ValueError, match=r"slice_axis must lie in 0\.\.1; got 7"):
-        soften_with(process.soften, labels, ids, **options)
-    with pytest.raises(DeviceUnusable, match=r"KeyError on torch-cpu: 'sing'"):
-        process._ask("sing", ())
+        soften_by(request, labels, ids, backend=process.soften)
+
+
+def test_a_fault_of_the_process_is_said_and_it_goes_on(process):
+    image, _, _ = example()
+    with pytest.raises(DeviceUnusable, match=r"TypeError on torch-cpu: .*no_such_option"):
+        process.slic(image, 24, no_such_option=1)
+    assert process.slic(image, 24).shape == image.shape
 
 
 def test_nobody_is_served_without_the_secret(process):
@@ -96,37 +99,46 @@ def test_nobody_is_served_without_the_secret(process):
     assert "guess" not in repr(stranger)
 
 
-def test_a_process_that_is_killed():
+@pytest.mark.slow
+def test_a_process_that_is_killed(monkeypatch):
     started = []
-    start = device_server._start
 
-    def remember(*arguments):
-        started.append(start(*arguments))
-        return started[-1]
+    class Remembered(subprocess.Popen):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            started.append(self)
 
     _, labels, ids = example()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(device_server, "_start", remember)
-        with device_processes(["torch-cpu"]) as (one,):
-            soften_with(one.soften, labels, ids, **DEFAULTS)
-            started[0].kill()
-            started[0].wait()
-            with pytest.raises(DeviceUnusable, match="the process of torch-cpu is gone"):
-                soften_with(one.soften, labels, ids, **DEFAULTS)
+    monkeypatch.setattr(subprocess, "Popen", Remembered)
+    with device_processes(["torch-cpu"]) as (one,):
+        soften_by(DEFAULTS, labels, ids, backend=one.soften)
+        started[0].kill()
+        started[0].wait()
+        with pytest.raises(DeviceUnusable, match="the process of torch-cpu is gone"):
+            soften_by(DEFAULTS, labels, ids, backend=one.soften)
     assert not Path(one.address).parent.exists()
 
 
+PARENT = """
+import subprocess, time
+
+class Told(subprocess.Popen):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        print(self.pid, flush=True)
+
+subprocess.Popen = Told
+from softlabel.generation.device_server import device_processes
+
+with device_processes(["torch-cpu"]):
+    time.sleep(60)
+"""
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="processes are told apart by /proc or signals")
 def test_a_process_ends_with_its_parent():
-    script = (
-        "import tempfile, time\n"
-        "from pathlib import Path\n"
-        "from softlabel.generation import device_server as d\n"
-        "p = d._start('torch-cpu', 'key', Path(tempfile.mkdtemp()) / '0')\n"
-        "print(p.pid, flush=True)\n"
-        "time.sleep(60)\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as parent:
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
         parent.send_signal(signal.SIGKILL)
@@ -140,6 +152,7 @@ def test_a_process_ends_with_its_parent():
     pytest.fail("it outlived its parent")
 
 
+@pytest.mark.slow
 def test_a_device_that_does_not_start(capfd):
     with (
         pytest.raises(UsageError, match=r"process of the device cuda:99 did not start \(status 1"),
@@ -209,61 +222,17 @@ def test_cases_that_the_device_cannot_do_are_done_and_told(tmp_path, monkeypatch
     assert files_of(tmp_path / "c" / "c.h5") == files_of(tmp_path / "cpu" / "c.h5")
 
 
-# --- choosing -------------------------------------------------------------------------------------
-
-
-def decided(tmp_path, settings=QUICK):
-    data = tmp_path / "data"
-    if not data.exists():
-        write_scenes(data)
-    return plan(list_dataset(data, "auto", {}), settings, tmp_path / "c.h5")
-
-
-def choose(tmp_path, device, **kwargs):
+def test_a_device_and_the_cpu_are_really_timed(tmp_path, lent, monkeypatch):
+    monkeypatch.setattr(device_choice, "likely_cuda_devices", lambda: ("torch-cpu",))
+    monkeypatch.setattr(device_choice, "START_SECONDS", 0.0)
     said = []
-    wanted = decided(tmp_path, **kwargs)
-    with chosen_devices(
-        wanted, device, 1, lambda: run_module._sample(wanted), said.append
-    ) as processes:
-        return [p.device for p in processes], said
+    decided = plan(list_dataset(write_scenes(tmp_path / "data")), QUICK, tmp_path / "c.h5")
+    assert carry_out(decided, device="auto", say=said.append).complete
+    seconds = re.findall(r"in (\d+\.\d+) s", said[0])
+    assert len(seconds) == 2 and all(0 < float(s) < 60 for s in seconds)
 
 
-def test_auto_without_a_card_measures_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(device_choice, "likely_cuda_devices", lambda: ())
-    assert choose(tmp_path, "auto") == ([], [])
-    assert choose(tmp_path, "cpu") == ([], [])
-
-
-@pytest.mark.parametrize(
-    ("cpu", "device", "chosen", "words"),
-    [
-        (9.0, 0.001, ["torch-cpu"], "Softening on cuda:0: cuda:0 softens a case in 0.0010 s, the"),
-        (9.0, 20.0, [], "Softening on the CPU: cuda:0 softens a case in 20.0000 s, the CPU in 9."),
-        (9.0, float("inf"), [], "Softening on the CPU: cuda:0 softens a case in inf s"),
-        (0.01, 0.001, [], "Softening on the CPU: starting cuda:0 would take longer than it saves"),
-    ],
-)
-def test_auto_chooses_what_is_faster_and_says_so(
-    tmp_path, lent, monkeypatch, cpu, device, chosen, words
-):
-    monkeypatch.setattr(device_choice, "likely_cuda_devices", lambda: ("cuda:0",))
-    monkeypatch.setattr(
-        device_choice, "_seconds_of", lambda decided, sample, on: device if on else cpu
-    )
-    found, said = choose(tmp_path, "auto")
-    assert found == chosen
-    assert len(said) == 1 and said[0].startswith(words)
-
-
-def test_auto_takes_the_cpu_when_the_device_does_not_start(tmp_path, monkeypatch):
-    """As with a driver that is too old for torch: the card is listed, and nothing runs on it."""
-    monkeypatch.setattr(device_choice, "likely_cuda_devices", lambda: ("cuda:7",))
-    monkeypatch.setattr(device_choice, "_seconds_of", lambda decided, sample, on: 9.0)
-    found, said = choose(tmp_path, "auto")
-    assert found == [] and len(said) == 1
-    assert said[0].startswith("Softening on the CPU: The process of the device cuda:7 did not")
-
-
+@pytest.mark.slow
 def test_a_long_temporary_folder_does_not_keep_a_process_from_starting(tmp_path, monkeypatch):
     long = tmp_path / ("x" * 120)
     long.mkdir()
@@ -271,43 +240,11 @@ def test_a_long_temporary_folder_does_not_keep_a_process_from_starting(tmp_path,
     with device_processes(["torch-cpu"]) as (process,):
         assert process.slic(np.eye(12, dtype=np.float32), 4).shape == (12, 12)
     monkeypatch.setattr(device_server.os, "access", lambda *_: False)
-    with pytest.raises(UsageError, match=r"temporary folder .* too long .* TMPDIR"):
-        device_server._folder_of_sockets()
-
-
-def test_as_many_streams_as_requests_at_a_time():
-    streams = streams_of(pytest.importorskip("torch").device("cpu"), 2)
-    with on_borrowed_stream(streams), on_borrowed_stream(streams):
-        assert streams.empty(), "a third one waits"
-    with pytest.raises(ValueError), on_borrowed_stream(streams):
-        raise ValueError
-    assert streams.qsize() == 2
-
-
-def test_both_ways_are_really_timed(tmp_path, process):
-    wanted = decided(tmp_path)
-    sample = run_module._sample(wanted)
-    assert sample is not None and sample.superpixels is not None
-    for device in (None, process):
-        assert 0 < device_choice._seconds_of(wanted, sample, device) < 60
-
-
-def test_workers_share_a_device():
-    assert device_is_faster(cpu=0.1, rest=0.1, device=0.01, jobs=16)
-    assert not device_is_faster(cpu=0.1, rest=0.1, device=0.01, jobs=32)  # it cannot serve so many
-    assert not device_is_faster(cpu=0.1, rest=9.0, device=0.2, jobs=1)
-
-
-def test_devices_that_cannot_be_used_stop_the_run_before_it_writes(tmp_path):
-    gaussian = Settings(method="gaussian")
-    with pytest.raises(UsageError, match=r"gaussian runs on the CPU only; leave --device out"):
-        run(tmp_path / "c", "torch-cpu", gaussian)
-    assert named_devices(decided(tmp_path, gaussian), "auto") == ()
-    for device, message in (("tpu", "device must be cpu, auto"), ("cuda:99", "cuda:99 was asked")):
-        out = tmp_path / "d"
-        with pytest.raises(UsageError, match=message):
-            softlabel.generate(tmp_path / "data", out / "c.h5", QUICK, device=device)
-        assert not out.exists()
+    with (
+        pytest.raises(UsageError, match=r"temporary folder .* too long .* TMPDIR"),
+        device_processes(["torch-cpu"]),
+    ):
+        pass
 
 
 def test_the_command(tmp_path, lent):

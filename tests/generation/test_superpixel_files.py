@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import softlabel
 from softlabel.cache import open_cache
 from softlabel.errors import CaseError, UsageError
+from softlabel.generation.run import generate
+from softlabel.generation.settings import Settings
 from softlabel.generation.superpixel_files import SuperpixelFiles
 
 IDS = np.arange(12).reshape(3, 4) - 1
@@ -48,8 +51,6 @@ def test_a_cache_gives_its_superpixels(tmp_path):
     assert files.file("b")[1] == factories.part(cache, "b")
     with pytest.raises(CaseError, match="no superpixels for 'z'"):
         files.read("z")
-    from softlabel.generation.settings import Settings
-
     plain = factories.make_cache(tmp_path / "g", settings=Settings(method="gaussian"))
     with pytest.raises(CaseError, match="no superpixels for 'a'"):
         SuperpixelFiles(plain).read("a")
@@ -135,3 +136,43 @@ def test_ids_do_not_lead_out_of_the_folder(tmp_path, case_id):
     np.save(folder / "sub/x.npy", IDS)
     with pytest.raises(CaseError, match="has no superpixels"):
         SuperpixelFiles(folder).read(case_id)
+
+
+def test_superpixels_from_files(tmp_path):
+    data = factories.write_scenes(tmp_path / "data")
+    folder = tmp_path / "ids"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    ids = {name: rng.integers(-1, 30, (40, 44)) for name in "abc"}
+    for name, values in ids.items():
+        np.save(folder / f"{name}.npy", values)
+    out = tmp_path / "c.h5"
+    report = generate(data, out, superpixel_file=folder)
+    assert report.complete and factories.settings_of(out)["superpixels"] == "file"
+    with open_cache(out) as cache:
+        for name, values in ids.items():
+            np.testing.assert_array_equal(cache[name].superpixels, values)
+            np.testing.assert_array_equal(
+                cache[name].soft,
+                softlabel.soften(
+                    np.asarray(cache[name].labels), values, classes=cache.classes
+                ).dense(),
+            )
+    assert factories.computed(generate(data, out, superpixel_file=folder)) == (0, 3)
+    np.save(folder / "b.npy", ids["b"][::-1])
+    assert factories.computed(generate(data, out, superpixel_file=folder)) == (1, 2)
+    (folder / "b.npy").unlink()
+    report = generate(data, out, superpixel_file=folder)
+    assert list(report.failures) == ["b"] and "has no superpixels for 'b'" in report.failures["b"]
+
+
+def test_superpixels_of_another_cache(tmp_path, cache):
+    settings = Settings(boundary="outer")
+    out = tmp_path / "second.h5"
+    report = generate(cache.parent / "data", out, settings, superpixel_file=cache)
+    assert report.complete
+    with open_cache(out) as second, open_cache(cache) as first:
+        for case_id in first:
+            np.testing.assert_array_equal(second[case_id].superpixels, first[case_id].superpixels)
+    again_ = generate(cache.parent / "data", out, settings, superpixel_file=cache)
+    assert factories.computed(again_) == (0, 3)

@@ -1,3 +1,5 @@
+"""Smooth noise of a known autocorrelation."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""Displaced borders: how much, where, and in which order."""
+
 import numpy as np
 import pytest
 from hypothesis import given

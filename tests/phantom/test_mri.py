@@ -1,20 +1,18 @@
+"""Brains in three MR sequences: grids, contrasts, graders."""
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from softlabel.errors import UsageError
 from softlabel.phantom import Grader, annotate_brain, make_brain
-from softlabel.phantom.head import TISSUES, Grid
+from softlabel.phantom.head import Grid
 from softlabel.phantom.mri import SEQUENCES, brain_id, majority
 
 SMALL = (96, 96, 24)
 
 
-@pytest.fixture(scope="module")
-def brain():
-    return make_brain(5, 1)
-
-
+@pytest.mark.slow
 def test_grid_is_that_of_the_real_scans(brain):
     assert brain.images.shape == brain.clean.shape == (3, 240, 240, 48)
     assert brain.labels.shape == (240, 240, 48)
@@ -24,37 +22,7 @@ def test_grid_is_that_of_the_real_scans(brain):
     assert centre[:3] == pytest.approx([0, 0, 0], abs=1e-9)
 
 
-def test_every_label_is_there_in_a_plausible_amount(brain):
-    ml = np.bincount(brain.labels.ravel(), minlength=11) * np.prod(brain.spacing_mm) / 1000
-    expected = {
-        1: (300, 700),
-        2: (15, 70),
-        3: (250, 700),
-        4: (0.2, 40),
-        5: (150, 600),
-        6: (8, 80),
-        7: (80, 190),
-        8: (15, 50),
-        9: (0.05, 20),
-        10: (0.05, 10),
-    }
-    for label, (low, high) in expected.items():
-        assert low < ml[label] < high, (label, ml[label])
-
-
-def test_cortex_is_a_folded_ribbon(brain):
-    cortex = brain.labels == 1
-    plane = cortex[:, :, 34]
-    inside = ndimage.distance_transform_edt(plane, sampling=brain.spacing_mm[:2])
-    assert inside.max() < 9
-    assert np.median(inside[plane]) < 2.5
-    # Folded: much longer than the outline of the brain that it covers.
-    outline = ndimage.binary_fill_holes(brain.labels[:, :, 34] > 0)
-    length = (outline & ~ndimage.binary_erosion(outline)).sum()
-    pial = cortex[:, :, 34] & ndimage.binary_dilation(brain.labels[:, :, 34] == 5)
-    assert pial.sum() > 1.5 * length
-
-
+@pytest.mark.slow
 def test_tissue_contrasts_are_those_of_the_sequences(brain):
     def level(sequence, label):
         inside = ndimage.binary_erosion(brain.labels == label, np.ones((3, 3, 1)))
@@ -67,12 +35,14 @@ def test_tissue_contrasts_are_those_of_the_sequences(brain):
     assert level("reg_IR", white) < level("reg_IR", grey) < level("reg_IR", ventricle)
 
 
+@pytest.mark.slow
 def test_background_noise_is_rayleigh_distributed(brain):
     corner = brain.images[0, :20, :20].astype(float).ravel()
     # Rayleigh: mean σ √(π/2), standard deviation σ √(2 − π/2).
     assert corner.std() / corner.mean() == pytest.approx(np.sqrt(4 / np.pi - 1), abs=0.03)
 
 
+@pytest.mark.slow
 def test_thick_slices_hold_partial_volumes(brain):
     t1 = brain.clean[SEQUENCES.index("reg_T1")].astype(float)
     labels = brain.labels
@@ -97,20 +67,17 @@ def test_a_voxel_takes_the_label_of_most_of_its_thin_slices():
         assert np.count_nonzero(labels) == 1
 
 
-def test_tissues_cover_all_labels():
-    assert set(TISSUES.label.tolist()) == set(range(11))
-
-
 def test_ids_are_those_of_the_real_set():
     assert [brain_id(n) for n in range(1, 8)] == ["1", "4", "5", "7", "14", "070", "148"]
     assert len({brain_id(n) for n in range(1, 200)}) == 199
 
 
 def test_a_brain_follows_from_seed_and_number():
-    one, again = make_brain(1, 2, SMALL), make_brain(1, 2, SMALL)
+    tiny = (64, 64, 16)
+    one, again = make_brain(1, 2, tiny), make_brain(1, 2, tiny)
     assert np.array_equal(one.images, again.images)
     assert np.array_equal(one.labels, again.labels)
-    for other in (make_brain(1, 3, SMALL), make_brain(2, 2, SMALL)):
+    for other in (make_brain(1, 3, tiny), make_brain(2, 2, tiny)):
         assert not np.array_equal(one.labels, other.labels)
 
 

@@ -1,3 +1,5 @@
+"""Macular OCT volumes: their shapes, annotations, and that they follow from a seed."""
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -11,23 +13,12 @@ from softlabel.phantom.oct import annotated_bscans
 SMALL = (256, 256, 5)
 
 
-@pytest.fixture(scope="module")
-def subject():
-    return make_oct_subject(3, 1, (496, 768, 7))
-
-
 def test_shapes_and_types(subject):
     assert subject.images.shape == subject.clean.shape == subject.fluid.shape == (496, 768, 7)
     assert subject.images.dtype == subject.clean.dtype == subject.labels.dtype == np.uint8
     assert subject.boundaries.shape == (8, 768, 7)
     assert np.array_equal(subject.bscans, np.arange(7))
     assert set(np.unique(subject.labels)) == set(range(10))
-
-
-def test_boundaries_are_ordered_within_the_frame(subject):
-    assert np.diff(subject.boundaries, axis=0).min() > 0
-    assert subject.boundaries.min() > 0
-    assert subject.boundaries.max() < 495
 
 
 def test_labels_follow_the_boundaries(subject):
@@ -37,90 +28,6 @@ def test_labels_follow_the_boundaries(subject):
         dry = labels[labels != 9]
         rows = np.arange(496)[labels != 9]
         assert np.array_equal(dry > boundary, rows >= value)
-
-
-def test_the_fovea_is_a_pit_and_the_layers_have_their_order_of_brightness():
-    # Without swelling: far from the fovea, many subjects.
-    vitreous, nfl, onl, ise = [], [], [], []
-    for number in range(1, 4):
-        subject = make_oct_subject(8, number, (496, 768, 3))
-        clean, labels = subject.clean[..., 0], subject.labels[..., 0]
-        for values, label in ((vitreous, 0), (nfl, 1), (onl, 5), (ise, 6)):
-            values.append(np.median(clean[(labels == label) & (clean < 255)]))
-    assert np.mean(vitreous) + 25 < np.mean(onl) < np.mean(ise)
-    assert np.mean(onl) + 20 < np.mean(nfl)
-
-
-def test_choroid_fades_with_depth(subject):
-    below = [
-        np.mean(
-            [
-                subject.clean[int(subject.boundaries[7, c, 0]) + depth, c, 0]
-                for c in range(100, 600, 7)
-            ]
-        )
-        for depth in (10, 60, 120)
-    ]
-    assert below[0] > below[1] > below[2]
-
-
-def test_fluid_is_dark_and_lies_in_the_inner_and_outer_nuclear_layers(subject):
-    wet = subject.fluid > 0
-    assert wet.any()
-    assert not wet.all(axis=(0, 1)).any()
-    dry_labels = make_dry(subject)
-    assert set(np.unique(dry_labels[wet])) <= {3, 5}
-    core = ndimage.binary_erosion(wet, np.ones((5, 5, 1)))
-    tissue = (dry_labels == 5) & ~ndimage.binary_dilation(wet, np.ones((7, 7, 1)))
-    assert np.median(subject.clean[core]) + 15 < np.median(subject.clean[tissue])
-
-
-def make_dry(subject):
-    row = np.arange(len(subject.images))[:, None, None, None]
-    return (row >= subject.boundaries.transpose(1, 2, 0)).sum(axis=-1)
-
-
-def test_fluid_regions_are_numbered_and_connected(subject):
-    for b in range(7):
-        fluid = subject.fluid[..., b]
-        numbers = np.unique(fluid)
-        assert np.array_equal(numbers, np.arange(len(numbers)))
-        assert len(numbers) <= 16
-        for number in numbers[1:]:
-            assert ndimage.label(fluid == number)[1] == 1
-
-
-def test_some_bscans_have_no_fluid_and_some_have_wedges():
-    subjects = [make_oct_subject(4, n, (256, 384, 61), 11) for n in range(1, 4)]
-    wet = np.concatenate([(s.fluid[..., s.bscans] > 0).any(axis=(0, 1)) for s in subjects])
-    assert 0.4 < wet.mean() < 0.95
-    white = np.concatenate([(s.images == 255).mean(axis=(0, 1)) for s in subjects])
-    assert 0.005 < white.mean() < 0.08
-    assert (white == 0).any()
-    for s in subjects:
-        touching = (s.images[0] == 255) | (s.images[-1] == 255)
-        assert ((s.images == 255).any(axis=0) <= touching).all()
-
-
-def test_speckle_is_multiplicative_and_correlated(subject):
-    image, clean = subject.images[..., 0].astype(float), subject.clean[..., 0].astype(float)
-    noise = image - clean
-    tissue = (subject.labels[..., 0] == 2) & (clean < 250)
-    # After the logarithm a factor is a difference: as strong in bright as in dim tissue.
-    bright = noise[tissue & (clean > np.median(clean[tissue]))].std()
-    dim = noise[tissue & (clean <= np.median(clean[tissue]))].std()
-    assert 5 < dim < 30
-    assert bright == pytest.approx(dim, rel=0.25)
-    near = tissue[:, 1:] & tissue[:, :-1]
-    far = tissue[:, 6:] & tissue[:, :-6]
-    assert np.corrcoef(noise[:, 1:][near], noise[:, :-1][near])[0, 1] > 0.2
-    assert abs(np.corrcoef(noise[:, 6:][far], noise[:, :-6][far])[0, 1]) < 0.1
-
-
-def test_contrast_across_boundaries_varies(subject):
-    contrast = curve_contrast(subject.clean, subject.boundaries, 20)[:, 100:650]
-    low, high = np.quantile(contrast, (0.1, 0.9))
-    assert high > 4 * low
 
 
 def test_the_real_lists_of_annotated_bscans():
@@ -155,14 +62,6 @@ def test_a_subject_follows_from_seed_and_number():
 def test_impossible_sizes_are_refused(shape, annotated):
     with pytest.raises(UsageError, match="give"):
         make_oct_subject(0, 1, shape, annotated)
-
-
-@pytest.mark.parametrize("shape", [(224, 128, 1), (224, 768, 2), (600, 200, 1)])
-def test_the_smallest_sizes_hold_a_retina(shape):
-    for number in range(1, 6):
-        subject = make_oct_subject(6, number, shape)
-        inside = (subject.boundaries > 0) & (subject.boundaries < shape[0] - 1)
-        assert inside.mean() > 0.98
 
 
 # --- annotation

@@ -1,3 +1,5 @@
+"""Phantom data sets on disk, as the real ones lie there."""
+
 import errno
 import hashlib
 import json

@@ -179,6 +179,16 @@ def write_pairs(root: Path, names: tuple[str, ...] = ("a", "b")) -> Path:
     return root
 
 
+WRITERS = {
+    "duke": write_duke,
+    "mrbrains18": write_mrbrains18,
+    "nnunet": write_nnunet,
+    "msd": write_msd,
+    "pairs": write_pairs,
+}
+"""What writes a small data set of each format."""
+
+
 def read_all(dataset: Dataset) -> dict[str, Case]:
     """Read every case, each source opened once."""
     reader = READERS[dataset.format]

@@ -17,11 +17,11 @@ META = b"ObjectType = Image\nNDims = 3\nDimSize = 3 3 3\nElementType = MET_UCHAR
 META_END = b"ElementDataFile = LOCAL\n"
 NRRD = b"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 3 3 3\nencoding: raw\n"
 INSIDE, OUTSIDE = bytes(range(100, 127)), bytes(27)
-LONG = HEADER_BYTES // 8
+LONG = HEADER_BYTES // 1000
 
 DETACHED = {
     "blank line.mha": META + b"\nElementDataFile = PATH\n",
-    "long.mha": META + b"A = bcd\n" * LONG + b"ElementDataFile = PATH\n",
+    "long.mha": META + (b"A = " + b"b" * 1000 + b"\n") * LONG + b"ElementDataFile = PATH\n",
     "colon.mha": META + b"ElementDataFile : PATH\n",
     "name alone.mha": META + b"ElementDataFile\nA = PATH\n",
     "lower case.mha": META + b"elementdatafile = LOCAL\nElementDataFile = PATH\n",
@@ -29,7 +29,7 @@ DETACHED = {
     "no separator.mha": META + b"A\n" + META_END + b"ElementDataFile = PATH\n",
     "numbers.mha": META.replace(b"3 3 3\n", b"3 3\n3 ElementDataFile = LOCAL\n")
     + b"ElementDataFile = PATH\n",
-    "long.nrrd": NRRD + b"# 45678\n" * LONG + b"data file: PATH\n\n",
+    "long.nrrd": NRRD + (b"# " + b"b" * 1000 + b"\n") * LONG + b"data file: PATH\n\n",
     "long line.nrrd": NRRD + b"a:=" + b"b" * HEADER_BYTES + b"\ndata file: PATH\n\n",
     "carriage returns.nrrd": (NRRD + b"data file: PATH\n\n").replace(b"\n", b"\r"),
     "carriage returns and feeds.nrrd": (NRRD + b"data file: PATH\n\n").replace(b"\n", b"\r\n"),

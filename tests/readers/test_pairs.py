@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 
-import nibabel as nib
 import numpy as np
 import pytest
 
@@ -16,7 +15,6 @@ from .factories import (
     truncate,
     volume,
     write_nifti,
-    write_npy,
     write_pairs,
     write_png,
 )
@@ -123,31 +121,6 @@ def test_npz_files_with_other_keys(tmp_path):
     np.testing.assert_array_equal(case.image[0], volume())
 
 
-def test_channel_axis_of_arrays(tmp_path):
-    def write(image, labels):
-        write_npy(tmp_path / "images/a.npy", image)
-        write_npy(tmp_path / "labels/a.npy", labels)
-
-    labels = label_volume((6, 5))
-    for axis in range(3):
-        image = np.moveaxis(volume((3, 6, 5)), 0, axis)
-        write(image, labels)
-        np.testing.assert_array_equal(read_one(tmp_path).image, volume((3, 6, 5)))
-    write(volume((6, 6, 6)), label_volume((6, 6)))
-    with pytest.raises(CaseError, match=r"axes \[0, 1, 2\] may hold the channels"):
-        read_one(tmp_path)
-    case = read_one(tmp_path, "auto", channel_axis=-1)
-    np.testing.assert_array_equal(case.image, np.moveaxis(volume((6, 6, 6)), 2, 0))
-    with pytest.raises(UsageError, match="channel_axis is 3"):
-        read_one(tmp_path, "auto", channel_axis=3)
-    write(volume((6, 4)), label_volume((6, 6)))
-    with pytest.raises(CaseError, match="expected the same shape"):
-        read_one(tmp_path)
-    write(volume((6, 4, 2)), label_volume((6, 6)))
-    with pytest.raises(CaseError, match="one more axis for channels"):
-        read_one(tmp_path)
-
-
 def test_class_table_and_ignore(tmp_path):
     write_pairs(tmp_path, ("a",))
     table = tmp_path / "classes.json"
@@ -166,39 +139,6 @@ def test_class_table_and_ignore(tmp_path):
         list_dataset(tmp_path, options={"ignore": -1})
 
 
-def test_groups(tmp_path):
-    write_pairs(tmp_path, ("p1_a", "p1_b", "p2_a"))
-    dataset = list_dataset(tmp_path, options={"group": r"^(p\d)"})
-    assert [ref.group for ref in dataset.refs] == ["p1", "p1", "p2"]
-    for pattern, reason in (("(", "not a regular"), ("p", "no group"), ("(q)", "finds no patient")):
-        with pytest.raises(UsageError, match=reason):
-            list_dataset(tmp_path, options={"group": pattern})
-
-
-def test_spacing_for_files_that_state_none(tmp_path):
-    write_pairs(tmp_path, ("a",))
-    assert read_one(tmp_path, "auto", spacing_mm="0.002,0.03").spacing_mm == (0.002, 0.03)
-    with pytest.raises(CaseError, match="2 spatial axes"):
-        read_one(tmp_path, "auto", spacing_mm="1,1,1")
-
-
-def test_grids_that_differ_are_refused_naming_both(tmp_path):
-    write_nifti(tmp_path / "images/a.nii.gz", volume(), spacing=(1.0, 1.0, 1.0))
-    affine = np.diag([0.98125, 0.96875, 1.0, 1.0])
-    affine[:3, 3] = (3, 6, 0)
-    write_nifti(tmp_path / "labels/a.nii.gz", label_volume(), affine)
-    with pytest.raises(CaseError) as caught:
-        read_one(tmp_path)
-    for part in ("images/a.nii.gz", "labels/a.nii.gz", "1 × 1 × 1", "0.98125", "(3, 6, 0)"):
-        assert part in str(caught.value)
-
-
-def test_an_array_label_map_beside_a_nifti_image_takes_its_place(tmp_path):
-    write_nifti(tmp_path / "images/a.nii.gz", volume(), spacing=(2.0, 2.0, 2.0))
-    write_npy(tmp_path / "labels/a.npy", label_volume())
-    assert read_one(tmp_path).spacing_mm == (2.0, 2.0, 2.0)
-
-
 def test_label_maps_beside_the_first_stay_readable(tmp_path):
     write_pairs(tmp_path, ("a", "b", "c"))
     truncate(tmp_path / "mask/b.png")
@@ -206,60 +146,6 @@ def test_label_maps_beside_the_first_stay_readable(tmp_path):
     with pytest.raises(CaseError, match=r"mask/b\.png cannot be read"):
         read_all(dataset)
     assert scan_classes(dataset).values == (0, 128, 255)
-
-
-@pytest.mark.parametrize(
-    ("labels", "reason"),
-    [
-        (np.full((8, 9), 0.5), "72 labels that are not whole numbers"),
-        (np.full((8, 9), -1), "72 negative label values"),
-        (np.full((8, 9), np.nan), "72 labels that are NaN"),
-        (np.zeros((8, 8)), "8 × 9 and .* has 8 × 8"),
-    ],
-)
-def test_label_maps_that_are_none(tmp_path, labels, reason):
-    write_pairs(tmp_path, ("a",))
-    (tmp_path / "mask/a.png").unlink()
-    write_npy(tmp_path / "mask/a.npy", labels)
-    with pytest.raises(CaseError, match=reason):
-        read_one(tmp_path)
-
-
-def test_infinite_intensities(tmp_path):
-    image = volume((6, 5), dtype=np.float32)
-    image[0, 0], image[1, 1] = np.nan, np.inf
-    write_npy(tmp_path / "images/a.npy", image)
-    write_npy(tmp_path / "labels/a.npy", label_volume((6, 5)))
-    with pytest.raises(CaseError, match=r"2 intensities .*\(1 NaN, 1 infinite\) among 30"):
-        read_one(tmp_path)
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (1, 1, 1)])
-def test_one_pixel_is_a_valid_image(tmp_path, shape):
-    write_npy(tmp_path / "images/a.npy", np.full(shape, 3.0))
-    write_npy(tmp_path / "labels/a.npy", np.zeros(shape, dtype=np.uint8))
-    assert read_one(tmp_path).image.shape == (1, *shape)
-
-
-@pytest.mark.parametrize("name", ["späť", "a b", "A", "x..y", "日本"])
-def test_unusual_ids(tmp_path, name):
-    write_pairs(tmp_path, (name, "a"))
-    assert name in {ref.id for ref in list_dataset(tmp_path).refs}
-
-
-def test_ids_are_composed_and_undecodable_names_are_problems(tmp_path):
-    write_pairs(tmp_path, ("a\u0308", "ok", "line\nbreak"))
-    dataset = list_dataset(tmp_path)
-    assert [ref.id for ref in dataset.refs] == ["ok", "ä"]
-    assert read_all(dataset)["ä"].id == "ä"
-    assert "control character" in dataset.problems["line\\x0abreak"]
-
-
-def test_ids_that_differ_only_in_case_are_two_cases(tmp_path):
-    write_pairs(tmp_path, ("a", "A"))
-    if len(list((tmp_path / "img").iterdir())) < 2:
-        pytest.skip("this file system does not tell them apart")
-    assert len(list_dataset(tmp_path).refs) == 2
 
 
 @pytest.mark.parametrize(
@@ -299,12 +185,3 @@ def test_special_characters_in_a_single_file(tmp_path):
     np.savez(path, image=volume(), label=label_volume())
     np.savez(tmp_path / "a1x.npz", image=volume(), label=label_volume())
     assert [ref.files for ref in list_dataset(path).refs] == [("a[1]*.npz",)]
-
-
-def test_microscopic_voxels_in_headers(tmp_path):
-    for folder, values in (("images", volume()), ("labels", label_volume())):
-        image = nib.Nifti1Image(values, np.diag([4.0, 4, 4, 1]))
-        image.header.set_xyzt_units("micron")
-        (tmp_path / folder).mkdir()
-        nib.save(image, tmp_path / folder / "a.nii.gz")
-    assert read_one(tmp_path).spacing_mm == (0.004, 0.004, 0.004)

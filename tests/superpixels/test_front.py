@@ -266,17 +266,19 @@ def test_a_constant_channel_becomes_zero_and_wide_ranges_do_not_overflow(dtype):
 def test_slices_are_made_one_by_one_and_numbered_through(axis):
     rng = np.random.default_rng(4)
     image = rng.normal(size=(2, 4, 5, 6)).astype(np.float32)
+    mask = rng.random((4, 5, 6)) > 0.5
     spacing = (0.5, 1.0, 3.0)
     seen = []
 
-    def make(part, steps):
+    def make(part, steps, inside):
         seen.append(part.shape)
+        np.testing.assert_array_equal(inside, np.take(mask, len(seen) - 1, axis=axis))
         assert steps == tuple(s for a, s in enumerate(spacing) if a != axis)
         np.testing.assert_array_equal(part, np.take(image, len(seen) - 1, axis=axis + 1))
         ids = np.arange(part[0].size).reshape(part[0].shape) // 3
         return np.where(ids == 1, -1, ids)  # a hole, and a number that is not used
 
-    ids = by_slice(make, image, spacing, axis)
+    ids = by_slice(make, image, spacing, axis, mask)
     assert len(seen) == image.shape[axis + 1] and ids.dtype == np.int32
     slices = [np.take(ids, n, axis=axis) for n in range(len(seen))]
     numbers = [set(np.unique(s)) - {-1} for s in slices]
@@ -295,7 +297,8 @@ def test_a_slice_without_superpixels_takes_no_numbers():
     image = np.zeros((1, 3, 2, 2), np.float32)
     image[0, 1] = 1
 
-    def make(part, steps):
+    def make(part, steps, inside):
+        assert inside is None
         return np.full((2, 2), -1) if part.max() > 0 else np.array([[0, 1], [2, 3]])
 
     ids = by_slice(make, image, (1.0, 1.0, 1.0), 0)

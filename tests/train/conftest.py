@@ -1,4 +1,4 @@
-"""Small caches that the tests of the trainer share, made once a session by the real generator."""
+"""Small caches and trained runs that the tests of the trainer share, made once a session."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from softlabel_train.loop import fit
 
 from softlabel.generation.run import generate
 from softlabel.generation.settings import Settings
 from softlabel.phantom import write_mri_dataset, write_oct_dataset
+
+from .factories import recipe_for
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -70,3 +73,24 @@ def pairs_cache(pairs_data, tmp_path_factory) -> Path:
     report = generate(pairs_data, path, Settings(n_segments=60))
     assert report.complete and report.cases == 3
     return path
+
+
+@pytest.fixture(scope="session")
+def run(oct_cache, tmp_path_factory) -> Path:
+    """A network trained on :func:`oct_cache`; tests may evaluate it, and change nothing else."""
+    folder = tmp_path_factory.mktemp("runs") / "oct"
+    fit(recipe_for(oct_cache, "evaluate.against=[labels, truth, grader2]", "evaluate.unit=mm"),
+        folder, show=False)  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mri_run(mri_cache, tmp_path_factory) -> Path:
+    """The same on :func:`mri_cache`, in patches and windows."""
+    folder = tmp_path_factory.mktemp("runs") / "mri"
+    recipe = recipe_for(
+        mri_cache, "data.crop=[32, 32, 16]", "data.batch_size=2", "train.steps=2",
+        "data.normalize=case", "evaluate.window=[32, 32, 16]",
+    )  # fmt: skip
+    fit(recipe, folder, show=False)
+    return folder

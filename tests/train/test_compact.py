@@ -12,6 +12,7 @@ from softlabel_train import compact
 from softlabel_train.compact import CompactCase, read_compact, window
 
 from softlabel.cache import open_cache
+from softlabel.errors import CacheError
 from softlabel.softmaps.class_index import class_index_map
 from softlabel.types import ClassTable
 
@@ -50,18 +51,38 @@ def compact_cases(draw):
     return soft, index, np.float32(on), np.float32(off)
 
 
-def compacted(soft, index, on, off) -> CompactCase:
-    piece = compact._scan_slab(soft, index, on, off)
-    row_start, column, values = compact._joined([piece], len(soft))
-    image = index[None]
-    return CompactCase(image, index, len(soft), on, off, row_start, column, values)
+class InMemory:
+    """Stands where an array of a cache stands, and remembers which rows were read at once."""
+
+    def __init__(self, array, fillvalue=0.0, chunks=None):
+        self.array, self.fillvalue, self.chunks, self.read = array, float(fillvalue), chunks, []
+        self.shape, self.ndim = array.shape, array.ndim
+
+    def __getitem__(self, key):
+        return self.array[key]
+
+    def read_into(self, out, key):
+        self.read.append((key[1].start, key[1].stop))
+        out[...] = self.array[key]
+
+
+def compacted(
+    soft, index, off, where=None, chunks=None
+) -> tuple[CompactCase, list[tuple[int, int]]]:
+    """Soft maps of the classes 0, 1, 2 … as if they were read from a cache; 255 is ignored."""
+    stored = InMemory(soft, off, chunks)
+    case = SimpleNamespace(
+        path="c.h5", labels=InMemory(index), image=InMemory(index[None]), soft=stored
+    )
+    return read_compact(case, ClassTable.from_values(range(len(soft))), 255, where), stored.read
 
 
 @given(compact_cases(), st.data())
 @settings(max_examples=80, deadline=None)
 def test_any_patch_mirrored_in_any_way(arrays, data):
     soft, index, on, off = arrays
-    case = compacted(soft, index, on, off)
+    case, _ = compacted(soft, index, off)
+    on = case.on
     np.testing.assert_array_equal(case.dense(), soft)
     own = index == np.arange(len(soft), dtype=np.uint8).reshape(-1, *[1] * index.ndim)
     hard = np.where(own, on, off)
@@ -83,7 +104,7 @@ def test_a_hard_map_has_no_entries():
     index = np.zeros((5, 200), np.uint8)
     index[:, 100:] = 1
     soft = np.stack([index == 0, index == 1]).astype(np.float32)
-    assert len(compacted(soft, index, np.float32(1), np.float32(0)).values) == 0
+    assert len(compacted(soft, index, 0)[0].values) == 0
 
 
 def test_the_value_of_a_hard_pixel_is_found_under_label_smoothing():
@@ -91,7 +112,9 @@ def test_the_value_of_a_hard_pixel_is_found_under_label_smoothing():
     soft = np.full((2, 1, 5), 0.05, np.float32)
     soft[0, 0, :2] = soft[1, 0, 3] = 0.95
     soft[0, 0, 2] = 0.7
-    assert compact._own_value(soft, index, 0.05) == np.float32(0.95)
+    found, _ = compacted(soft, index, 0.05)
+    assert np.float32(found.on) == np.float32(0.95)
+    np.testing.assert_array_equal(found.dense(), soft * (index != 255))
 
 
 def test_windows_over_the_border():
@@ -108,8 +131,10 @@ def test_windows_over_the_border():
 @pytest.mark.parametrize("rows", [(0, 40), (5, 33), (16, 32), (7, 7), (9, 10)])
 def test_slabs_tile_the_rows_and_cut_no_chunk(rows, slab_bytes, monkeypatch):
     monkeypatch.setattr(compact, "SLAB_BYTES", slab_bytes)
-    stored = SimpleNamespace(shape=(3, 40, 10), chunks=(3, 8, 10))
-    slabs = list(compact._slabs(stored, rows, (rows[1] - rows[0], 10)))
+    soft = np.random.default_rng(0).random((3, 40, 10), np.float32)
+    where = (slice(*rows), slice(None))
+    found, slabs = compacted(soft, np.zeros((40, 10), np.uint8), 0, where, chunks=(3, 8, 10))
+    np.testing.assert_array_equal(found.dense(), soft[:, rows[0] : rows[1]])
     assert [row for low, high in slabs for row in range(low, high)] == list(range(*rows))
     assert all(low % 8 == 0 for low, _ in slabs[1:])
     if slab_bytes == 1 and rows == (5, 33):
@@ -123,9 +148,13 @@ def test_class_indices_are_those_of_the_slow_way(values, ignore):
     known = [v for v in values if v < 256] + ([] if ignore is None else [ignore])
     labels = np.random.default_rng(0).choice(known, (7, 9)).astype(np.uint8)
     expected = class_index_map(labels, classes, ignore)
-    found = compact._class_indices(labels, classes, ignore)
+    soft = InMemory(np.zeros((len(values), *labels.shape), np.float32))
+    case = SimpleNamespace(
+        path="c.h5", labels=InMemory(labels), image=InMemory(labels[None]), soft=soft
+    )
+    found = read_compact(case, classes, ignore).index
     np.testing.assert_array_equal(found, expected)
     assert found.dtype == expected.dtype
     labels[3, 4] = 200
-    with pytest.raises(ValueError, match="200"):
-        compact._class_indices(labels, classes, ignore)
+    with pytest.raises(CacheError, match=r"c\.h5: .*200"):
+        read_compact(case, classes, ignore)

@@ -5,34 +5,22 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shutil
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
-import h5py
 import pytest
 import torch
 from softlabel_train import loop
 from softlabel_train.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from softlabel_train.config import load_recipe
 from softlabel_train.evaluate import evaluate_run
-from softlabel_train.loop import LoopState, TrainingError, fit, memory_advice
-from softlabel_train.memory import OutOfMemory, explain_memory
-from softlabel_train.prepare import find_cache, generated_path, open_data
+from softlabel_train.loop import LoopState, TrainingError, fit
 
-from softlabel.cache import open_cache
-from softlabel.errors import CacheError, UsageError
+from softlabel.errors import UsageError
 
-
-def recipe_for(cache, *overrides):
-    return load_recipe(
-        "smoke", [f"data.cache={cache}", "generate={}", "train.threads=1", "train.pictures=0",
-                  *overrides]
-    )  # fmt: skip
+from .factories import SCRIPT, recipe_for
 
 
 def rows(folder):
@@ -65,6 +53,7 @@ def test_a_run_leaves_everything_behind(oct_cache, tmp_path):
     assert load_checkpoint(run / "last.pt").loop["step"] == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_resuming_in_the_middle_of_an_epoch_changes_nothing(
     oct_cache, tmp_path, workers, monkeypatch
@@ -122,53 +111,13 @@ def test_rows_after_the_last_checkpoint_are_written_once(oct_cache, tmp_path):
     assert [int(r["step"]) for r in rows(tmp_path / "run") if r["loss"]] == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_a_finished_run_can_be_made_longer(oct_cache, tmp_path):
     fit(recipe_for(oct_cache, "train.steps=3"), tmp_path / "run", show=False)
     fit(recipe_for(oct_cache, "train.steps=6"), tmp_path / "run", show=False)
     fit(recipe_for(oct_cache, "train.steps=6"), tmp_path / "whole", show=False)
     # validations differ (the short run validated at its end), the weights do not
     assert same_weights(tmp_path / "run", tmp_path / "whole")
-
-
-SCRIPT = """
-import sys
-from softlabel_train.config import load_recipe
-from softlabel_train.evaluate import evaluate_run
-from softlabel_train.loop import fit
-result = fit(load_recipe(sys.argv[1]), sys.argv[2])
-print("interrupted" if result.interrupted else "finished", result.steps)
-"""
-
-
-@pytest.mark.parametrize("ask, to_all, devices", [
-    (signal.SIGINT, True, 1),
-    (signal.SIGTERM, False, 1),
-    (signal.SIGTERM, True, 1),  # as a cluster's scheduler does it
-    (signal.SIGTERM, False, 2),
-])  # fmt: skip
-def test_ctrl_c_saves_and_the_same_again_goes_on(oct_cache, tmp_path, ask, to_all, devices):
-    recipe = recipe_for(oct_cache, "train.steps=400", "train.checkpoint_steps=1000",
-                        "train.validate_epochs=1000", "data.workers=1",
-                        f"train.devices={devices}")  # fmt: skip
-    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe.model_dump(mode="json")))
-    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "recipe.yaml"), str(tmp_path / "run")]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    metrics = tmp_path / "run" / "metrics.csv"
-    deadline = time.time() + 120
-    while time.time() < deadline and not (metrics.is_file() and len(metrics.read_text()) > 400):
-        time.sleep(0.1)
-        assert process.poll() is None, process.stderr.read()
-    os.killpg(process.pid, ask) if to_all else process.send_signal(ask)
-    out, err = process.communicate(timeout=120)
-    assert out.startswith("interrupted"), err
-    assert "Traceback" not in err, err
-    step = load_checkpoint(tmp_path / "run" / "last.pt").loop["step"]
-    assert 0 < step < 400 and int(out.split()[1]) == step
-    longer = recipe_for(oct_cache, f"train.steps={step + 1}", "train.checkpoint_steps=1000",
-                        "train.validate_epochs=1000")  # fmt: skip
-    assert fit(longer, tmp_path / "run", show=False).steps == step + 1
 
 
 def test_the_rate_falls_after_epochs_without_a_better_score(oct_cache, tmp_path, monkeypatch):
@@ -185,6 +134,7 @@ def test_the_rate_falls_after_epochs_without_a_better_score(oct_cache, tmp_path,
     assert load_checkpoint(tmp_path / "run" / "best.pt").loop["step"] == 5
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(oct_cache, tmp_path):
     options = ["data.batch_size=4", "train.steps=4", "loss.alpha=0.5", "loss.reduction=weights",
                "optimizer.name=sgd", "optimizer.lr=0.05", "optimizer.clip_norm=1"]  # fmt: skip
@@ -202,17 +152,19 @@ def test_two_processes_equal_one(oct_cache, tmp_path):
 ONE_AFTER_THE_OTHER = """
 import os, time
 from softlabel_train import loop
-prepare = loop._prepare
-def slow(*arguments):
+
+find_cache = loop.find_cache
+def slow(*arguments, **options):
     for _ in range(2):
         with open("order", "a") as file:
             file.write(os.environ["RANK"] + " ")
         time.sleep(1)
-    return prepare(*arguments)
-loop._prepare = slow
+    return find_cache(*arguments, **options)
+loop.find_cache = slow
 """
 
 
+@pytest.mark.slow
 def test_processes_that_torchrun_started_share_a_run(oct_cache, tmp_path):
     options = ["train.steps=3", "optimizer.name=sgd", "optimizer.lr=0.05"]
     fit(recipe_for(oct_cache, *options), tmp_path / "one", show=False)
@@ -238,6 +190,7 @@ def test_processes_that_torchrun_started_share_a_run(oct_cache, tmp_path):
         torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_process_without_a_validation_case_does_not_wait_for_ever(pairs_cache, tmp_path):
     # one case trains and one validates; the network has buffers, which processes exchange, and
     # parameters that no output depends on
@@ -321,59 +274,6 @@ def test_the_norm_is_that_of_the_whole_gradient(oct_cache, tmp_path, monkeypatch
     assert norm_2 == pytest.approx(whole_2, rel=1e-5) and after_2 == pytest.approx(0.01, rel=1e-3)
 
 
-def test_memory_that_runs_out_says_what_to_lower(oct_cache):
-    recipe = recipe_for(oct_cache)
-    for error in (
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
-        MemoryError(),
-        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
-    ):
-        lower = r"Lower data\.batch_size \(now 4\) or data\.crop"
-        with pytest.raises(OutOfMemory, match=lower), explain_memory(memory_advice(recipe)):
-            raise error
-    with pytest.raises(RuntimeError, match="another thing"), explain_memory("advice"):
-        raise RuntimeError("another thing")
-
-
-@pytest.mark.parametrize("override, what", [
-    ("data.classes=4", r"has 10 classes and the recipe smoke expects 4"),
-    ("data.channels=3", r"has 1 channels and the recipe smoke expects 3"),
-    ("data.split={kind: kfold, folds: 9}", "folds is 9 and there are 4 patients"),
-    ("data.crop=[8, 8, 8]", "2 spatial axes"),
-    ("evaluate.window=[64]", r"evaluate\.window is \[64\] .* 2 spatial axes; give 2 numbers"),
-    ("augment.flip=[2]", r"augment\.flip names the axis 2 .* axes, 0 to 1"),
-    ("evaluate.classes=[77]", r"label values \[77\], which the data do not have"),
-    ("generate={method: gaussian}", r"method superpixel and the recipe asks for .*gaussian"),
-    ("train.devices=3", "batch_size is 4, which 3 processes"),
-    ("train.precision=16-mixed", "needs CUDA"),
-    ("model.architecture=unetplus", "no architecture 'unetplus'"),
-])  # fmt: skip
-def test_what_does_not_fit_is_refused(oct_cache, tmp_path, override, what):
-    with pytest.raises(UsageError, match=what):
-        fit(recipe_for(oct_cache, override), tmp_path / "run", show=False)
-
-
-def test_no_cuda_when_asked_for(oct_cache, tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UsageError, match=r"sees no CUDA device.*set train\.accelerator=cpu"):
-        fit(recipe_for(oct_cache, "train.accelerator=cuda"), tmp_path / "run", show=False)
-
-
-def test_a_damaged_cache_names_the_file(oct_cache, tmp_path):
-    shutil.copy(oct_cache, tmp_path / "oct.h5")
-    shutil.copytree(oct_cache.with_suffix(".parts"), tmp_path / "oct.parts")
-    with open_cache(tmp_path / "oct.h5") as cache:
-        data = open_data(recipe_for(tmp_path / "oct.h5"), tmp_path / "oct.h5")
-        path = cache[data.split.train[0]].path
-    with h5py.File(path, locking=False) as file:
-        offset = file["case/soft"].id.get_chunk_info(0).byte_offset
-    content = bytearray(path.read_bytes())
-    content[offset + 20] ^= 1
-    path.write_bytes(bytes(content))
-    with pytest.raises(CacheError, match=path.name):
-        fit(recipe_for(tmp_path / "oct.h5", "data.crop=null"), tmp_path / "run", show=False)
-
-
 def test_a_run_folder_of_another_recipe_is_refused(oct_cache, tmp_path):
     fit(recipe_for(oct_cache, "train.steps=1"), tmp_path / "run", show=False)
     with pytest.raises(UsageError, match=r"loss\.beta=1\.0 and now has loss\.beta=2\.0"):
@@ -400,55 +300,11 @@ def test_a_checkpoint_of_another_network_and_a_truncated_one(oct_cache, tmp_path
         fit(recipe_for(oct_cache), tmp_path / "run", show=False)
 
 
-def test_the_cache_is_generated_when_it_is_missing(oct_data, tmp_path):
-    recipe = load_recipe(
-        "smoke", [f"data.source={oct_data}", f"data.cache_folder={tmp_path}",
-                  "generate.n_segments=50"]
-    )  # fmt: skip
-    path = find_cache(recipe)
-    assert path == generated_path(recipe) and len(open_cache(path)) == 12
-    before = path.stat().st_mtime_ns
-    assert find_cache(recipe) == path
-    other = load_recipe(
-        "smoke", [f"data.source={oct_data}", f"data.cache_folder={tmp_path}", "arm=gaussian"]
-    )
-    assert generated_path(other) != path
-    assert before
-    with pytest.raises(UsageError, match="names no data"):
-        find_cache(load_recipe("smoke"))
-    with pytest.raises(UsageError, match="does not exist"):
-        find_cache(load_recipe("smoke", ["data.cache=nowhere.h5"]))
-
-
-def test_settings_that_differ_are_told(oct_cache):
-    data = open_data(recipe_for(oct_cache, "generate={n_segments: 99}"), oct_cache)
-    assert data.warnings and "n_segments=120; the recipe says 99" in data.warnings[0]
-    data = open_data(recipe_for(oct_cache, "generate={superpixel_size: 60}"), oct_cache)
-    assert len(data.warnings) == 1
-    assert "made with n_segments=120; the recipe says superpixel_size=60" in data.warnings[0]
-    assert not open_data(recipe_for(oct_cache), oct_cache).warnings
-
-
 def test_means_of_loss_terms_are_taken_once():
     state = LoopState()
     state.add({"loss": 1.0})
     state.add({"loss": 3.0})
     assert state.take_means() == {"loss": 2.0} and state.take_means() == {}
-
-
-def test_a_cache_that_could_not_be_finished_is_not_trained_on(oct_data, tmp_path, monkeypatch):
-    from softlabel_train import prepare
-
-    real = prepare.generate
-
-    def half(*arguments, **options):
-        report = real(*arguments, **options, limit=2)
-        return replace(report, remaining=10, warnings=("A worker died.",))
-
-    monkeypatch.setattr(prepare, "generate", half)
-    recipe = load_recipe("smoke", [f"data.source={oct_data}", f"data.cache_folder={tmp_path}"])
-    with pytest.raises(UsageError, match=r"10 cases remain\. A worker died\."):
-        find_cache(recipe)
 
 
 def test_real_scans_train_and_are_scored(tmp_path):

@@ -10,13 +10,16 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 from softlabel_train import runfolder
 from softlabel_train.checkpoint import load_checkpoint
 from softlabel_train.config import load_recipe
 from softlabel_train.loop import fit
+from softlabel_train.runfolder import check_folder
 
 from softlabel.cache import open_cache
 from softlabel.errors import SoftlabelError, UsageError
@@ -195,9 +198,9 @@ def test_a_process_that_was_killed_holds_no_folder_while_its_loaders_live_on(
 def test_where_the_file_system_locks_nothing_a_file_says_who_holds_the_folder(tmp_path, no_flock):
     run = tmp_path / "run"
     marker = run / runfolder.SOFT_LOCK
-    with runfolder.held(run):
-        with pytest.raises(UsageError, match=rf"process {os.getpid()} of .*or delete {marker}"):
-            runfolder.held(run).__enter__()
+    held_by = rf"process {os.getpid()} of .*or delete {marker}"
+    with runfolder.held(run), pytest.raises(UsageError, match=held_by):
+        runfolder.held(run).__enter__()
     assert list(run.iterdir()) == []
     marker.write_text("1\nother-host\n")
     with pytest.raises(UsageError, match=rf"process 1 of the host other-host .*delete {marker}"):
@@ -212,6 +215,25 @@ def test_other_errors_of_the_lock_are_not_taken_for_a_file_system_without(tmp_pa
     monkeypatch.setattr("fcntl.flock", flock)
     with pytest.raises(OSError, match="Input/output"):
         runfolder.held(tmp_path / "run").__enter__()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the rights of a process are POSIX")
+def test_a_read_only_folder_is_refused_before_anything_is_read():
+    with tempfile.TemporaryDirectory(prefix="run-") as name:  # in a folder that all may enter
+        folder = Path(name)
+        folder.chmod(0o555)
+        if (child := os.fork()) == 0:
+            status = 1
+            try:
+                if os.getuid() == 0:  # who may write everywhere
+                    os.setuid(65534)
+                with pytest.raises(UsageError, match=rf"choose another folder than {folder}"):
+                    check_folder(folder / "run", None, overwrite=False)
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert list(folder.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_written_is_refused_at_once(oct_cache, tmp_path, monkeypatch):

@@ -99,6 +99,7 @@ def test_arms_have_names_that_are_no_paths():
     assert Arm({"data.source": "a/b"}).folder != Arm({"data.source": "a_b"}).folder
 
 
+@pytest.mark.slow
 def test_a_sweep_trains_resumes_and_compares(oct_data, tmp_path, monkeypatch):
     grid = {"generate.n_segments": [60, 150]}
     options = {
@@ -146,6 +147,7 @@ def test_a_run_that_fails_leaves_the_others(oct_cache, tmp_path, monkeypatch):
     assert [a.arm.name for a in result.arms] == ["loss.beta=1"]
 
 
+@pytest.mark.slow
 def test_a_mistyped_second_sweep_erases_no_table(oct_cache, tmp_path, monkeypatch):
     grid = {"arm": ["hard", "superpixel"]}
     overrides = [*SMALL, f"data.cache={oct_cache}"]

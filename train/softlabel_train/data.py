@@ -135,6 +135,11 @@ class CacheDataset(Dataset[Sample]):
         Size of the compact cases that are kept in the system's temporary folder for all
         processes that load (:mod:`softlabel_train.kept`); 0 decodes every case anew every time.
 
+    Attributes
+    ----------
+    kept : KeptCases
+        The compact cases that are kept.
+
     Raises
     ------
     UsageError
@@ -165,7 +170,7 @@ class CacheDataset(Dataset[Sample]):
         self.augment = augment or AugmentConfig()
         self.seed = int(seed)
         self.intensity = intensity
-        self._kept = KeptCases(keep_mb)
+        self.kept = KeptCases(keep_mb)
         if self.ids:
             dims = len(self.cache[self.ids[0]].shape)
             require_axes("data.crop", self.crop, dims, f"the images of {self.cache.path}")
@@ -218,7 +223,7 @@ class CacheDataset(Dataset[Sample]):
         if not len(present):
             return None
         k = rng.choice(present)
-        kept = self._kept.get(case.id)
+        kept = self.kept.get(case.id)
         if kept is None:
             found = np.flatnonzero(case.labels[...] == self.cache.classes.values[k])
         else:
@@ -230,12 +235,12 @@ class CacheDataset(Dataset[Sample]):
     ) -> tuple[CompactCase, list[int]]:
         """The case or the part of it around a patch, and where that part begins."""
         origin = [0] * len(shape)
-        if (kept := self._kept.get(case.id)) is not None:
+        if (kept := self.kept.get(case.id)) is not None:
             return kept, origin
         classes, ignore = self.cache.classes, self.cache.ignore
         small = 4 * math.prod(case.soft.shape) <= KEEP_DENSE_MB << 20
-        if small and self._kept.has_room():
-            return self._kept.keep(case.id, read_compact(case, classes, ignore)), origin
+        if small and self.kept.has_room():
+            return self.kept.keep(case.id, read_compact(case, classes, ignore)), origin
         low = [max(0, s) for s in start]
         high = [min(n, s + m) for n, s, m in zip(case.shape, start, shape, strict=True)]
         where = tuple(slice(a, b) for a, b in zip(low, high, strict=True))

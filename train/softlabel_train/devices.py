@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 
 import torch
 from lightning_fabric import Fabric
@@ -70,3 +72,13 @@ def several_were_started(recipe: Recipe) -> bool:
     config = recipe.train
     found = "RANK" in os.environ or "SLURM_NTASKS" in os.environ or config.nodes > 1
     return config.devices * config.nodes > 1 and found
+
+
+def pass_sigterm_on(number: int) -> None:
+    """What a process that waits for those that train does about a signal: they save and stop.
+
+    Ctrl-C reaches all processes of a terminal; SIGTERM may come to this one alone.
+    """
+    if number == signal.SIGTERM:
+        for process in multiprocessing.active_children():
+            process.terminate()

@@ -1,9 +1,8 @@
 """Cases that were read once, for all loading processes of a run.
 
-Decoding a case takes many times as long as cutting a patch out of it. The arrays of what was decoded
-are written as .npy files into the system's temporary folder and mapped into memory, so that no
-process decodes the case again, all of them share its pages, and the system may drop those when
-memory is short.
+Decoding a case takes many times as long as cutting a patch out of it. Its arrays are written once
+as .npy files into the system's temporary folder and mapped into memory: the processes share the
+pages, and the system may drop them when memory is short.
 """
 
 from __future__ import annotations
@@ -155,7 +154,7 @@ def _make(folder: Path, owner: KeptCases) -> None:
     a process that was killed, and goes now.
     """
     for left in folder.parent.glob(f"{PREFIX}{machine_name()}-*.lock"):
-        # held by its owner: a Timeout, which is an OSError; of another user: a PermissionError
+        # Timeout, an OSError: its owner lives; PermissionError: it is of another user
         with contextlib.suppress(OSError), FileLock(left).acquire(blocking=False):
             _remove(left.with_suffix(""), left)
     lock = FileLock(f"{folder}.lock", thread_local=False)  # any thread may finalize the owner

@@ -26,6 +26,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from softlabel.errors import SoftlabelError
+from softlabel.interrupt import stop_on_signals
 from softlabel.softmaps import ignored_index
 from softlabel_train.checkpoint import (
     BEST,
@@ -39,14 +40,18 @@ from softlabel_train.checkpoint import (
 )
 from softlabel_train.config import OptimizerConfig, Recipe
 from softlabel_train.data import Batch, CacheDataset, StepSampler, make_loader
-from softlabel_train.devices import check_devices, make_fabric, several_were_started
+from softlabel_train.devices import (
+    check_devices,
+    make_fabric,
+    pass_sigterm_on,
+    several_were_started,
+)
 from softlabel_train.losses import SoftLabelLoss
 from softlabel_train.memory import explain_memory
 from softlabel_train.models import AnySize, build_model, check_network
 from softlabel_train.prepare import TrainingData, find_cache, open_data
 from softlabel_train.record import LOSS_TERMS, RunRecord
 from softlabel_train.runfolder import RESULT, begin, check_folder, held
-from softlabel_train.signals import pass_signals_on, stop_on_signal
 from softlabel_train.splits import group_parts
 from softlabel_train.validation import validate, validated_classes
 
@@ -156,7 +161,7 @@ def fit(
     with contextlib.ExitStack() as stack:
         cache = _prepare(recipe, folder, jobs, overwrite, stack)
         if recipe.train.devices > 1:
-            stack.enter_context(pass_signals_on())
+            stack.enter_context(stop_on_signals(pass_sigterm_on))
         result = fabric.launch(_train_in_process, recipe, folder, cache, show)
     assert isinstance(result, dict)
     return FitResult(**result)
@@ -195,7 +200,7 @@ def train(
     memory: Tensor | None = None
     interrupted = False
     with contextlib.ExitStack() as stack:
-        stop = stack.enter_context(stop_on_signal())
+        stop = stack.enter_context(stop_on_signals())
         record = _start_record(stack, run, show) if fabric.is_global_zero else None
 
         for batch in run.loader:
@@ -232,7 +237,7 @@ def train(
             if done or (epoch_done and (epoch + 1) % recipe.train.validate_epochs == 0):
                 judge(run, record, epoch)
 
-            interrupted = _anywhere(fabric, stop.is_set()) and not done
+            interrupted = _anywhere(fabric, stop.asked) and not done
             if interrupted or done or state.step % recipe.train.checkpoint_steps == 0:
                 run.save(LAST)
             if interrupted:

@@ -27,7 +27,7 @@ from softlabel_train.splits import group_parts
 
 LOCK, SOFT_LOCK = "training.lock", "training.softlock"
 NO_FLOCK = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
-"""What file systems answer that lock no files, as some that are shared do."""
+"""Errors of file systems that lock no files, as some shared ones."""
 
 RECIPE, ABOUT, RESULT = "recipe.yaml", "about.json", "result.json"
 
@@ -100,16 +100,16 @@ def held(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):  # first: once it is released, another may hold it
+        with contextlib.suppress(OSError):  # before the release: afterwards another may hold it
             (folder / LOCK).unlink()
         lock.release()
 
 
 def _locked(folder: Path) -> BaseFileLock:
-    """The lock of a folder, acquired: the system's, which ends with its holder, or else a file.
+    """Acquire the system's lock, which ends with its holder, or a lock file where there is none.
 
-    The system's says in its file who holds it, as the other one does: process and host, a line
-    each. They have two names, since a file that is there would hold the other one.
+    Process and host stand in both files, a line each. The files have two names: one that a killed
+    process left must not look like a soft lock, which holds as long as its file exists.
     """
     lock: BaseFileLock = FileLock(folder / LOCK, fallback_to_soft=False)
     try:
@@ -118,21 +118,22 @@ def _locked(folder: Path) -> BaseFileLock:
         if error.errno not in NO_FLOCK:
             raise
         lock = SoftFileLock(folder / SOFT_LOCK)
-        # that a process of another host has ended cannot be known
-        mend = f"wait for it, give another folder, or delete {lock.lock_file} if it has ended"
-        _acquire(lock, folder, mend)
+        # filelock removes the file of a dead process of this host; of others nobody can tell
+        fix = f"wait for it, give another folder, or delete {lock.lock_file} if it has ended"
+        _acquire(lock, folder, fix)
         return lock
     with contextlib.suppress(OSError):
         (folder / LOCK).write_text(f"{os.getpid()}\n{socket.gethostname()}\n", encoding="utf-8")
     return lock
 
 
-def _acquire(lock: BaseFileLock, folder: Path, mend: str) -> None:
+def _acquire(lock: BaseFileLock, folder: Path, fix: str) -> None:
     try:
-        lock.acquire(timeout=0.5)  # more than once: the first may only remove a dead one's file
+        # a time for several tries: the first may only remove the file of a dead process
+        lock.acquire(timeout=0.5)
     except Timeout:
         raise UsageError(
-            f"{_holder(Path(lock.lock_file))} is training in {folder}; {mend}."
+            f"{_holder(Path(lock.lock_file))} is training in {folder}; {fix}."
         ) from None
 
 
@@ -173,17 +174,17 @@ def begin(folder: Path, recipe: Recipe, data: TrainingData, overwrite: bool) -> 
 
 def _check_data(folder: Path, before: Checkpoint, data: TrainingData) -> None:
     """A run goes on with the same soft labels (of the same classes) and patients, or not at all."""
-    mend = "give the cache of then, another folder, or --overwrite to start anew"
+    fix = "give the cache of then, another folder, or --overwrite to start anew"
     if before.fingerprint != data.cache.header.fingerprint:
         raise UsageError(
             f"The run {folder} was started with soft labels of other settings or classes than "
-            f"{data.cache.path} has (`softlabel info` lists them); {mend}."
+            f"{data.cache.path} has (`softlabel info` lists them); {fix}."
         )
     for part, patients in group_parts(data.split).items():
         if tuple(before.split[part]) != patients:
             raise UsageError(
                 f"The run {folder} was started with the {part} patients "
-                f"{', '.join(before.split[part])} and now has {', '.join(patients)}; {mend}."
+                f"{', '.join(before.split[part])} and now has {', '.join(patients)}; {fix}."
             )
 
 

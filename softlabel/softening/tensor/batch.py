@@ -15,13 +15,13 @@ from softlabel.device import (
     memory_budget,
 )
 from softlabel.distance.boundary import BOUNDARIES
-from softlabel.softening.normalize import NORMALIZATIONS
-from softlabel.softening.superpixel import SuperpixelOptions, metric_of
+from softlabel.softening.request import SoftenRequest
+from softlabel.softening.superpixel import metric_of
 from softlabel.softening.tensor.band import Band, find_band
 from softlabel.softening.tensor.images import images_at_once, index_dtype, kernels_work
 from softlabel.softening.tensor.values import fill_values
 from softlabel.softmaps.class_index import ignored_index
-from softlabel.types import ClassTable, class_table, spacing_in_order
+from softlabel.types import ClassTable
 
 # --- on the fly -----------------------------------------------------------------------------------
 
@@ -126,18 +126,16 @@ def soften_batch(
     [0.833..., 0.75, 0.5, 0.25, 0.166...]
     """
     _check_batch(labels, superpixels)
-    if normalize not in NORMALIZATIONS:
-        raise ValueError(
-            f"normalize must be one of {', '.join(NORMALIZATIONS)}; got {normalize!r}."
-        )
+    request = SoftenRequest(
+        "superpixel", classes, spacing, boundary, scale, normalize, ignore,
+        method_options={
+            "min_minority": min_minority, "in_plane": in_plane, "slice_axis": slice_axis
+        },
+    )  # fmt: skip
     spatial = tuple(labels.shape[1:])
-    step = spacing_in_order(spacing, len(spatial))
-    width = min(step) if scale is None else float(scale)
-    if not 0 < width < np.inf:
-        raise ValueError(f"scale must be a positive number; got {scale}.")
-    options = SuperpixelOptions(boundary, min_minority, in_plane, slice_axis)
-    metric = metric_of(len(spatial), step, options)
-    table = class_table(classes)
+    width = request.width(len(spatial))
+    metric = metric_of(len(spatial), request.step(len(spatial)), request.options)
+    table = request.table([])
     device = labels.device
     padded = (len(labels), *(1,) * (3 - len(spatial)), *spatial)
     with failing_makes_unusable(device):

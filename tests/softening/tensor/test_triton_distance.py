@@ -54,3 +54,10 @@ def test_the_table_of_rows_is_padded_with_rows_too_far_for_all():
         assert (table.base[len(base) :] >= costs.limits(np.array([1e9]))[0]).all()
         # a step beyond the table is never open, and a sum with it overflows no int32
         assert float(table.base.max()) + float(table.squares.max()) < 2**31 or not costs.integer
+
+
+@triton_runs.compiles
+def test_the_kernel_compiles_for_cuda():
+    row = {"index": "*u8", "classes": "*i32", "out": "*u8"}
+    flags = dict.fromkeys(("OF_CLASS", "FACING", "ALONG_X", "ALONG_Y", "ALONG_Z"), True)
+    assert triton_runs.compiled(triton_distance._row_kernel, row, flags | {"WIDTH": 1024})

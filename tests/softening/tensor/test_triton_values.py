@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import triton_runs
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 triton = pytest.importorskip("triton")
@@ -20,8 +18,8 @@ triton = pytest.importorskip("triton")
 from softlabel.distance.boundary import BOUNDARIES  # noqa: E402
 from softlabel.softening.superpixel import SuperpixelOptions, metric_of  # noqa: E402
 from softlabel.softening.tensor import band as band_module  # noqa: E402
-from softlabel.softening.tensor import images as images_module  # noqa: E402
-from softlabel.softening.tensor import mixed, triton_distance, triton_mixed, triton_values  # noqa: E402
+from softlabel.softening.tensor import batch as batch_module  # noqa: E402
+from softlabel.softening.tensor import triton_distance, triton_values  # noqa: E402
 from softlabel.softening.tensor import values as values_module  # noqa: E402
 from softlabel.softening.tensor.batch import soften_batch  # noqa: E402
 from softlabel.softening.tensor.distance import costs_within  # noqa: E402
@@ -53,29 +51,6 @@ def batch_of(shape, count=2, edge=5):
 
 
 # --- in this process ------------------------------------------------------------------------------
-
-
-@triton_runs.here
-@settings(max_examples=30)
-@given(seed=st.integers(0, 2**32 - 1), n_images=st.integers(1, 3), narrow=st.booleans())
-def test_mixed_superpixels_and_boxes_are_those_of_the_tensor_code(seed, n_images, narrow):
-    rng = np.random.default_rng(seed)
-    shape = (n_images, *rng.integers(1, 9, 3))
-    index = torch.from_numpy(rng.choice([0, 1, 255], shape).astype(np.uint8)).to(DEVICE)
-    ids = rng.integers(-1, 7, shape)
-    if not narrow:
-        ids[ids < 0] = -(2**32)  # its lower half is 0
-    ids = torch.from_numpy(ids).to(torch.int16 if narrow else torch.int64).to(DEVICE)
-    expected = mixed.number_mixed(index, 255, ids, 7)
-    found = triton_mixed.number_mixed(index, 255, ids, 7)
-    assert found.dtype == expected.dtype and torch.equal(found, expected)
-    pixels = torch.nonzero(expected.view(-1) >= 0).squeeze(1)
-    region, count = expected.view(-1)[pixels], int(expected.max()) + 1
-    for a, b in zip(
-        triton_mixed.boxes(pixels, region, count, index.shape),
-        mixed.boxes(pixels, region, count, index.shape), strict=True,
-    ):  # fmt: skip
-        assert a.dtype == b.dtype and torch.equal(a, b)
 
 
 @triton_runs.here
@@ -155,19 +130,28 @@ def test_an_image_without_a_mixed_superpixel():
 def test_a_batch_on_the_fly(monkeypatch):
     index, ids = batch_of((10, 13))
     labels, ids = index[:, 0].to(torch.int64), ids[:, 0]
-    plain = soften_batch(labels, ids, TABLE, ignore=255).dense()
-    monkeypatch.setattr(images_module, "kernels_work", lambda device: True)
-    fast = soften_batch(labels, ids, TABLE, ignore=255).dense()
+    tiles = []
+    fill_tile = triton_values.fill_tile
+    monkeypatch.setattr(
+        triton_values, "fill_tile", lambda *given: tiles.append(given) or fill_tile(*given)
+    )
+    found = []
+    for kernels in (False, True):
+        monkeypatch.setattr(batch_module, "kernels_work", lambda device, answer=kernels: answer)
+        found.append(soften_batch(labels, ids, TABLE, ignore=255).dense())
+        assert bool(tiles) == kernels
+    plain, fast = found
     assert torch.equal(plain, fast) and (plain % 1 != 0).any()
 
 
 # --- in others ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(triton_runs.INTERPRETED, reason="this is the interpreter")
 def test_the_kernels_in_tritons_interpreter():
-    """The tests above, and those of the distances: none is skipped there."""
-    files = [HERE, HERE.with_name("test_triton_distance.py")]
+    """The tests of all kernels: none is skipped there."""
+    files = sorted(HERE.parent.glob("test_triton_*.py"))
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, files),
          "-k", "not interpreter and not cuda and not card"],
@@ -178,35 +162,7 @@ def test_the_kernels_in_tritons_interpreter():
     assert "passed" in done.stdout and "skipped" not in done.stdout, done.stdout[-300:]
 
 
-def compiled(kernel, types, constants):
-    """Triton brings its own assembler, so that no card is needed to see what it makes."""
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-
-    names = kernel.arg_names
-    signature = {n: "constexpr" if n in constants else types.get(n, "i32") for n in names}
-    source = ASTSource(kernel, signature, constants)
-    asm = triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm
-    assert asm["cubin"]
-    return asm["ptx"]
-
-
-@pytest.mark.skipif(triton_runs.INTERPRETED, reason="the interpreter compiles nothing")
-def test_the_kernels_compile_for_cuda():
-    ints = {"superpixels": "*i16", "index": "*u8", "pixels": "*i64"}
-    cells = dict.fromkeys(("least", "most", "lower", "upper", "image", "region", "number", "out"),
-                          "*i32")  # fmt: skip
-    block = {"BLOCK": triton_mixed.PIXELS_A_PROGRAM}
-    for kernel in (
-        triton_mixed._class_range_kernel, triton_mixed._number_kernel, triton_mixed._box_kernel
-    ):  # fmt: skip
-        assert compiled(kernel, ints | cells, block)
-    row = {"index": "*u8", "classes": "*i32", "out": "*u8"}
-    flags = dict.fromkeys(("OF_CLASS", "FACING", "ALONG_X", "ALONG_Y", "ALONG_Z"), True)
-    assert compiled(triton_distance._row_kernel, row, flags | {"WIDTH": 1024})
-
-
-@pytest.mark.skipif(triton_runs.INTERPRETED, reason="the interpreter compiles nothing")
+@triton_runs.compiles
 @pytest.mark.parametrize("integer", [True, False])
 def test_the_card_rounds_as_the_cpu_does(integer):
     """Nothing multiplies and adds in one, and roots and quotients are rounded to nearest."""
@@ -215,7 +171,7 @@ def test_the_card_rounds_as_the_cpu_does(integer):
     types |= {"index": "*u8", "classes": "*i32", "offsets": "*u8", "dz": "*i32", "dy": "*i32"}
     types |= dict.fromkeys(("block_limit", "squares", "base", "far"), number)
     types |= {"formula": "*fp32" if integer else "*fp64", "scale": "*fp64", "values": "*fp32"}
-    ptx = compiled(
+    ptx = triton_runs.compiled(
         triton_values._value_kernel, types,
         {"INTEGER": integer, "BLOCK": triton_values.PAIRS_A_PROGRAM,
          "STEP": triton_distance.ROWS_A_STEP},

@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from softlabel import __version__
-from softlabel.console.group import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, LazyGroup, fail
+from softlabel.console.group import EXIT_FAILED, EXIT_USAGE, LazyGroup, fail
 from softlabel.errors import CacheError, SoftlabelError, SourceError, UsageError, missing_extra
+from softlabel.interrupt import interrupted_status
 
 # Commands are imported when they are asked for: torch takes seconds.
 COMMANDS = {
@@ -50,7 +51,7 @@ class Commands(LazyGroup):
         except SoftlabelError as error:
             fail(plain(error), EXIT_FAILED)
         except KeyboardInterrupt:
-            fail("Interrupted; run the same command again to go on.", EXIT_INTERRUPTED)
+            fail("Interrupted; run the same command again to go on.", interrupted_status())
         except Exception as error:
             # what a worker process raised arrives as text with its traceback
             found = from_worker(error)
@@ -94,7 +95,7 @@ def show_tables(tables: Iterable[Table]) -> None:
     about=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="softlabel-train COMMAND --help explains a command. Exit status: 0 all done, 1 a run or "
-    "an image failed, 2 wrong usage, 130 interrupted.",
+    "an image failed, 2 wrong usage, 130 interrupted by Ctrl-C, 143 by SIGTERM.",
 )
 @click.version_option(__version__, prog_name="softlabel-train")
 def main() -> None:

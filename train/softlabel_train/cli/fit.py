@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from softlabel.console.group import EXIT_INTERRUPTED, fail
+from softlabel.console.group import fail
+from softlabel.interrupt import interrupted_status
 from softlabel_train.config import load_recipe
 from softlabel_train.loop import fit as fit_recipe
 
@@ -54,7 +55,7 @@ def fit(
         fail(
             f"Interrupted after {result.steps} of {resolved.train.steps} steps; {folder} is saved. "
             "Run the same command again to go on.",
-            EXIT_INTERRUPTED,
+            interrupted_status(),
         )
     score = "none" if result.best_score is None else f"{result.best_score:.4f}"
     click.echo(

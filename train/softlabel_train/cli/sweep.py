@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from softlabel.console.group import EXIT_FAILED, EXIT_INTERRUPTED, fail
+from softlabel.console.group import EXIT_FAILED, fail
 from softlabel.errors import UsageError
+from softlabel.interrupt import interrupted_status
 from softlabel_train.cli import show_tables
 from softlabel_train.config import parse_grid
 from softlabel_train.sweep import sweep as run_sweep
@@ -56,6 +57,6 @@ def sweep(
     for name, reason in result.failures.items():
         click.echo(f"failed: {name}: {reason}", err=True)
     if result.interrupted:
-        fail("Interrupted; run the same command again to go on.", EXIT_INTERRUPTED)
+        fail("Interrupted; run the same command again to go on.", interrupted_status())
     if result.failures:
         fail(f"{len(result.failures)} runs failed.", EXIT_FAILED)

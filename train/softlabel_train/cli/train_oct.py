@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from softlabel.console.group import EXIT_FAILED, EXIT_INTERRUPTED, fail
+from softlabel.console.group import EXIT_FAILED, fail
+from softlabel.interrupt import interrupted_status
 from softlabel_train.cli import show_tables
 from softlabel_train.demo import FULL, SHORT_RUN, SMALL
 from softlabel_train.demo import train_oct as run_train_oct
@@ -50,7 +51,7 @@ def train_oct(
     for name, reason in result.failures.items():
         click.echo(f"failed: {name}: {reason}", err=True)
     if result.interrupted:
-        fail("Interrupted; run the same command again to go on.", EXIT_INTERRUPTED)
+        fail("Interrupted; run the same command again to go on.", interrupted_status())
     if result.failures:
         fail(f"{len(result.failures)} runs failed.", EXIT_FAILED)
     if data is None:

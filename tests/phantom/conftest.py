@@ -1,0 +1,19 @@
+"""Phantoms that many tests look at, made once."""
+
+from __future__ import annotations
+
+import pytest
+
+from softlabel.phantom import make_brain, make_oct_subject
+
+
+@pytest.fixture(scope="session")
+def subject():
+    """Seven B-scans of the real size."""
+    return make_oct_subject(3, 1, (496, 768, 7))
+
+
+@pytest.fixture(scope="session")
+def brain():
+    """A brain of the real size."""
+    return make_brain(5, 1)

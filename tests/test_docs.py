@@ -1,0 +1,194 @@
+"""The documentation is true: its Python runs, its commands, files and names are there.
+
+After a change of a command line, ``python tests/test_docs.py`` writes docs/cli.md anew.
+``make docs`` checks the links between the pages.
+"""
+
+import doctest
+import re
+import subprocess
+import sys
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import softlabel
+from softlabel.distance.boundary import BOUNDARIES
+
+ROOT = Path(__file__).parents[1]
+README, TRAIN_README = ROOT / "README.md", ROOT / "train" / "README.md"
+CONTRIBUTING, CHANGELOG = ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+RESULTS = ROOT / "benchmarks/RESULTS.md"
+PAGES = [README, TRAIN_README, CONTRIBUTING, CHANGELOG, RESULTS, *DOCS]
+TRAINING, METHODS = ROOT / "docs/training.md", ROOT / "docs/methods.md"
+REFERENCE = ROOT / "docs/cli.md"
+PACKAGES = {"softlabel": "softlabel.cli", "softlabel-train": "softlabel_train.cli"}
+
+
+# --- the command reference ------------------------------------------------------------------------
+
+
+def help_of(main, *path):
+    result = CliRunner().invoke(main, [*path, "--help"], prog_name=main.name, terminal_width=100)
+    assert result.exit_code == 0, result.output
+    return re.sub(r"[ \t]+$", "", result.output, flags=re.MULTILINE).strip()
+
+
+def commands(package):
+    """(title, help text) of the program, and of every command and subcommand."""
+    cli = import_module(package)
+    yield cli.main.name, help_of(cli.main)
+    for name in cli.COMMANDS:
+        attribute = name.replace("-", "_")
+        command = getattr(import_module(f"{package}.{attribute}"), attribute)
+        subcommands = list(getattr(command, "commands", {}))
+        for path in ([name], *([name, sub] for sub in subcommands)):
+            yield f"{cli.main.name} {' '.join(path)}", help_of(cli.main, *path)
+
+
+def markers(program):
+    return f"<!-- {program} -->\n", f"<!-- /{program} -->\n"
+
+
+def reference(program):
+    blocks = [f"## {title}\n```text\n{text}\n```\n" for title, text in commands(PACKAGES[program])]
+    start, end = markers(program)
+    return start + "\n".join(blocks) + end
+
+
+def written(program, text):
+    start, end = markers(program)
+    return text[text.index(start) : text.index(end) + len(end)]
+
+
+@pytest.mark.parametrize("program", PACKAGES)
+def test_the_command_reference_is_what_help_says(program):
+    if program == "softlabel-train":
+        pytest.importorskip("pydantic")
+    found = written(program, REFERENCE.read_text())
+    assert found == reference(program), "run: python tests/test_docs.py"
+
+
+# --- Python ---------------------------------------------------------------------------------------
+
+
+def python_blocks():
+    """Every block of Python but those after ``<!-- no-run -->`` and those that are a file."""
+    pattern = re.compile(r"(<!-- no-run -->\n)?^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    pages = [README, *DOCS]
+    return [block for page in pages for no_run, block in pattern.findall(page.read_text())
+            if not no_run]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", python_blocks())
+def test_python_blocks_run(code, tmp_path):
+    if "torch" in code:
+        pytest.importorskip("torch")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_there_is_python_to_run():
+    assert len(python_blocks()) >= 5
+    assert "```python\n" in README.read_text()
+
+
+def test_docstrings_are_rewritten_for_the_site_as_their_examples_show():
+    pytest.importorskip("griffe")
+    module = import_module_from(ROOT / "docs/docstrings.py")
+    assert doctest.testmod(module) == (0, 2)
+
+
+def import_module_from(path):
+    spec = spec_from_file_location(path.stem, path)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# --- files and names ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_files_that_a_page_links_or_names_exist(page):
+    text = page.read_text()
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+    assert [link for link in links if not (page.parent / link).exists()] == []
+    folders = "softlabel|train|tests|benchmarks|docs|findings"
+    named = re.findall(rf"`((?:{folders})/[\w./-]+)`", text)
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_api_reference_has_every_public_name():
+    text = (ROOT / "docs/api.md").read_text()
+    shown = re.findall(r"^::: (\S+)$", text, re.MULTILINE)
+    trainer = (ROOT / "train/softlabel_train/__init__.py").read_text()
+    theirs = re.findall(r"^    from softlabel_train\.\w+ import (\w+) as", trainer, re.MULTILINE)
+    assert theirs
+    public = {f"softlabel.{name}" for name in softlabel._PUBLIC}
+    assert public | {f"softlabel_train.{name}" for name in theirs} <= set(shown)
+
+
+def test_the_worked_example_is_what_is_computed():
+    rows = re.findall(r"^\| q, `(\w+)` \| (.*) \|$", METHODS.read_text(), re.MULTILINE)
+    assert {name for name, _ in rows} == set(BOUNDARIES)
+    for name, cells in rows:
+        soft = softlabel.soften(np.array([1, 1, 1, 1, 1, 0, 0, 0]), np.zeros(8, int), boundary=name)
+        shown = [float(cell) for cell in cells.split(" | ")]
+        np.testing.assert_allclose(soft.dense()[1], shown, atol=5e-4)
+
+
+def test_every_recipe_key_and_arm_that_the_training_guide_names_exists():
+    pytest.importorskip("pydantic")
+    from softlabel_train.config import Recipe, recipe_arms, recipe_names
+
+    text = TRAINING.read_text()
+    keys = set(Recipe().flat())
+    sections = "|".join({key.partition(".")[0] for key in keys if "." in key})
+    named = set(re.findall(rf"`((?:{sections})(?:\.[a-z_]+)+)", text))
+    assert named and named <= keys
+    assert {"oct_dme"} <= set(recipe_names())
+    for arm in recipe_arms("oct_dme"):
+        assert f"`{arm}`" in text
+
+
+ARCHITECTURES = {
+    ROOT / "docs/architecture.md": ("## Rooms", "## Where to touch what", ROOT / "softlabel"),
+    TRAIN_README: ("## Where things are", "Nothing in `softlabel`", ROOT / "train/softlabel_train"),
+}
+
+
+@pytest.mark.parametrize("page", ARCHITECTURES, ids=["softlabel", "train"])
+def test_the_architecture_names_the_modules_that_there_are(page):
+    first, last, package = ARCHITECTURES[page]
+    text = page.read_text()
+    names = re.findall(r"`([\w/*.]+(?:\.py|\.md|/))`", text[text.index(first) : text.index(last)])
+    named = set()
+    for name in names:
+        found = [*package.glob(name), *ROOT.glob(name)]
+        assert found, name
+        named |= {part for path in found for part in (path, *path.glob("**/*"))}
+    modules = {p for p in package.rglob("*.py") if not p.name.startswith("__")}
+    assert {p.name for p in modules - named} == set()
+
+
+def test_every_file_that_states_the_version_states_the_same():
+    stated = re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+    assert stated and stated[1] == softlabel.__version__
+    assert f"## {softlabel.__version__}" in CHANGELOG.read_text()
+
+
+if __name__ == "__main__":
+    page = REFERENCE.read_text()
+    for program in PACKAGES:
+        page = page.replace(written(program, page), reference(program))
+    REFERENCE.write_text(page)

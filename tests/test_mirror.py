@@ -1,0 +1,80 @@
+"""Tests lie where their modules lie: ``tests/ROOM/test_MODULE.py`` of ``softlabel/ROOM/MODULE.py``.
+
+So whoever changes a module finds its tests, and a module without tests is seen.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+PACKAGES = {
+    "softlabel": (TESTS.parent / "softlabel", TESTS),
+    "softlabel_train": (TESTS.parent / "train/softlabel_train", TESTS / "train"),
+}
+
+NO_CODE = ("__init__.py", "__main__.py", "_version.py")
+
+TESTED_ELSEWHERE: dict[str, str] = {}
+"""Modules without a test file of their own, and why."""
+
+TESTS_OF_THE_WHOLE = {
+    "cache/test_compatibility.py": "caches of earlier versions",
+    "cli/test_main.py": "the command line of softlabel",
+    "readers/test_real_data.py": "scans of real patients, where they are",
+    "test_benchmarks.py": "the folder benchmarks/",
+    "test_constraints.py": "the oldest libraries that are allowed",
+    "test_contributing.py": "the walk-throughs of CONTRIBUTING.md",
+    "test_docs.py": "the documentation and the READMEs",
+    "test_imports.py": "the layers of docs/architecture.md",
+    "test_mirror.py": "this",
+    "test_public_names.py": "what the package softlabel offers",
+    "train/cli/test_main.py": "the command line of softlabel-train",
+    "train/test_signals.py": "how a training run is stopped",
+    "train/test_package.py": "what the package softlabel_train offers",
+}
+"""Test files that belong to no single module, and what they are of."""
+
+
+def modules(package):
+    folder, _ = PACKAGES[package]
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*.py")
+        if path.name not in NO_CODE
+    }
+
+
+def files_of_tests(package):
+    """Test files by the module that they are of."""
+    _, folder = PACKAGES[package]
+    foreign = [other for _, other in PACKAGES.values() if other != folder]
+    return {
+        path.with_name(path.name.removeprefix("test_")).relative_to(folder).as_posix(): path
+        for path in folder.rglob("test_*.py")
+        if not any(path.is_relative_to(other) and folder in other.parents for other in foreign)
+    }
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_module_has_a_test_file(package):
+    missing = modules(package) - set(files_of_tests(package))
+    assert missing == {m for m in TESTED_ELSEWHERE if m in modules(package)}, package
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_test_file_has_a_module(package):
+    rest = {
+        path.relative_to(TESTS).as_posix()
+        for module, path in files_of_tests(package).items()
+        if module not in modules(package)
+    }
+    assert rest <= set(TESTS_OF_THE_WHOLE)
+
+
+def test_what_is_listed_is_there():
+    every = set.union(*map(modules, PACKAGES))
+    assert set(TESTED_ELSEWHERE) <= every
+    assert all((TESTS / name).is_file() for name in TESTS_OF_THE_WHOLE)
