@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from softlabel.cache import Cache, CachedCase, open_cache
 from softlabel.errors import UsageError
-from softlabel.softmaps import ignored_index
+from softlabel.softmaps import ignored_index, index_dtype
 from softlabel.types import Array
 from softlabel_train.augment import Change, apply_intensity, apply_warp, draw_change
 from softlabel_train.compact import CompactCase, read_compact, window
@@ -178,7 +178,7 @@ class CacheDataset(Dataset[Sample]):
     @property
     def ignore_index(self) -> int:
         """Value of ignored pixels in the labels of a sample; padding is ignored too."""
-        return ignored_index(np.uint8 if len(self.cache.classes) < 255 else np.uint16)
+        return ignored_index(index_dtype(len(self.cache.classes)))
 
     def __len__(self) -> int:
         return len(self.ids)
