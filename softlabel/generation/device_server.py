@@ -9,9 +9,12 @@ A worker sends label map and superpixels and gets the band's values back. When t
 do it (its memory is too small, it died), the worker is told by :class:`DeviceUnusable` and does it
 on the CPU.
 
-The process is ``python -m softlabel.generation.device_server DEVICE SOCKET``: it reads a secret
-from its standard input, prints the address at which it listens, and ends when its standard input
-does.
+The process runs START with device and socket: it reads a secret from its standard input,
+prints the address at which it listens, and ends when its standard input does.
+
+multiprocessing.managers is no substitute: its spawned server runs the caller's script again, which
+fails without ``if __name__ == "__main__"`` and for scripts from standard input; loky's workers
+cannot load its proxies; it outlives a parent that is killed.
 """
 
 from __future__ import annotations
@@ -60,6 +63,7 @@ THREADS = 2
 LONGEST_TEMPORARY = 70
 """Bytes of the temporary folder's path to which a socket's name can be added."""
 
+START = "from softlabel.generation.device_server import main; main()"
 ANNOUNCEMENT = "softlabel listens at "
 DONE, REFUSED, UNUSABLE = "done", "refused", "unusable"
 
@@ -166,7 +170,7 @@ def _folder_of_sockets() -> str:
 
 def _start(device: str, key: str, socket: Path) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "softlabel.generation.device_server", device, str(socket)],
+        [sys.executable, "-c", START, device, str(socket)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C in a terminal is for the parent to act on
@@ -297,7 +301,8 @@ def _answer_all(
             connection.send(answer)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the process: ``START DEVICE SOCKET``."""
     try:
         serve(sys.argv[1], sys.argv[2])
     except SoftlabelError as problem:
