@@ -15,14 +15,14 @@ import numpy as np
 from softlabel.cache import schema
 from softlabel.cache.files import (
     DAMAGE,
-    MEND_PART,
+    FIX_PART,
     Header,
     build_in_memory,
     check_header,
     damage_as_error,
     get_attribute,
     get_text,
-    mend_index,
+    index_fix,
     new_group,
     open_for_reading,
     read_header,
@@ -73,7 +73,7 @@ class SeenFile:
 
 @dataclass(frozen=True)
 class IndexContent:
-    """What an index says beside the links: the header, and the input files as last seen."""
+    """What an index records beside the links: the header, and the input files as last seen."""
 
     header: Header
     seen: Mapping[str, SeenFile] = field(default_factory=dict)
@@ -94,7 +94,7 @@ def read_part_summary(path: Path) -> PartSummary:
     """
     with open_for_reading(path) as file:
         check_header(file, path, (schema.PART,))
-        with damage_as_error(path, MEND_PART):
+        with damage_as_error(path, FIX_PART):
             case = own(file, "case")
             summary = PartSummary(
                 get_text(case, "id"),
@@ -108,7 +108,7 @@ def read_part_summary(path: Path) -> PartSummary:
     if schema.part_name(summary.id) != path.name:
         raise CacheError(
             f"{path} holds the case {summary.id!r}, which belongs into a file named "
-            f"{schema.part_name(summary.id)}; {MEND_PART}."
+            f"{schema.part_name(summary.id)}; {FIX_PART}."
         )
     return summary
 
@@ -154,7 +154,7 @@ class PartsFolder:
 
 
 def version_of(path: Path) -> Version | None:
-    """What tells a replaced file from the one before; None when there is no file."""
+    """An identity that changes when the file is replaced; None when there is no file."""
     try:
         status = path.stat()
     except OSError:
@@ -163,7 +163,7 @@ def version_of(path: Path) -> Version | None:
 
 
 def read_index(path: Path) -> IndexContent:
-    """Read what an existing index says.
+    """Read the records of an existing index.
 
     Raises
     ------
@@ -172,7 +172,7 @@ def read_index(path: Path) -> IndexContent:
     """
     with open_for_reading(path) as file:
         check_header(file, path, (schema.INDEX,))
-        with damage_as_error(path, mend_index(path)):
+        with damage_as_error(path, index_fix(path)):
             header = read_header(file)
             return IndexContent(header, _read_inputs(file))
 
@@ -180,7 +180,7 @@ def read_index(path: Path) -> IndexContent:
 def is_damaged_index(path: Path) -> bool:
     """Whether an unreadable file can be an index of ours that was damaged.
 
-    An HDF5 file of somebody else, or a file that is none at all, is not; a file that is empty or
+    Another program's HDF5 file, or a file that is not HDF5, is not; a file that is empty or
     begins with zeros is.
     """
     try:
@@ -270,7 +270,7 @@ def recover_header(path: Path) -> Header:
             with (
                 contextlib.suppress(CacheError),
                 open_for_reading(part_path) as file,
-                damage_as_error(part_path, MEND_PART),
+                damage_as_error(part_path, FIX_PART),
             ):
                 headers[part.fingerprint] = read_header(file)
     if len(headers) != 1:

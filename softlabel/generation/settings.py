@@ -33,7 +33,7 @@ S = TypeVar("S")
 
 
 def _refusing_the_unknown(cls: type[S]) -> type[S]:
-    """A dataclass that says what is meant where Python would only say what is unknown."""
+    """Suggest the name that was meant where a dataclass only refuses an unknown one."""
     init = cls.__init__
 
     @wraps(init)  # help and editors show the fields
@@ -186,7 +186,7 @@ class Settings:
 
 
 def idle_settings(settings: Settings) -> dict[str, tuple[str, ...]]:
-    """Settings that have no say beside the others.
+    """Settings that have no effect beside the others.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """Soft labels on the wire: hard labels, and only those values that are not hard.
 
-A dense map of a B-scan, (10, 496, 768) float32, is 15 MB, of which some 6 % say more than the hard
-label does. :class:`CompactCase` keeps these *entries* row by row, so that a crop is cut without
-unpacking; :func:`read_compact` makes one from the cache. Expansion is the training device's
-affair (:meth:`softlabel_train.data.Batch.expand`).
+A dense map of a B-scan, (10, 496, 768) float32, is 15 MB, of which some 6 % differ from the hard
+label. :class:`CompactCase` keeps these *entries* row by row, so that a crop is cut without
+unpacking; :func:`read_compact` makes one from the cache. The training device expands
+them (:meth:`softlabel_train.data.Batch.expand`).
 """
 
 from __future__ import annotations
@@ -238,9 +238,9 @@ _BLOCK = 64
 def _scan(  # type: ignore[no-untyped-def]
     soft, index, numbers, ignored, on, off, row_start, column, values
 ):
-    """Collect the values that differ from the hard label; most blocks are settled by one glance.
+    """Collect the values that differ from the hard label; most blocks are compared at once.
 
-    The glance is a loop without branches, which compiles to vector instructions as long as the
+    The comparison is a loop without branches, which compiles to vector instructions as long as the
     class number compared is of the type of ``index``.
     """
     n_classes, rows, last = soft.shape

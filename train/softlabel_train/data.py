@@ -1,7 +1,7 @@
 """From a cache to batches on the training device.
 
 Loader processes read cases in compact form (:mod:`softlabel_train.compact`), cut and mirror them,
-and send the few bytes that say everything; :meth:`Batch.expand` makes dense float maps of them on
+and send these few bytes; :meth:`Batch.expand` makes dense float maps of them on
 the device. A dense map would be eight times as much to move, which is what limits a loader.
 
 A training sample is named by (epoch, index): what is drawn for it depends on nothing else.

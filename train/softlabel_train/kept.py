@@ -1,4 +1,4 @@
-"""Cases that were read once, for all loading processes of a run.
+"""Decoded cases, kept on disk for all loading processes of a run.
 
 Decoding a case takes many times as long as cutting a patch out of it. Its arrays are written once
 as .npy files into the system's temporary folder and mapped into memory: the processes share the
@@ -141,7 +141,7 @@ def _write(path: Path, case: CompactCase) -> int:
 def _mapped(path: Path) -> CompactCase:
     values: dict[str, Any] = {}
     for field in fields(CompactCase):
-        # Copy on write: nobody writes, but kernels are compiled for arrays that could be written.
+        # Copy on write: nothing is written, but read-only arrays would have kernels compiled again.
         array = np.load(path / f"{field.name}.npy", mmap_mode="c", allow_pickle=False)
         values[field.name] = array.view(np.ndarray) if array.ndim else array.item()
     return CompactCase(**values)
@@ -150,8 +150,8 @@ def _mapped(path: Path) -> CompactCase:
 def _make(folder: Path, owner: KeptCases) -> None:
     """Make a folder that goes with its owner, and with its owner's process at the latest.
 
-    The process holds a lock beside the folder for as long. A folder whose lock nobody holds is of
-    a process that was killed, and goes now.
+    The process holds a lock beside the folder for as long. Folders that killed processes
+    left, whose locks are free, are removed first.
     """
     for left in folder.parent.glob(f"{PREFIX}{machine_name()}-*.lock"):
         # Timeout, an OSError: its owner lives; PermissionError: it is of another user

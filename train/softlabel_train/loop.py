@@ -185,7 +185,7 @@ def _prepare(
 
 
 def _train_in_process(fabric: Fabric, *arguments: Any) -> dict[str, Any]:
-    """What is launched: plain values find their way back from other processes."""
+    """The function that is launched; it returns plain values, which processes can send back."""
     with explain_memory(memory_advice(arguments[0])):
         return asdict(train(fabric, *arguments))
 

@@ -1,6 +1,7 @@
-"""The folder of a run: whether a run may begin or go on in it, and what it was made with.
+"""The folder of a run: whether a run may start or resume in it, and what it was made with.
 
-Nothing is changed before everything has been checked: a mistyped path costs no trained network.
+Everything is checked before anything is changed: a mistyped path costs no trained network.
+Knows nothing of training.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def _locked(folder: Path) -> BaseFileLock:
         if error.errno not in NO_FLOCK:
             raise
         lock = SoftFileLock(folder / SOFT_LOCK)
-        # filelock removes the file of a dead process of this host; of others nobody can tell
+        # filelock removes the file of a dead process of this host only
         fix = f"wait for it, give another folder, or delete {lock.lock_file} if it has ended"
         _acquire(lock, folder, fix)
         return lock
@@ -141,7 +142,7 @@ def _holder(lock: Path) -> str:
     with contextlib.suppress(OSError):
         lines = lock.read_text(encoding="utf-8", errors="replace").splitlines()
         if len(lines) >= 2:
-            host = lines[1].partition("?")[0]  # a container is told from its host behind it
+            host = lines[1].partition("?")[0]  # filelock appends the container's namespace
             return f"The process {lines[0]} of the host {host}"
     return "Another process"
 
@@ -173,8 +174,8 @@ def begin(folder: Path, recipe: Recipe, data: TrainingData, overwrite: bool) -> 
 
 
 def _check_data(folder: Path, before: Checkpoint, data: TrainingData) -> None:
-    """A run goes on with the same soft labels (of the same classes) and patients, or not at all."""
-    fix = "give the cache of then, another folder, or --overwrite to start anew"
+    """Refuse to resume a run with other soft labels, classes or patients."""
+    fix = "give the cache and patients of that run, another folder, or --overwrite to start anew"
     if before.fingerprint != data.cache.header.fingerprint:
         raise UsageError(
             f"The run {folder} was started with soft labels of other settings or classes than "
