@@ -1,4 +1,4 @@
-"""What a cache holds, as plain data for a table or JSON."""
+"""What a cache holds, as plain data for a table or JSON; prints nothing."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """HDF5 files of a cache: built in memory, sealed, opened for reading; their common header.
 
-This package is the only place that knows h5py (beside the reader of MATLAB 7.3 files).
+Knows h5py, and neither cases nor settings beyond their canonical JSON.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from softlabel.types import Array, ClassTable
 DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, SourceError)
 """What h5py, and what we make of what it reads, raise for a damaged file."""
 
-MEND_PART = "delete it and run `softlabel generate` again: only this case is computed anew"
+FIX_PART = "delete it and run `softlabel generate` again: only this case is computed anew"
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,9 @@ def software_versions() -> str:
 @contextlib.contextmanager
 def build_in_memory() -> Iterator[tuple[h5py.File, list[bytes]]]:
     """Open a file in memory; its bytes are appended to the list when the block ends."""
+    # h5py's driver for file objects (h5py.File(BytesIO(), "w")) needs no checksum repaired, but
+    # HDF5 lays such files out otherwise: other bytes for the same arrays. The core driver makes the
+    # bytes of an ordinary file on disk, and of every part so far; neither is faster.
     result: list[bytes] = []
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
     access.set_fapl_core(backing_store=False)
@@ -103,13 +106,13 @@ def build_in_memory() -> Iterator[tuple[h5py.File, list[bytes]]]:
 
 
 def new_group(parent: h5py.Group, name: str) -> h5py.Group:
-    """Make a group that does not record when."""
+    """Make a group that does not record when it was made."""
     made = _without_times(h5py.h5p.GROUP_CREATE)
     return h5py.Group(h5py.h5g.create(parent.id, name.encode(), gcpl=made))
 
 
 def _without_times(kind: Any) -> Any:
-    """Properties of what is made: h5py before 3.16 would have it record when."""
+    """Creation properties without times, which h5py before 3.16 records unless told not to."""
     properties = h5py.h5p.create(kind)
     properties.set_obj_track_times(False)
     return properties
@@ -162,7 +165,7 @@ def read_header(file: h5py.File) -> Header:
 
 def check_header(file: h5py.File, path: Path, kinds: tuple[str, ...]) -> None:
     """Refuse what is not a file of ours, or is one of a newer version."""
-    with damage_as_error(path, MEND_PART if kinds == (schema.PART,) else mend_index(path)):
+    with damage_as_error(path, FIX_PART if kinds == (schema.PART,) else index_fix(path)):
         format_ = get_text(file, "format", "")
         version = int(file.attrs.get("format_version", 0))
         kind = get_text(file, "kind", "")
@@ -177,13 +180,13 @@ def check_header(file: h5py.File, path: Path, kinds: tuple[str, ...]) -> None:
             f"{schema.FORMAT_VERSION}; install a newer softlabel."
         )
     if kind not in kinds:
-        mend = (
-            MEND_PART[0].upper() + MEND_PART[1:]
+        fix = (
+            FIX_PART[0].upper() + FIX_PART[1:]
             if kinds == (schema.PART,)
             else "Give the .h5 file beside the .parts folder, not a file inside of it"
         )
         raise CacheError(
-            f"{path} is a softlabel file of kind {kind!r}; expected {' or '.join(kinds)}. {mend}."
+            f"{path} is a softlabel file of kind {kind!r}; expected {' or '.join(kinds)}. {fix}."
         )
 
 
@@ -199,8 +202,8 @@ def root_problems(file: h5py.File) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def damage_as_error(path: Path, mend: str) -> Iterator[None]:
-    """Turn whatever a damaged file makes h5py raise into one sentence with the mend.
+def damage_as_error(path: Path, fix: str) -> Iterator[None]:
+    """Turn an error that h5py raises for a damaged file into one sentence with the fix.
 
     Raises
     ------
@@ -210,11 +213,11 @@ def damage_as_error(path: Path, mend: str) -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
-        raise CacheError(f"{path} is damaged ({first_line(error)}); {mend}.") from error
+        raise CacheError(f"{path} is damaged ({first_line(error)}); {fix}.") from error
 
 
-def mend_index(path: Path) -> str:
-    """How a damaged index is mended."""
+def index_fix(path: Path) -> str:
+    """The end of a message about a damaged index: how to fix it."""
     return f"rebuild it with `softlabel index {path}`"
 
 
@@ -368,14 +371,14 @@ def open_file(path: Path) -> h5py.File:
     except OSError as error:
         raise CacheError(
             f"{path} cannot be opened as HDF5 ({first_line(error)}): it is damaged or no cache of "
-            f"softlabel; {_rebuilt(path) or MEND_PART}."
+            f"softlabel; {_rebuilt(path) or FIX_PART}."
         ) from error
 
 
 def _rebuilt(path: Path) -> str:
-    """How a lost or damaged index is made again where its parts are there; empty for others."""
+    """How to rebuild a lost or damaged index; empty for a file that has no parts beside it."""
     has_parts = path.with_suffix(schema.PARTS_SUFFIX).is_dir()
-    return f"{mend_index(path)} from the parts beside it" if has_parts else ""
+    return f"{index_fix(path)} from the parts beside it" if has_parts else ""
 
 
 def first_line(error: BaseException) -> str:

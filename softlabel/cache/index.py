@@ -15,14 +15,14 @@ import numpy as np
 from softlabel.cache import schema
 from softlabel.cache.files import (
     DAMAGE,
-    MEND_PART,
+    FIX_PART,
     Header,
     build_in_memory,
     check_header,
     damage_as_error,
     get_attribute,
     get_text,
-    mend_index,
+    index_fix,
     new_group,
     open_for_reading,
     read_header,
@@ -107,7 +107,7 @@ def read_part_summary(path: Path) -> PartSummary:
     """
     with open_for_reading(path) as file:
         check_header(file, path, (schema.PART,))
-        with damage_as_error(path, MEND_PART):
+        with damage_as_error(path, FIX_PART):
             case = own(file, "case")
             since_2 = int(file.attrs["format_version"]) >= 2
             summary = PartSummary(
@@ -127,7 +127,7 @@ def read_part_summary(path: Path) -> PartSummary:
     if schema.part_name(summary.id) != path.name:
         raise CacheError(
             f"{path} holds the case {summary.id!r}, which belongs into a file named "
-            f"{schema.part_name(summary.id)}; {MEND_PART}."
+            f"{schema.part_name(summary.id)}; {FIX_PART}."
         )
     return summary
 
@@ -173,7 +173,7 @@ class PartsFolder:
 
 
 def version_of(path: Path) -> Version | None:
-    """What tells a replaced file from the one before; None when there is no file."""
+    """An identity that changes when the file is replaced; None when there is no file."""
     try:
         status = path.stat()
     except OSError:
@@ -182,7 +182,7 @@ def version_of(path: Path) -> Version | None:
 
 
 def read_index(path: Path) -> IndexContent:
-    """Read what an existing index says.
+    """Read the records of an existing index.
 
     Raises
     ------
@@ -191,7 +191,7 @@ def read_index(path: Path) -> IndexContent:
     """
     with open_for_reading(path) as file:
         check_header(file, path, (schema.INDEX,))
-        with damage_as_error(path, mend_index(path)):
+        with damage_as_error(path, index_fix(path)):
             header = read_header(file)
             return IndexContent(header, _read_inputs(file), read_findings(file))
 
@@ -199,7 +199,7 @@ def read_index(path: Path) -> IndexContent:
 def is_damaged_index(path: Path) -> bool:
     """Whether an unreadable file can be an index of ours that was damaged.
 
-    An HDF5 file of somebody else, or a file that is none at all, is not; a file that is empty or
+    Another program's HDF5 file, or a file that is not HDF5, is not; a file that is empty or
     begins with zeros is.
     """
     try:
@@ -310,7 +310,7 @@ def recover_header(path: Path) -> Header:
             with (
                 contextlib.suppress(CacheError),
                 open_for_reading(part_path) as file,
-                damage_as_error(part_path, MEND_PART),
+                damage_as_error(part_path, FIX_PART),
             ):
                 headers[part.fingerprint] = read_header(file)
     if len(headers) != 1:

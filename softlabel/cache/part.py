@@ -1,4 +1,7 @@
-"""The part of one case: from arrays to the bytes of its file."""
+"""The part of one case: from arrays to the bytes of its file.
+
+Knows no paths: who publishes the bytes, and where, is decided elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,7 @@ class TiledSoft(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """What training needs to know of a case, and what a summary tells.
+    """Numbers of a case for training and for summaries.
 
     Attributes
     ----------

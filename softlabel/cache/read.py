@@ -16,14 +16,14 @@ import numpy as np
 
 from softlabel.cache import schema
 from softlabel.cache.files import (
-    MEND_PART,
+    FIX_PART,
     Header,
     check_header,
     damage_as_error,
     first_line,
     from_bytes,
     get_text,
-    mend_index,
+    index_fix,
     open_file,
     read_header,
     read_texts,
@@ -78,7 +78,7 @@ class Cache(Mapping[str, "CachedCase"]):
         try:
             file = self._handles.open(path)
             check_header(file, path, (schema.INDEX, schema.PACKED))
-            with damage_as_error(path, mend_index(path)):
+            with damage_as_error(path, index_fix(path)):
                 self.header: Header = read_header(file)
                 # the values say nothing; a dict keeps the order and finds an id at once
                 self._ids = dict.fromkeys(sorted(own(file, "cases"), key=natural_key))
@@ -104,7 +104,7 @@ class Cache(Mapping[str, "CachedCase"]):
     @cached_property
     def statistics(self) -> Mapping[str, Mapping[str, Array]]:
         """Per group: cases, class_pixels (K,), pixels, intensity_* (C,); see docs/format.md."""
-        with self._handles.lock, damage_as_error(self.path, mend_index(self.path)):
+        with self._handles.lock, damage_as_error(self.path, index_fix(self.path)):
             file = self._handles.open(self.path)
             if "statistics" not in file:
                 return {}
@@ -119,13 +119,13 @@ class Cache(Mapping[str, "CachedCase"]):
     @cached_property
     def findings(self) -> tuple[Mapping[str, Any], ...]:
         """What the check of the data set found before the cache was made, as records."""
-        with self._handles.lock, damage_as_error(self.path, mend_index(self.path)):
+        with self._handles.lock, damage_as_error(self.path, index_fix(self.path)):
             return read_findings(self._handles.open(self.path))
 
     def __getitem__(self, case_id: str) -> CachedCase:
         if case_id not in self._ids:
             raise KeyError(f"{self.path} has no case {case_id!r}; it has {len(self)} others.")
-        with self._handles.lock, damage_as_error(self.path, mend_index(self.path)):
+        with self._handles.lock, damage_as_error(self.path, index_fix(self.path)):
             link = self._handles.open(self.path).get(f"cases/{case_id}", getlink=True)
         if isinstance(link, h5py.ExternalLink):
             path, node = part_path(self.path, link, case_id), "/case"
@@ -347,7 +347,7 @@ class StoredArray:
                 yield dataset
             except OSError as error:  # a wrong key raises something else
                 raise CacheError(
-                    f"{self.path} is damaged in {self.name} ({first_line(error)}); {MEND_PART}."
+                    f"{self.path} is damaged in {self.name} ({first_line(error)}); {FIX_PART}."
                 ) from error
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
@@ -409,7 +409,7 @@ class Handles:
             return file
 
     def _forget(self, path: Path) -> None:
-        """Drop what is known of a file that is closed."""
+        """Forget a closed file."""
         self._checked = {k: v for k, v in self._checked.items() if k[0] != path}
         self._datasets = {k: v for k, v in self._datasets.items() if k[0] != path}
 
@@ -425,7 +425,7 @@ class Handles:
             key = (case.path, case.node)
             file = self.open(case.path)
             if key not in self._checked:
-                with damage_as_error(case.path, MEND_PART):
+                with damage_as_error(case.path, FIX_PART):
                     self._checked[key] = _checked_contents(file, case)
             return self._checked[key]
 
@@ -436,7 +436,7 @@ class Handles:
             self.contents(case)
             key = (case.path, f"{case.node}/{name}")
             if key not in self._datasets:  # opening one takes as long as reading a small patch
-                with damage_as_error(case.path, MEND_PART):
+                with damage_as_error(case.path, FIX_PART):
                     self._datasets[key] = self.open(case.path)[key[1]]
             yield self._datasets[key]
 
@@ -462,10 +462,10 @@ def _checked_contents(file: h5py.File, case: CachedCase) -> CaseContents:
     }
     if attributes["id"] != case.id:
         raise CacheError(f"{case.path} holds the case {attributes['id']!r}, expected {case.id!r}; "
-                         f"{MEND_PART}.")  # fmt: skip
+                         f"{FIX_PART}.")  # fmt: skip
     if get_text(file, "fingerprint") != case.fingerprint:
         raise CacheError(
-            f"{case.path} was made with other settings than its index says; run "
+            f"{case.path} was made with other settings than its index records; run "
             "`softlabel generate` again."
         )
     datasets = datasets_below(group)
@@ -473,7 +473,7 @@ def _checked_contents(file: h5py.File, case: CachedCase) -> CaseContents:
     problem = next(case_problems(group, datasets, n_classes), None)
     problem = problem or next(lost_chunks(datasets), None)
     if problem is not None:
-        raise CacheError(f"{case.path} is damaged: {' '.join(problem)}; {MEND_PART}.")
+        raise CacheError(f"{case.path} is damaged: {' '.join(problem)}; {FIX_PART}.")
     return CaseContents(attributes, tuple(datasets))
 
 

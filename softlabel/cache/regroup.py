@@ -16,7 +16,7 @@ import numpy as np
 
 from softlabel.cache import schema
 from softlabel.cache.files import (
-    MEND_PART,
+    FIX_PART,
     Header,
     check_header,
     damage_as_error,
@@ -40,14 +40,14 @@ def regrouped_part(path: Path, group: str) -> bytes:
     """
     with open_for_reading(path) as file:
         check_header(file, path, (schema.PART,))
-        with damage_as_error(path, MEND_PART):
+        with damage_as_error(path, FIX_PART):
             header = read_header(file)
             case = own(file, "case")
             datasets = datasets_below(case)
             problem = next(case_problems(case, datasets, len(header.classes)), None)
             problem = problem or next(lost_chunks(datasets), None)
             if problem is not None:
-                raise CacheError(f"{path} is damaged ({' '.join(problem)}); {MEND_PART}.")
+                raise CacheError(f"{path} is damaged ({' '.join(problem)}); {FIX_PART}.")
             return build_part(_result(case, datasets, header, group), header)
 
 

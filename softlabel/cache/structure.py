@@ -1,7 +1,7 @@
-"""Whether a file that may be anybody's is what docs/format.md says, without reading a value.
+"""Check an untrusted file against docs/format.md without reading a value.
 
-Nothing is opened that lies outside of the file: links and storage elsewhere are refused, so that a
-cache from somebody else cannot show what this machine holds.
+Links to other files and external storage are refused and never opened, so that a cache from a
+stranger cannot make this machine read its own files into a result.
 """
 
 from __future__ import annotations

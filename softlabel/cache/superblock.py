@@ -1,8 +1,8 @@
 """The first 48 bytes of an HDF5 file, whose checksum HDF5 1.14 gets wrong in a file image.
 
-While a file is open for writing its superblock says so. ``H5Fget_file_image`` takes that mark out
-of the image; up to HDF5 1.14 it leaves the checksum as it was with the mark, and no version of HDF5
-opens the result. HDF5 2.0 writes the right one.
+While a file is open for writing, a flag in its superblock is set. ``H5Fget_file_image`` clears the
+flag in the image; HDF5 up to 1.14 does not update the checksum, and no version of HDF5 opens the
+result. HDF5 2.0 writes the right checksum.
 
 Source: HDF5 File Format Specification 3.0, II.A "Superblock", version 3.
 """

@@ -16,13 +16,13 @@ from softlabel.cache import schema
 from softlabel.cache.digest import case_digest
 from softlabel.cache.files import (
     DAMAGE,
-    MEND_PART,
+    FIX_PART,
     Header,
     check_header,
     damage_as_error,
     first_line,
     get_text,
-    mend_index,
+    index_fix,
     open_for_reading,
     read_header,
     root_problems,
@@ -56,7 +56,7 @@ class Finding:
     where : str
         File, and dataset within.
     problem : str
-        What was found, what was expected, and the mend.
+        What was found, what was expected, and the fix.
     """
 
     case: str
@@ -69,7 +69,7 @@ class Finding:
 
 
 def verify(path: Path, progress: Callable[[str], None] | None = None) -> list[Finding]:
-    """Read every chunk of a cache and compare it with what it says of itself.
+    """Read every chunk of a cache and compare it with its recorded checksums.
 
     Checks that every linked part opens and is of this cache; that every dataset has its chunks
     and their SHA-256; shapes, types and ranges; that ignored pixels are 0 in every class;
@@ -92,7 +92,7 @@ def verify(path: Path, progress: Callable[[str], None] | None = None) -> list[Fi
     linked, folders = set(), set()
     with open_for_reading(path) as file:
         check_header(file, path, (schema.INDEX, schema.PACKED))
-        with damage_as_error(path, mend_index(path)):
+        with damage_as_error(path, index_fix(path)):
             header = read_header(file)
             manifest = read_manifest(file)
             links = {i: file["cases"].get(i, getlink=True) for i in file["cases"]}
@@ -127,11 +127,11 @@ def verify(path: Path, progress: Callable[[str], None] | None = None) -> list[Fi
 
 
 def _stray_part(part: PartSummary | CacheError, header: Header, index: Path) -> str:
-    """Why a part is not in the index, and the mend."""
+    """Why a part is not in the index, and the fix."""
     if isinstance(part, PartSummary) and part.fingerprint != header.fingerprint:
         return (
             f"is of other settings than the index, which an --overwrite left because the case "
-            f"{part.id!r} failed; mend the case and generate again, or delete it"
+            f"{part.id!r} failed; fix the case and generate again, or delete it"
         )
     if isinstance(part, CacheError):
         return f"is not in the index, and cannot be taken in: {str(part).rstrip('.')}"
@@ -140,23 +140,23 @@ def _stray_part(part: PartSummary | CacheError, header: Header, index: Path) -> 
 
 @contextlib.contextmanager
 def _reported(findings: list[Finding], case_id: str, where: str) -> Iterator[None]:
-    """Turn what a damaged file makes h5py raise into a finding."""
+    """Turn an error that h5py raises for a damaged file into a finding."""
     try:
         yield
     except CacheError as error:
         findings.append(Finding(case_id, where, str(error)))
     except DAMAGE as error:
-        findings.append(Finding(case_id, where, f"is damaged ({first_line(error)}); {MEND_PART}"))
+        findings.append(Finding(case_id, where, f"is damaged ({first_line(error)}); {FIX_PART}"))
 
 
 def _index_problems(file: h5py.File) -> Iterator[str]:
-    mend = mend_index(Path(file.filename))
+    fix = index_fix(Path(file.filename))
     problems = [
         f"{name} {problem}"
         for name, dataset in datasets_below(file, leave_out="cases").items()
-        for problem in _stored_problems(dataset, mend)
+        for problem in _stored_problems(dataset, fix)
     ]
-    yield from problems or (f"{problem}; {mend}" for problem in root_problems(file))
+    yield from problems or (f"{problem}; {fix}" for problem in root_problems(file))
 
 
 def _part_findings(
@@ -168,30 +168,30 @@ def _part_findings(
         with open_for_reading(path) as file:
             check_header(file, path, (schema.PART,))
             if get_text(file, "fingerprint") != header.fingerprint:
-                problem = "was made with other settings than the index says"
+                problem = "was made with other settings than the index records"
                 findings.append(
                     Finding(case_id, str(path), f"{problem}; run `softlabel generate` again")
                 )
             case = own(file, "case")
             if get_text(case, "id") != case_id:
                 problem = f"holds the case {get_text(case, 'id')!r}"
-                findings.append(Finding(case_id, str(path), f"{problem}; {MEND_PART}"))
+                findings.append(Finding(case_id, str(path), f"{problem}; {FIX_PART}"))
             for name, dataset in datasets_below(file, leave_out="case").items():
                 findings += [
                     Finding(case_id, f"{path}:{name}", p)
-                    for p in _stored_problems(dataset, MEND_PART)
+                    for p in _stored_problems(dataset, FIX_PART)
                 ]
             for where, problem in _case_problems(case, header):
                 findings.append(Finding(case_id, f"{path}:{where}", problem))
             if not findings:
                 findings += [
-                    Finding(case_id, str(path), f"{p}; {MEND_PART}") for p in root_problems(file)
+                    Finding(case_id, str(path), f"{p}; {FIX_PART}") for p in root_problems(file)
                 ]
     return findings
 
 
 def _statistics_findings(path: Path, parts: list[PartSummary | CacheError]) -> list[Finding]:
-    """Whether the index sums up its parts: it does not when a run was killed before its end."""
+    """A finding when the index does not sum up its parts, as after a run that was killed."""
     expected = group_statistics(p for p in parts if isinstance(p, PartSummary))
     with open_cache(path) as cache:
         found = cache.statistics
@@ -200,7 +200,7 @@ def _statistics_findings(path: Path, parts: list[PartSummary | CacheError]) -> l
     )
     if same:
         return []
-    problem = f"statistics are not the sums over the parts; {mend_index(path)}"
+    problem = f"statistics are not the sums over the parts; {index_fix(path)}"
     return [Finding("", str(path), problem)]
 
 
@@ -213,43 +213,43 @@ def _manifest_findings(
         return []
     other = sorted(i for i in set(found) | set(manifest) if found.get(i) != manifest.get(i))
     problem = f"its manifest does not name the parts that are there (such as {other[0]!r})"
-    return [Finding("", str(path), f"{problem}; {mend_index(path)}")]
+    return [Finding("", str(path), f"{problem}; {index_fix(path)}")]
 
 
 def _case_problems(case: h5py.Group, header: Header) -> Iterator[tuple[str, str]]:
     """(dataset or attribute, problem) of one case."""
     datasets = datasets_below(case)
     problems = [
-        (where, f"{problem}; {MEND_PART}")
+        (where, f"{problem}; {FIX_PART}")
         for where, problem in case_problems(case, datasets, len(header.classes))
     ]
     for name, dataset in datasets.items():
         if layout_problem(dataset) is None:
-            problems += [(name, problem) for problem in _stored_problems(dataset, MEND_PART)]
+            problems += [(name, problem) for problem in _stored_problems(dataset, FIX_PART)]
     problems = problems or list(_value_problems(case, header))
     yield from problems
     told = get_text(case, schema.DIGEST, "")
     if not problems and told and told != case_digest(case):
-        yield schema.DIGEST, f"is not that of the attributes and arrays; {MEND_PART}"
+        yield schema.DIGEST, f"is not that of the attributes and arrays; {FIX_PART}"
 
 
-def _stored_problems(dataset: h5py.Dataset, mend: str) -> Iterator[str]:
+def _stored_problems(dataset: h5py.Dataset, fix: str) -> Iterator[str]:
     """Chunk count, SHA-256 over the stored bytes, and the checksum of every chunk."""
     if "chunks_allocated" not in dataset.attrs or "sha256" not in dataset.attrs:
-        yield f"has no chunks_allocated or sha256 attribute; {mend}"
+        yield f"has no chunks_allocated or sha256 attribute; {fix}"
         return
     expected = int(dataset.attrs["chunks_allocated"])
     try:
         count, digest = stored_digest(dataset)
         if count != expected:
-            yield f"has {count} chunks, expected {expected}; {mend}"
+            yield f"has {count} chunks, expected {expected}; {fix}"
         elif digest != get_text(dataset, "sha256"):
-            yield f"has other bytes than were written (SHA-256 differs); {mend}"
+            yield f"has other bytes than were written (SHA-256 differs); {fix}"
         else:
             for where in dataset.iter_chunks():
                 dataset[where]
     except (OSError, RuntimeError) as error:
-        yield f"cannot be read ({first_line(error)}); {mend}"
+        yield f"cannot be read ({first_line(error)}); {fix}"
 
 
 def _value_problems(case: h5py.Group, header: Header) -> Iterator[tuple[str, str]]:
@@ -263,7 +263,7 @@ def _value_problems(case: h5py.Group, header: Header) -> Iterator[tuple[str, str
     own_sum = case.attrs.get("own_class_sum")
     if not np.array_equal(counts, case.attrs["class_pixels"]):
         own_sum = None  # it follows from the same labels
-        yield "labels", "hold other numbers of pixels a class than the attribute class_pixels says"
+        yield "labels", "hold other numbers of pixels per class than the attribute class_pixels"
     image = case["image"]
     for channel in range(image.shape[0]):
         if not np.isfinite(image[channel]).all():

@@ -236,10 +236,10 @@ def _carry_out(decided: Plan, jobs: int, device: str, verbose: bool, quiet: bool
 
 
 def _announce_stop(number: int) -> None:
-    """Tell that Ctrl-C was seen, where it may take as long as a case until it is acted on.
+    """Confirm Ctrl-C at once, where acting on it may take as long as a case.
 
-    The handler of the signal calls it, in the midst of anything: Python's printing could be what it
-    is in the midst of, and fail.
+    The signal handler calls this at any moment, in the middle of a ``print`` too: Python's printing
+    is not reentrant, ``os.write`` is.
     """
     if number == signal.SIGINT:
         with contextlib.suppress(OSError):

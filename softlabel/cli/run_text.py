@@ -1,4 +1,4 @@
-"""What `softlabel generate` tells a person: its plan, its result, and what failed."""
+"""Texts of `softlabel generate`: its plan, its result, and what failed; decides nothing."""
 
 from __future__ import annotations
 

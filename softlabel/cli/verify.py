@@ -21,7 +21,7 @@ from softlabel.errors import plural
 @json_option
 @verbosity_options
 def verify(cache: Path, as_json: bool, verbose: bool, quiet: bool) -> None:
-    """Read every chunk of a cache and compare it with what it says of itself.
+    """Read every chunk of a cache and compare it with its recorded checksums.
 
     Checks checksums, chunk counts, shapes, types and ranges. Lists what it finds; exit status 1
     when there is anything.

@@ -1,7 +1,7 @@
-"""What both command lines are: a group of commands, exit statuses, errors on stderr.
+"""The frame of both command lines: a group of commands, exit statuses, errors on stderr.
 
-Commands are imported when they are asked for, so that ``--help`` is quick. This module knows click
-and nothing of the commands.
+Knows click, and the commands only by name: each is imported when it is asked for, so that
+``--help`` is quick.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ EXIT_FAILED, EXIT_USAGE = 1, 2
 
 
 def system_error(error: OSError) -> str:
-    """An error of the operating system as a sentence with its mend."""
-    mends = {
+    """An error of the operating system as a sentence with a fix."""
+    fixes = {
         errno.ENOSPC: "free some space", errno.EDQUOT: "free some space",
         errno.EROFS: "choose a folder that may be written to",
         errno.EACCES: "check that you may read or write it",
         errno.EPERM: "check that you may read or write it",
     }  # fmt: skip
-    mend = mends.get(error.errno or 0)
+    fix = fixes.get(error.errno or 0)
     reason = error.strerror or str(error) or type(error).__name__
     what = error.filename if error.filename is not None else "The system"
-    return f"{what}: {reason}{f'; {mend} and run the same command again' if mend else ''}."
+    return f"{what}: {reason}{f'; {fix} and run the same command again' if fix else ''}."
 
 
 def fail(message: str, status: int) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Files on disk: written whole or not at all, named safely, and owned by a process or by nobody."""
+"""Files on disk: written whole or not at all, named safely, removed when their writer has died."""
 
 from softlabel.files.atomic import publish, publish_by, require_writable, sweep
 from softlabel.files.names import file_name, file_names

@@ -1,4 +1,6 @@
-"""Marks of machines and processes, by which a file's writer is told alive or dead."""
+"""Names of machines, and whether a process of this one is alive.
+
+Knows nothing of the files that carry these names."""
 
 from __future__ import annotations
 
@@ -13,10 +15,9 @@ from pathlib import Path
 
 @lru_cache
 def machine_name() -> str:
-    """Name of what gives out the numbers of processes: the host, or a container on it.
+    """Name of what numbers processes: the host, or a container on it.
 
-    Two containers may have one host name and share a folder; a process of the one is none of the
-    other's.
+    Two containers may share a host name and a folder, but not the numbers of their processes.
     """
     marks = [socket.gethostname()]
     with contextlib.suppress(OSError):  # Linux
@@ -24,18 +25,6 @@ def machine_name() -> str:
         marks.append(str(Path("/proc/self/ns/pid").stat().st_ino))
     host = re.sub(r"[^\w.]", "_", marks[0])[:60]
     return f"{host}-{hashlib.sha256(' '.join(marks).encode()).hexdigest()[:8]}"
-
-
-def process_mark(pid: int) -> str:
-    """Number and start of a process: another one that was given the number later has another mark.
-
-    Where the system does not tell when it started, the number alone.
-    """
-    started = ""
-    with contextlib.suppress(OSError, IndexError):  # Linux; the name in brackets may have spaces
-        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        started = status.rpartition(")")[2].split()[19]
-    return f"{pid}.{started}"
 
 
 def is_alive(pid: int) -> bool:

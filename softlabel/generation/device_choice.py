@@ -1,4 +1,4 @@
-"""Which devices a run softens on: those that were named, or what measuring says is faster.
+"""Which devices a run softens on: those that were named, or the fastest of those measured.
 
 Only paths with identical bytes are compared, so that a cache never depends on the choice.
 """
@@ -59,7 +59,7 @@ def chosen_devices(
     sample : callable () -> Sample or None
         Computes a case of the plan; called only when something is measured.
     say : callable
-        Told in a sentence what was chosen and why.
+        Receives one sentence: what was chosen and why.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def device_is_faster(cpu: float, rest: float, device: float, jobs: int) -> bool:
     cpu, device : float
         Seconds that softening a case takes on each.
     rest : float
-        Seconds of a worker for all else.
+        Seconds of a worker for everything except softening.
     jobs : int
         Workers.
 

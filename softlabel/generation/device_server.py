@@ -2,16 +2,19 @@
 
 Reading, superpixels and writing are the work of many CPU processes; a card serves them all. Its
 process holds the only CUDA context, so that the card's memory has one owner, and the workers are
-its clients: while some read and others compress, the card works for a third. Two requests are in
+its clients: the card works for one while the others read and compress. Two requests are in
 the process at a time, on streams of their own, so that one is copied while the other is computed.
 
 A worker sends label map and superpixels and gets the band's values back. When the process cannot
-do it (its memory is too small, it died), the worker is told by :class:`DeviceUnusable` and does it
-on the CPU.
+do it (its memory is too small, it died), the worker gets :class:`DeviceUnusable` and does it on
+the CPU.
 
-The process is ``python -m softlabel.generation.device_server DEVICE SOCKET``: it reads a secret
-from its standard input, prints the address at which it listens, and ends when its standard input
-does.
+The process runs START with device and socket: it reads a secret from its standard input,
+prints the address at which it listens, and ends when its standard input does.
+
+multiprocessing.managers is no substitute: its spawned server runs the caller's script again, which
+fails without ``if __name__ == "__main__"`` and for scripts from standard input; loky's workers
+cannot load its proxies; it outlives a parent that is killed.
 """
 
 from __future__ import annotations
@@ -60,6 +63,7 @@ THREADS = 2
 LONGEST_TEMPORARY = 70
 """Bytes of the temporary folder's path to which a socket's name can be added."""
 
+START = "from softlabel.generation.device_server import main; main()"
 ANNOUNCEMENT = "softlabel listens at "
 DONE, REFUSED, UNUSABLE = "done", "refused", "unusable"
 
@@ -73,7 +77,7 @@ class DeviceProcess:
     device : str
     address : str
     authkey : bytes
-        The secret without which it answers nobody.
+        The secret that every client must know.
     """
 
     device: str
@@ -166,13 +170,13 @@ def _folder_of_sockets() -> str:
 
 def _start(device: str, key: str, socket: Path) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "softlabel.generation.device_server", device, str(socket)],
+        [sys.executable, "-c", START, device, str(socket)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C in a terminal is for the parent to act on
     )
     assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):  # it died; reading its address tells
+    with contextlib.suppress(BrokenPipeError):  # it died: reading its address reports that
         process.stdin.write(f"{key}\n".encode())
         process.stdin.flush()
     return process
@@ -248,7 +252,7 @@ def _requests(device: str, target: torch.device) -> dict[str, Callable[..., Any]
     from softlabel.softening.tensor.images import soften_images
 
     if target.type == "cuda":
-        torch.cuda.set_device(target)  # nothing shall wake another card
+        torch.cuda.set_device(target)  # so that no context is made on another card
     torch.set_num_threads(THREADS)
     try:
         share = memory_budget(target) // AT_ONCE
@@ -292,12 +296,13 @@ def _answer_all(
                 answer = REFUSED, str(error)
             except DeviceUnusable as error:
                 answer = UNUSABLE, str(error)
-            except Exception as error:  # the CPU does it instead, and says why
+            except Exception as error:  # the CPU does it instead, and the report gives this reason
                 answer = UNUSABLE, f"{type(error).__name__} on {device}: {error}"
             connection.send(answer)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the process: ``START DEVICE SOCKET``."""
     try:
         serve(sys.argv[1], sys.argv[2])
     except SoftlabelError as problem:

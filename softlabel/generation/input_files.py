@@ -1,4 +1,4 @@
-"""The input files of a case: what they hold by SHA-256, and whether it has changed since.
+"""The input files of a case: their SHA-256, and whether they have changed since.
 
 Size and modification time are looked at first; the content is read again only when they differ
 from what was last seen.

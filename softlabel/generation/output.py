@@ -37,7 +37,7 @@ def part_of(out: Path, case_id: str) -> Path:
 
 
 def cannot_write(out: Path, error: OSError) -> str:
-    """Why a cache cannot be written, and the mend."""
+    """Why a cache cannot be written, and the fix."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     return (
         f"The cache {out} cannot be written ({error.strerror or error}); "
@@ -48,7 +48,7 @@ def cannot_write(out: Path, error: OSError) -> str:
 def prepare_output(decided: Plan) -> IndexContent | None:
     """Make the folders, pin the settings by an index, and see that both can be written.
 
-    Returns what the index said before when it was of other settings.
+    Returns the previous index when it was of other settings.
     """
     folder = parts_folder(decided.out)
     present = _present_index(decided.out)
@@ -75,7 +75,7 @@ def prepare_output(decided: Plan) -> IndexContent | None:
 
 
 def _present_index(out: Path) -> IndexContent | None:
-    """What the index that is there says; None when there is none, or a damaged one."""
+    """Records of the existing index; None when it is missing or damaged."""
     if not out.exists():
         return None
     try:

@@ -280,7 +280,7 @@ def _header(dataset: Dataset, settings_json: str, existing: IndexContent | None)
 
 
 def first_channels(dataset: Dataset) -> tuple[str, ...]:
-    """Channels of the first case that can be read, which all others must have as well."""
+    """Channels of the first readable case; every case must have the same."""
     reader = READERS[dataset.format]
     for ref in dataset.refs:
         try:
@@ -299,9 +299,9 @@ def _fault_of_id(case_id: str) -> str:
 
 
 def _existing(out: Path) -> IndexContent | None:
-    """Index that is there already, rebuilt in memory from the parts when it is lost.
+    """The existing index, rebuilt in memory from the parts when it is lost.
 
-    One without parts binds nobody: a first try in which every case failed leaves it behind.
+    An index without parts is ignored: a run in which every case failed leaves one behind.
     """
     has_parts = any(parts_folder(out).glob("*.h5"))
     try:
@@ -333,7 +333,7 @@ def _refuse_other_data(
     parts: Mapping[str, PartSummary | CacheError],
     seen: dict[str, SeenFile],
 ) -> None:
-    """Refuse to mix two data sets: ids like 01 are in many, and would replace each other."""
+    """Refuse to mix two data sets: common ids such as 01 would replace each other."""
     refs = {ref.id: ref for ref in dataset.refs}
     finished, sources, unlabelled = 0, set(), set(dataset.unlabelled)
     for part in parts.values():

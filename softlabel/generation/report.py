@@ -20,7 +20,7 @@ LEAST_PIXELS = 4
 """Superpixels smaller than this on average soften next to nothing."""
 
 MOST_SOFTENED = 0.95
-"""A larger share of softened pixels says that superpixels are too large."""
+"""A larger share of softened pixels is a sign of superpixels that are too large."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def summary_of(
     compile_seconds: float,
     regrouped: int = 0,
 ) -> Report:
-    """The report on a run, from what was told of its cases."""
+    """The report on a run, from the reports on its cases."""
     done = [r for r in reports if not r.error]
     failed = {r.id for r in reports if r.error}
     failures = failures_of(decided, reports)
@@ -192,7 +192,7 @@ def _warnings(decided: Plan, done: list[CaseReport], failures: Mapping[str, str]
     if outdated:
         yield (
             f"{len(outdated)} of the failed cases still have an earlier result in the cache (for "
-            f"example {outdated[0]}); mend them and run the same again, or leave them out."
+            f"example {outdated[0]}); fix them and run the same again, or leave them out."
         )
     vanished = sorted(linked - {r.id for r in decided.dataset.refs} - set(failures))
     if vanished:
@@ -208,7 +208,7 @@ def _too_few(done: list[CaseReport]) -> Iterator[str]:
         yield (
             f"{len(few)} of {len(done)} cases have fewer than half of the superpixels asked for "
             f"(for example {few[0].id}: {few[0].n_superpixels} of {few[0].n_superpixels_asked}); "
-            "a larger image area, fewer n_segments or another compactness would mend that."
+            "a larger image area, fewer n_segments or another compactness would fix that."
         )
 
 

@@ -142,7 +142,7 @@ def carry_out(
 ) -> Report:
     """Do what a plan says (see :func:`generate`).
 
-    ``say`` is told which device was chosen, ``stopping`` the number of the signal that asked to
+    ``say`` receives which device was chosen, ``stopping`` the number of the signal that asked to
     stop (see :func:`softlabel.interrupt.stop_on_signals`).
     """
     if jobs < 1:
@@ -150,7 +150,7 @@ def carry_out(
     named_devices(decided, device)  # a device that is not there is seen before anything is written
     with stop_on_signals(stopping) as stop:
         report = _carried_out(decided, jobs, device, progress, say, stop.safe_point)
-        # a signal that came after the last safe point is told as well
+        # a signal that came after the last safe point is reported as well
         return replace(report, interrupted=report.interrupted or stop.asked)
 
 
@@ -196,7 +196,7 @@ def _carried_out(
     unfinished = {
         case_id
         for case_id, version in before.items()
-        # workers that were stopped may have published more than they told of
+        # workers that were stopped may have published more than they reported
         if case_id not in reported and version_of(part_of(decided.out, case_id)) == version
     }
     try:
@@ -218,7 +218,7 @@ def _regroup(out: Path, ref: CaseRef) -> str:
 
 @dataclass
 class _Tally:
-    """What has been told so far."""
+    """Reports received so far."""
 
     seen: dict[str, SeenFile]
     reports: list[CaseReport] = field(default_factory=list)

@@ -36,7 +36,7 @@ S = TypeVar("S")
 
 
 def _refusing_the_unknown(cls: type[S]) -> type[S]:
-    """A dataclass that says what is meant where Python would only say what is unknown."""
+    """Suggest the name that was meant where a dataclass only refuses an unknown one."""
     init = cls.__init__
 
     @wraps(init)  # help and editors show the fields
@@ -233,7 +233,7 @@ def _plain(value: Any) -> Any:
 
 
 def idle_settings(settings: Settings) -> dict[str, tuple[str, ...]]:
-    """Settings that have no say beside the others.
+    """Settings that have no effect beside the others.
 
     Parameters
     ----------

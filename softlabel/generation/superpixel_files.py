@@ -1,4 +1,4 @@
-"""Superpixels that somebody else made: ``--superpixels FILE``.
+"""Superpixels from another program: ``--superpixels FILE``.
 
 FILE is one of
 

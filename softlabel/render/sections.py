@@ -11,7 +11,7 @@ import numpy as np
 from softlabel.cache import Cache, CachedCase, StoredArray
 from softlabel.errors import UsageError
 from softlabel.render.picture import Axis, Section, entropy_bits
-from softlabel.softmaps.class_index import class_positions
+from softlabel.softmaps.class_index import translate_labels
 from softlabel.types import Array, ClassTable, coarsest_axis
 
 MAX_EDGE = 2000
@@ -234,5 +234,4 @@ def _blocks(
 
 def _class_indices(labels: Array, table: ClassTable) -> Array:
     """Places of label values in the class table, −1 of what is not in it (ignored pixels)."""
-    position, known = class_positions(labels, table)
-    return np.where(known, position, -1)
+    return translate_labels(labels, {v: k for k, v in enumerate(table.values)}, -1, np.int64)

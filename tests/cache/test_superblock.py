@@ -38,7 +38,7 @@ def test_superblocks_of_closed_files(tmp_path, libver, n):
     assert lookup3(data[:CHECKED]).to_bytes(4, "little") == data[CHECKED:BYTES]
 
 
-def test_a_stale_checksum_is_mended(tmp_path, image):
+def test_a_stale_checksum_is_fixed(tmp_path, image):
     stale = image[:CHECKED] + b"\x85\x60\x25\xa4" + image[BYTES:]  # as HDF5 1.14 leaves it
     path = tmp_path / "x.h5"
     path.write_bytes(stale)

@@ -69,7 +69,7 @@ def put(index, value):
         ("soft", put((slice(None), 8, 9), 0), "soft", "is 0 in every class at 5 known pixels"),
         ("image", put((1, 3, 3, 3), np.inf), "image", "channel 1 holds NaN or infinite values"),
         ("labels", put((0, 9, 0), 8), "labels", "[8]"),
-        ("labels", put((0, 9, 0), 7), "labels", "other numbers of pixels a class"),
+        ("labels", put((0, 9, 0), 7), "labels", "other numbers of pixels per class"),
         ("superpixels", put((0, 9, 0), 10**6), "superpixels", "have ids -1..1000000, expected"),
     ],
 )
@@ -135,7 +135,7 @@ def test_parts_that_are_missing_swapped_or_of_other_settings(tmp_path):
     problems = {f.case: f.problem for f in verify(cache)}
     assert "There is no cache file" in problems["a"]
     assert "holds the case 'c'" in problems["b"]
-    assert "was made with other settings than the index says" in problems["c"]
+    assert "was made with other settings than the index records" in problems["c"]
 
 
 def test_a_stray_part_is_found_and_temporary_files_are_not(tmp_path):

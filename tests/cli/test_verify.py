@@ -24,7 +24,7 @@ def test_a_sound_cache(tmp_path):
     assert "b\n" in run(cache, "-v").stderr
 
 
-def test_findings_are_listed_with_the_file_and_the_mend(tmp_path):
+def test_findings_are_listed_with_the_file_and_the_fix(tmp_path):
     cache = factories.make_cache(tmp_path)
     path = factories.part(cache, "b")
     path.write_bytes(path.read_bytes()[:-50])

@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import re
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import factories
 import pytest
 
-from softlabel.files.processes import is_alive, machine_name, process_mark
+from softlabel.files.processes import is_alive, machine_name
 
 
 @pytest.fixture(autouse=True)
@@ -46,20 +44,3 @@ def test_who_is_alive():
     assert is_alive(1), "also when it may not be sent a signal"
     assert not is_alive(factories.dead_pid())
     assert not is_alive(10**12), "no system has such a number"
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="Linux tells it")
-def test_a_process_is_marked_by_its_number_and_its_start():
-    pid = os.getpid()
-    assert process_mark(pid) == process_mark(pid)
-    number, start = process_mark(pid).split(".")
-    assert int(number) == pid
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
-        _, later = process_mark(other.pid).split(".")
-        other.communicate(b"\n")
-    assert int(later) > int(start)
-
-
-def test_of_a_process_that_is_gone_the_number_is_left():
-    pid = factories.dead_pid()
-    assert process_mark(pid) == f"{pid}."

@@ -153,6 +153,18 @@ def test_a_process_ends_with_its_parent():
 
 
 @pytest.mark.slow
+def test_a_script_without_a_guard_starts_a_process_that_prints_nothing(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from softlabel.generation.device_server import device_processes\n"
+        "with device_processes(['torch-cpu']) as (process,):\n"
+        "    print(process.slic([[0.0, 1.0]] * 9, 2).shape)\n"
+    )
+    found = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert (found.stdout, found.stderr) == ("(9, 2)\n", "")
+
+
+@pytest.mark.slow
 def test_a_device_that_does_not_start(capfd):
     with (
         pytest.raises(UsageError, match=r"process of the device cuda:99 did not start \(status 1"),

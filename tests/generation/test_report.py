@@ -39,7 +39,7 @@ def test_the_report_of_a_first_and_a_second_run(tmp_path):
     assert second.as_dict()["softened_share"] is None
 
 
-def test_the_list_of_failures_goes_when_they_are_mended(tmp_path):
+def test_the_list_of_failures_goes_when_they_are_fixed(tmp_path):
     data = factories.write_scenes(tmp_path / "data")
     good = (data / "labels/b.png").read_bytes()
     (data / "labels/b.png").write_bytes(b"broken")

@@ -170,7 +170,7 @@ def test_a_first_case_that_cannot_be_read_any_more_does_not_make_it_another_data
 
 
 def test_all_cases_of_one_source_may_change(tmp_path):
-    """As the B-scans of one file do when its annotation was mended."""
+    """As the B-scans of one file do when its annotation was fixed."""
     data = factories.write_scenes(tmp_path / "data")
     listed = list_dataset(data)
     one = replace(listed, refs=tuple(replace(ref, source="images/a.png") for ref in listed.refs))

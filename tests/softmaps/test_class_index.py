@@ -8,7 +8,7 @@ from hypothesis import given
 from scenes import scenes
 
 import softlabel
-from softlabel.softmaps.class_index import class_index_map, class_positions
+from softlabel.softmaps.class_index import class_index_map, index_dtype, translate_labels
 from softlabel.types import ClassTable
 
 
@@ -63,8 +63,8 @@ def test_neighbours_are_told_apart_however_large(dtype, big):
     assert class_index_map(labels, table, big + 2).tolist() == [2, 0, 1, 255]
     with pytest.raises(ValueError, match=rf"holds \[{big + 2}\], which are not among"):
         class_index_map(labels, table, None)
-    position, known = class_positions(labels, table)
-    assert position[:3].tolist() == [2, 0, 1] and known.tolist() == [True, True, True, False]
+    numbers = {value: k for k, value in enumerate(table.values)}
+    assert translate_labels(labels, numbers, -1, np.int32).tolist() == [2, 0, 1, -1]
     maps = softlabel.soften(labels, np.zeros(4, int), ignore=big + 2)
     assert maps.classes == table.values and maps.class_map(1)[2] == 0.5
 
@@ -75,6 +75,35 @@ def test_labels_beyond_int64_are_no_classes():
         class_index_map(labels, ClassTable.from_values([0, 1]), ignore=-1)
     found = class_index_map(labels[:2], ClassTable.from_values([0, 1]), ignore=2**64 - 1)
     assert found.tolist() == [255, 0]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "spread"),
+    [(bool, 0, 1), (bool, 1, 0), ("i1", -100, 200), ("u1", 1, 200), ("i2", -(2**15), 2**16 - 1),
+     ("u4", 0, 2**16), ("u4", 2**31, 2**16 + 1), ("i8", 0, 200), ("i8", -(2**63), 2**40),
+     ("i8", 2**63 - 201, 200), ("u8", 2**62, 2**63), ("u8", 2**63 + 5, 2**16),
+     ("u8", 2**64 - 2, 1)],
+)  # fmt: skip
+def test_values_are_translated_one_by_one(dtype, low, spread):
+    values = sorted({low, low + 1, low + spread // 2, low + spread})
+    labels = np.array([values, values[::-1]], dtype)
+    numbers = {low: 4, low + spread: 0, -(2**70): 7, 2**70: 8}
+    found = translate_labels(labels.T, numbers, 9, np.uint8)
+    expected = [[numbers.get(int(v), 9) for v in row] for row in labels.T]
+    assert found.tolist() == expected and found.dtype == np.uint8 and found.flags.c_contiguous
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 255], [0, 0, 1]])
+def test_class_indices_have_memory_of_their_own(labels):
+    labels = np.array([labels], np.uint8)
+    index = class_index_map(labels, ClassTable.from_values([0, 1]), ignore=255)
+    np.testing.assert_array_equal(index, labels)
+    assert not np.shares_memory(index, labels)
+
+
+@pytest.mark.parametrize(("n", "dtype"), [(1, "u1"), (254, "u1"), (255, "u2"), (4096, "u2")])
+def test_the_type_of_class_indices_has_two_values_left(n, dtype):
+    assert index_dtype(n) == np.dtype(dtype) and np.iinfo(index_dtype(n)).max - 1 >= n
 
 
 def test_empty_label_map():

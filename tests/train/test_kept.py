@@ -25,6 +25,7 @@ from softlabel_train.data import CacheDataset
 from softlabel_train.kept import KeptCases
 
 from softlabel.cache import open_cache
+from softlabel.files.processes import machine_name
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +100,7 @@ def test_each_process_has_its_share_of_the_space(case, monkeypatch):
     while cases.has_room():
         cases.keep(str(count), case)
         count += 1
-    stored = sum(f.stat().st_size for f in cases.folder.iterdir())
+    stored = sum(f.stat().st_size for f in cases.folder.glob("*/*.npy"))
     assert 1 << 18 <= stored < (1 << 18) + 2 * case.nbytes
 
 
@@ -119,7 +120,7 @@ def test_without_space_cases_are_read_anew_and_one_warning_says_so(oct_cache, mo
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(kept.Path, "replace", full)
+    monkeypatch.setattr(kept.Path, "rename", full)
     with open_cache(oct_cache) as cache:
         dataset = CacheDataset(oct_cache, list(cache)[:2])
     with pytest.warns(RuntimeWarning, match=r"No space left on device.*TMPDIR") as warned:
@@ -131,10 +132,36 @@ def test_without_space_cases_are_read_anew_and_one_warning_says_so(oct_cache, mo
 
 def test_a_write_that_fails_leaves_nothing(case, monkeypatch):
     cases = KeptCases(limit_mb=100)
-    monkeypatch.setattr(kept.Path, "replace", lambda *a: (_ for _ in ()).throw(OSError(28, "full")))
+    monkeypatch.setattr(kept.Path, "rename", lambda *a: (_ for _ in ()).throw(OSError(28, "full")))
     with pytest.warns(RuntimeWarning, match="full"):
         assert cases.keep("a", case) is case
     assert list(cases.folder.iterdir()) == []
+
+
+def test_two_processes_that_decode_a_case_at_once_keep_it_once(case):
+    cases = KeptCases(limit_mb=100)
+    cases.keep("a", case)
+    other = pickle.loads(pickle.dumps(cases))
+    assert_same(other.keep("a", case), case)
+    assert other._written == 0 and other.has_room()
+    assert [p.suffix for p in cases.folder.iterdir()] == [".case"]
+
+
+def test_a_temporary_folder_without_space_is_no_error(case, temporary_folder, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(kept.Path, "mkdir", full)
+    with pytest.warns(RuntimeWarning, match=r"cannot be kept in .*No space left.*TMPDIR"):
+        cases = KeptCases(limit_mb=100)
+    assert cases.get("a") is None and not cases.has_room()
+    del cases
+    assert list(temporary_folder.iterdir()) == []
+
+
+def test_nothing_is_made_when_nothing_is_kept(temporary_folder):
+    assert not KeptCases(limit_mb=0).has_room()
+    assert list(temporary_folder.iterdir()) == []
 
 
 def test_the_folder_goes_with_its_owner(case):
@@ -144,8 +171,24 @@ def test_the_folder_goes_with_its_owner(case):
     assert folder.is_dir()
     mapped = cases.get("a")
     del cases
-    assert not folder.exists()
+    assert list(folder.parent.iterdir()) == []
     assert_same(mapped, case)  # who has it open keeps it
+
+
+def test_a_fork_that_loses_the_object_leaves_the_folder(case):
+    cases = KeptCases(limit_mb=100)
+    cases.keep("a", case)
+    if (child := os.fork()) == 0:
+        status = 1
+        try:
+            folder = cases.folder
+            del cases
+            status = 0 if folder.is_dir() else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    KeptCases(limit_mb=100)  # sweeps; the child took no lock along
+    assert len(cases) == 1
 
 
 SCRIPT = """
@@ -167,7 +210,7 @@ SCRIPT = """
 @pytest.mark.slow
 @pytest.mark.parametrize("end", ["normal", "killed"])
 def test_a_process_takes_its_folder_along_or_the_next_one_sweeps_it(
-    oct_cache, end, tmp_path, temporary_folder, case
+    oct_cache, end, tmp_path, temporary_folder
 ):
     script = tmp_path / "run.py"
     script.write_text(textwrap.dedent(SCRIPT))
@@ -188,31 +231,39 @@ def test_a_process_takes_its_folder_along_or_the_next_one_sweeps_it(
     assert folder.exists() == (end == "killed")
     deadline = time.monotonic() + 30
     while folder.exists() and time.monotonic() < deadline:
-        KeptCases(limit_mb=100).keep("a", case)
-    assert not folder.exists()
+        KeptCases(limit_mb=100)
+    assert list(temporary_folder.glob(f"{kept.PREFIX}*")) == []
 
 
-def test_folders_of_living_processes_stay(case, temporary_folder):
-    other = temporary_folder / f"{kept.PREFIX}{kept.machine_name()}-{os.getppid()}-{'0' * 16}"
-    foreign = temporary_folder / f"{kept.PREFIX}elsewhere-1-{'0' * 16}"
-    for folder in (other, foreign):
+def test_only_folders_of_this_machine_that_nobody_holds_are_swept(case, temporary_folder):
+    living = KeptCases(limit_mb=1)
+    living.keep("a", case)
+    dead, foreign = (
+        temporary_folder / f"{kept.PREFIX}{machine}-{'0' * 16}"
+        for machine in (machine_name(), "elsewhere")
+    )
+    for folder in (dead, foreign):
         folder.mkdir()
-    KeptCases(limit_mb=1).keep("a", case)
-    assert other.is_dir() and foreign.is_dir()
+        Path(f"{folder}.lock").touch()
+    KeptCases(limit_mb=1)
+    assert not dead.exists() and not Path(f"{dead}.lock").exists()
+    assert foreign.is_dir() and Path(f"{foreign}.lock").exists()
+    assert living.folder.is_dir() and len(living) == 1
 
 
-def mapped_files(folder):
-    """How many files of a folder this process has mapped, as the system sees it."""
+def mapped_cases(folder):
+    """How many cases of a folder this process has mapped, as the system sees it."""
     lines = Path("/proc/self/maps").read_text().splitlines()
-    return len({line.split(maxsplit=5)[-1] for line in lines if str(folder) in line})
+    files = (Path(line.split(maxsplit=5)[-1]) for line in lines if str(folder) in line)
+    return len({file.parent for file in files})
 
 
-def test_few_files_are_mapped_at_a_time(case, monkeypatch):
+def test_few_cases_are_mapped_at_a_time(case, monkeypatch):
     monkeypatch.setattr(kept, "MOST_MAPPED", 2)
     cases = KeptCases(limit_mb=100)
     for name in "abcd":
         cases.keep(name, case)
-    assert len(cases) == 4 and 1 <= mapped_files(cases.folder) <= 2
+    assert len(cases) == 4 and 1 <= mapped_cases(cases.folder) <= 2
     assert_same(cases.get("a"), case)
 
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
 
 import pytest
 from softlabel_train import runfolder
 from softlabel_train.checkpoint import load_checkpoint
 from softlabel_train.config import load_recipe
 from softlabel_train.loop import fit
+from softlabel_train.runfolder import check_folder
 
 from softlabel.cache import open_cache
 from softlabel.errors import SoftlabelError, UsageError
-from softlabel.files.processes import machine_name
 from softlabel.generation.run import generate
 from softlabel.generation.settings import Settings
 
@@ -113,20 +121,119 @@ def test_a_run_that_was_killed_while_its_folder_was_made_may_begin_again(run, oc
     assert fit(recipe_for(oct_cache), run, show=False).steps == 1
 
 
-def test_two_processes_do_not_train_in_one_folder(oct_cache, tmp_path, monkeypatch):
+def test_two_processes_do_not_train_in_one_folder(oct_cache, tmp_path):
     recipe, run = recipe_for(oct_cache, "train.steps=1"), tmp_path / "run"
+    holder = rf"process {os.getpid()} of the host {socket.gethostname()} is training in {run}"
     with runfolder.held(run):
-        with pytest.raises(UsageError, match=rf"process {os.getpid()} is training in {run}"):
-            fit(recipe, run, show=False)
+        for _ in range(2):  # the first refusal does not hide the holder from the second
+            with pytest.raises(UsageError, match=holder):
+                fit(recipe, run, show=False)
         assert [p.name for p in run.iterdir()] == [runfolder.LOCK]
     assert not (run / runfolder.LOCK).exists()
-    # left by a process that was killed, or by one of another machine
-    # one that was killed may have had the number that this process has now
-    for left in (f"{machine_name()} {2**22 + 1}.7", f"{machine_name()} {os.getpid()}.1",
-                 "other-host 1", "", "nonsense", "\udcff"):  # fmt: skip
+    # a file that was left says nothing, whatever it holds: the system knows that nobody holds it
+    for left in (f"{os.getpid()}\n{socket.gethostname()}\n", "1\nother-host\n", "", "\udcff"):
         (run / runfolder.LOCK).write_bytes(left.encode("utf-8", "surrogateescape"))
         fit(recipe, run, show=False)
         assert not (run / runfolder.LOCK).exists()
+
+
+NO_FLOCK = """
+import errno, fcntl
+
+def flock(*arguments):
+    raise OSError(errno.ENOLCK, "No locks available")
+"""
+
+HOLDER = """
+import multiprocessing, sys, time
+from pathlib import Path
+from softlabel_train.runfolder import held
+
+with held(Path(sys.argv[1])):
+    loader = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,), daemon=True)
+    loader.start()
+    print(loader.pid, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def no_flock(monkeypatch):
+    """A file system that locks no files."""
+    names = {}
+    exec(NO_FLOCK, names)
+    monkeypatch.setattr("fcntl.flock", names["flock"])
+
+
+@pytest.mark.parametrize("flock", ["with flock", "without"])
+def test_a_process_that_was_killed_holds_no_folder_while_its_loaders_live_on(
+    tmp_path, flock, request
+):
+    script = HOLDER
+    if flock == "without":
+        request.getfixturevalue("no_flock")
+        script = f"{NO_FLOCK}\nfcntl.flock = flock\n{HOLDER}"
+    run = tmp_path / "run"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", script, str(run)], stdout=subprocess.PIPE, text=True
+    )
+    watchdog = threading.Timer(120, holder.kill)
+    watchdog.start()
+    loader = int(holder.stdout.readline())
+    with pytest.raises(UsageError, match=rf"process {holder.pid} of the host"):
+        runfolder.held(run).__enter__()
+    holder.kill()
+    holder.wait()
+    watchdog.cancel()
+    holder.stdout.close()
+    try:
+        os.kill(loader, 0)  # it lives
+        with runfolder.held(run):
+            pass
+    finally:
+        os.kill(loader, signal.SIGKILL)
+    assert list(run.iterdir()) == []
+
+
+def test_where_the_file_system_locks_nothing_a_file_says_who_holds_the_folder(tmp_path, no_flock):
+    run = tmp_path / "run"
+    marker = run / runfolder.SOFT_LOCK
+    held_by = rf"process {os.getpid()} of .*or delete {marker}"
+    with runfolder.held(run), pytest.raises(UsageError, match=held_by):
+        runfolder.held(run).__enter__()
+    assert list(run.iterdir()) == []
+    marker.write_text("1\nother-host\n")
+    with pytest.raises(UsageError, match=rf"process 1 of the host other-host .*delete {marker}"):
+        runfolder.held(run).__enter__()
+    assert marker.read_text() == "1\nother-host\n"
+
+
+def test_other_errors_of_the_lock_are_not_taken_for_a_file_system_without(tmp_path, monkeypatch):
+    def flock(*arguments):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(OSError, match="Input/output"):
+        runfolder.held(tmp_path / "run").__enter__()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the rights of a process are POSIX")
+def test_a_read_only_folder_is_refused_before_anything_is_read():
+    with tempfile.TemporaryDirectory(prefix="run-") as name:  # in a folder that all may enter
+        folder = Path(name)
+        folder.chmod(0o555)
+        if (child := os.fork()) == 0:
+            status = 1
+            try:
+                if os.getuid() == 0:  # who may write everywhere
+                    os.setuid(65534)
+                with pytest.raises(UsageError, match=rf"choose another folder than {folder}"):
+                    check_folder(folder / "run", None, overwrite=False)
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert list(folder.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_written_is_refused_at_once(oct_cache, tmp_path, monkeypatch):

@@ -111,7 +111,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     except OSError as error:
         raise CheckpointError(
             f"The checkpoint {path} cannot be written ({error.strerror or error}); free some "
-            "space or mend the folder, and resume: the previous checkpoint is still there."
+            "space or fix the folder, and resume: the previous checkpoint is still there."
         ) from error
 
 

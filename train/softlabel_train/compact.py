@@ -1,9 +1,9 @@
 """Soft labels on the wire: hard labels, and only those values that are not hard.
 
-A dense map of a B-scan, (10, 496, 768) float32, is 15 MB, of which some 6 % say more than the hard
-label does. :class:`CompactCase` keeps these *entries* row by row, so that a crop is cut without
-unpacking; :func:`read_compact` makes one from the cache. Expansion is the training device's
-affair (:meth:`softlabel_train.data.Batch.expand`).
+A dense map of a B-scan, (10, 496, 768) float32, is 15 MB, of which some 6 % differ from the hard
+label. :class:`CompactCase` keeps these *entries* row by row, so that a crop is cut without
+unpacking; :func:`read_compact` makes one from the cache. The training device expands
+them (:meth:`softlabel_train.data.Batch.expand`).
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def read_compact(
     where = where or (slice(None),) * case.labels.ndim
     labels = case.labels[where]
     try:
-        index = _class_indices(labels, classes, ignore)
+        index = class_index_map(labels, classes, ignore)
     except ValueError as error:
         raise CacheError(f"{case.path}: {error}") from error
     stored = case.soft
@@ -152,28 +152,6 @@ def read_compact(
         case.image[(slice(None), *where)], index, len(classes), 1.0 if on is None else on, off,
         row_start, column, values,
     )  # fmt: skip
-
-
-def _class_indices(labels: Array, classes: ClassTable, ignore: int | None) -> Array:
-    """:func:`softlabel.softmaps.class_index.class_index_map`, faster for the usual 8-bit labels."""
-    if labels.dtype == np.uint8 and len(classes) < 254:
-        ignored = ignored_index(np.uint8)
-        if classes.values == tuple(range(len(classes))) and ignore in (None, ignored):
-            unknown = labels >= len(classes)
-            if ignore is not None:
-                unknown &= labels != ignored
-            if not unknown.any():
-                return labels  # they are class indices already
-        table = np.full(256, 254, np.uint8)
-        for k, value in enumerate(classes.values):
-            if value < 256:
-                table[value] = k
-        if ignore is not None and 0 <= ignore < 256:
-            table[ignore] = ignored
-        index = table[labels]
-        if not (index == 254).any():
-            return index
-    return class_index_map(labels, classes, ignore)
 
 
 _SCRATCH = threading.local()
@@ -260,9 +238,9 @@ _BLOCK = 64
 def _scan(  # type: ignore[no-untyped-def]
     soft, index, numbers, ignored, on, off, row_start, column, values
 ):
-    """Collect the values that differ from the hard label; most blocks are settled by one glance.
+    """Collect the values that differ from the hard label; most blocks are compared at once.
 
-    The glance is a loop without branches, which compiles to vector instructions as long as the
+    The comparison is a loop without branches, which compiles to vector instructions as long as the
     class number compared is of the type of ``index``.
     """
     n_classes, rows, last = soft.shape

@@ -1,7 +1,7 @@
 """From a cache to batches on the training device.
 
 Loader processes read cases in compact form (:mod:`softlabel_train.compact`), cut and mirror them,
-and send the few bytes that say everything; :meth:`Batch.expand` makes dense float maps of them on
+and send these few bytes; :meth:`Batch.expand` makes dense float maps of them on
 the device. A dense map would be eight times as much to move, which is what limits a loader.
 
 A training sample is named by (epoch, index): what is drawn for it depends on nothing else.
@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from softlabel.cache import Cache, CachedCase, open_cache
 from softlabel.errors import UsageError
-from softlabel.softmaps import ignored_index
+from softlabel.softmaps import ignored_index, index_dtype
 from softlabel.types import Array
 from softlabel_train.augment import Change, apply_intensity, apply_warp, draw_change
 from softlabel_train.compact import CompactCase, read_compact, window
@@ -178,7 +178,7 @@ class CacheDataset(Dataset[Sample]):
     @property
     def ignore_index(self) -> int:
         """Value of ignored pixels in the labels of a sample; padding is ignored too."""
-        return ignored_index(np.uint8 if len(self.cache.classes) < 255 else np.uint16)
+        return ignored_index(index_dtype(len(self.cache.classes)))
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -36,7 +36,7 @@ PARTS = ("evaluation", "validation", "train", "new")
 """Of the patients; ``new`` are those that the run has not seen."""
 
 MADE_WITH = "settings.json"
-"""File beside the scores that says what they depend on."""
+"""File beside the scores that records what they depend on."""
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,15 @@
-"""Cases that were read once, for all loading processes of a run.
+"""Decoded cases, kept on disk for all loading processes of a run.
 
-Decoding a case takes many times as long as cutting a patch out of it. What was decoded is written
-into a file in the system's temporary folder and mapped into memory, so that no process reads it
-again, all of them share its pages, and the system may drop those when memory is short.
+Decoding a case takes many times as long as cutting a patch out of it. Its arrays are written once
+as .npy files into the system's temporary folder and mapped into memory: the processes share the
+pages, and the system may drop them when memory is short.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
-import re
 import secrets
 import shutil
 import tempfile
@@ -22,28 +20,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from torch.utils.data import get_worker_info
 
-from softlabel.files.processes import is_alive, machine_name
+from softlabel.files.processes import machine_name
 from softlabel_train.compact import CompactCase
 
 PREFIX = "softlabel-train-"
-ALIGNMENT = 64
-HEAD_BYTES = 4096
-"""More than the first line of a file ever has."""
-MOST_MAPPED = 10_000
-"""Files that a process has mapped at a time; systems allow some ten thousand mappings."""
+MOST_MAPPED = 5_000
+"""Cases that a process has mapped at a time, in five files each; systems allow some 65,000."""
 
 
 class KeptCases:
-    """Compact cases in mapped files of one folder, which goes when the process that made it does.
+    """Compact cases in a temporary folder, which goes when the process that made it does.
 
     The object can be pickled and survives forks: other processes use the same folder.
 
     Parameters
     ----------
     limit_mb : int
-        Size of all files; never more than half of the space that is free.
+        Size of all files; never more than half of the space that is free. 0 keeps nothing.
 
     Examples
     --------
@@ -59,16 +55,20 @@ class KeptCases:
     """
 
     def __init__(self, limit_mb: int) -> None:
-        name = f"{PREFIX}{machine_name()}-{os.getpid()}-{secrets.token_hex(8)}"
-        self.folder = Path(tempfile.gettempdir()) / name
         self._limit = limit_mb << 20
+        name = f"{PREFIX}{machine_name()}-{secrets.token_hex(8)}"
+        self.folder = Path(tempfile.gettempdir()) / name
         self._reset()
-        weakref.finalize(self, _remove, self.folder, os.getpid())
+        if limit_mb:
+            try:
+                _make(self.folder, self)
+            except OSError as error:
+                self._give_up(error)
 
     def _reset(self) -> None:
         self._opened: dict[str, CompactCase] = {}
         self._written = 0
-        self._ready = False
+        self._limit_is_checked = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": self.folder, "_limit": self._limit}
@@ -99,88 +99,77 @@ class KeptCases:
     def keep(self, case_id: str, case: CompactCase) -> CompactCase:
         """Keep a case and return it as it is kept; without space for it, return it as it is."""
         try:
-            self._prepare()
+            if not self._limit_is_checked:
+                self._limit = min(self._limit, shutil.disk_usage(self.folder).free // 2)
+                self._limit_is_checked = True
             self._written += _write(self._path(case_id), case)
         except OSError as error:
-            self._limit = 0
-            warnings.warn(
-                f"Cases cannot be kept in {self.folder} ({error.strerror or error}) and are read "
-                "anew every time, which is slower; set TMPDIR to a folder with space.",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+            self._give_up(error)
             return case
         return self.get(case_id) or case
+
+    def _give_up(self, error: OSError) -> None:
+        self._limit = 0
+        warnings.warn(
+            f"Cases cannot be kept in {self.folder} ({error.strerror or error}) and are read "
+            "anew every time, which is slower; set TMPDIR to a folder with space.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
     def _path(self, case_id: str) -> Path:
         return self.folder / f"{hashlib.sha256(case_id.encode()).hexdigest()[:32]}.case"
 
-    def _prepare(self) -> None:
-        """Make the folder, before this process writes into it for the first time."""
-        if self._ready:
-            return
-        _sweep(self.folder.parent)
-        self.folder.mkdir(mode=0o700, exist_ok=True)
-        self._limit = min(self._limit, shutil.disk_usage(self.folder).free // 2)
-        self._ready = True
-
 
 def _write(path: Path, case: CompactCase) -> int:
-    """Write a file that is complete under its name; return its size.
-
-    Its first line is JSON: plain values, and type, shape and place of the arrays behind it.
-    """
-    head: dict[str, Any] = {}
-    arrays = []
-    offset = 0
-    for field in fields(CompactCase):
-        value = getattr(case, field.name)
-        if not isinstance(value, np.ndarray):
-            head[field.name] = value
-            continue
-        head[field.name] = [value.dtype.str, value.shape, offset]
-        arrays.append((offset, np.ascontiguousarray(value)))
-        offset += -(-value.nbytes // ALIGNMENT) * ALIGNMENT
-    line = json.dumps(head).encode()
-    line += b" " * (-(len(line) + 1) % ALIGNMENT) + b"\n"
+    """Write the folder of a case, complete under its name; return its bytes."""
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     try:
-        with temporary.open("wb") as file:
-            file.write(line)
-            for start, array in arrays:
-                file.seek(len(line) + start)
-                file.write(array.tobytes())
-            file.truncate(len(line) + offset)
-        temporary.replace(path)
+        temporary.mkdir()
+        for field in fields(CompactCase):
+            np.save(temporary / f"{field.name}.npy", getattr(case, field.name), allow_pickle=False)
+        size = sum(file.stat().st_size for file in temporary.iterdir())
+        temporary.rename(path)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        if path.is_dir():  # another process kept the case meanwhile
+            return 0
         raise
-    return len(line) + offset
+    return size
 
 
 def _mapped(path: Path) -> CompactCase:
-    # Copy on write: nobody writes, but kernels are compiled for arrays that could be written.
-    memory = np.memmap(path, np.uint8, "c").view(np.ndarray)
-    length = int(np.argmax(memory[:HEAD_BYTES] == ord("\n"))) + 1
-    values = json.loads(memory[:length].tobytes())
-    for name, value in values.items():
-        if isinstance(value, list):
-            dtype, shape, offset = np.dtype(value[0]), tuple(value[1]), length + value[2]
-            size = int(np.prod(shape)) * dtype.itemsize
-            values[name] = memory[offset : offset + size].view(dtype).reshape(shape)
+    values: dict[str, Any] = {}
+    for field in fields(CompactCase):
+        # Copy on write: nothing is written, but read-only arrays would have kernels compiled again.
+        array = np.load(path / f"{field.name}.npy", mmap_mode="c", allow_pickle=False)
+        values[field.name] = array.view(np.ndarray) if array.ndim else array.item()
     return CompactCase(**values)
 
 
-def _remove(folder: Path, owner: int) -> None:
+def _make(folder: Path, owner: KeptCases) -> None:
+    """Make a folder that goes with its owner, and with its owner's process at the latest.
+
+    The process holds a lock beside the folder for as long. Folders that killed processes
+    left, whose locks are free, are removed first.
+    """
+    for left in folder.parent.glob(f"{PREFIX}{machine_name()}-*.lock"):
+        # Timeout, an OSError: its owner lives; PermissionError: it is of another user
+        with contextlib.suppress(OSError), FileLock(left).acquire(blocking=False):
+            _remove(left.with_suffix(""), left)
+    lock = FileLock(f"{folder}.lock", thread_local=False)  # any thread may finalize the owner
+    lock.acquire()
+    weakref.finalize(owner, _end, folder, lock, os.getpid())
+    folder.mkdir(mode=0o700)
+
+
+def _end(folder: Path, lock: FileLock, owner: int) -> None:
     if os.getpid() == owner:  # a fork has the same object, and not the same right
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder, Path(lock.lock_file))
+        lock.release()
 
 
-def _sweep(parent: Path) -> None:
-    """Remove folders of processes of this machine that were killed."""
-    if os.name != "posix":
-        return
-    for folder in parent.glob(f"{PREFIX}{machine_name()}-*"):
-        owner = re.fullmatch(rf"{PREFIX}.*-(\d+)-[0-9a-f]{{16}}", folder.name)
-        if owner is not None and not is_alive(int(owner[1])):
-            shutil.rmtree(folder, ignore_errors=True)
+def _remove(folder: Path, lock: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        lock.unlink()

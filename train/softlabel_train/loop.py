@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader
 
 from softlabel.errors import SoftlabelError
 from softlabel.interrupt import stop_on_signals
-from softlabel.softmaps import ignored_index
+from softlabel.softmaps import ignored_index, index_dtype
 from softlabel_train.checkpoint import (
     BEST,
     LAST,
@@ -185,7 +185,7 @@ def _prepare(
 
 
 def _train_in_process(fabric: Fabric, *arguments: Any) -> dict[str, Any]:
-    """What is launched: plain values find their way back from other processes."""
+    """The function that is launched; it returns plain values, which processes can send back."""
     with explain_memory(memory_advice(arguments[0])):
         return asdict(train(fabric, *arguments))
 
@@ -404,7 +404,7 @@ def make_loss(recipe: Recipe, data: TrainingData, fabric: Fabric | None = None) 
     return SoftLabelLoss(
         config.alpha, config.beta,
         class_weights=data.class_weights(config.class_weights),
-        ignore=ignored_index(np.uint8 if len(data.classes) < 255 else np.uint16),
+        ignore=ignored_index(index_dtype(len(data.classes))),
         dice=config.dice, denominator=config.denominator, dice_background=config.dice_background,
         reduction=config.reduction, kl_class_weights=config.kl_class_weights,
         target=config.target,

@@ -33,6 +33,7 @@ import numpy.typing as npt
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from softlabel.softmaps import translate_labels
 from softlabel.types import ClassTable, spacing_in_order
 
 Array = npt.NDArray[Any]
@@ -216,18 +217,8 @@ def _named_values(
 
 def _indices(labels: Array, values: list[int], hidden: Mask) -> Array:
     """Label values → 1, 2, … in the order of ``values``; 0 for all others and where hidden."""
-    dtype = np.uint8 if len(values) < 256 else np.int32
-    low, high = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
-    if high - low < 1 << 16:
-        table = np.zeros(high - low + 1, dtype)
-        for i, value in enumerate(values):
-            if low <= value <= high:
-                table[value - low] = i + 1
-        index = table[labels.astype(np.int64) - low if low else labels.astype(np.intp)]
-    else:
-        index = np.zeros(labels.shape, dtype)
-        for i, value in enumerate(values):
-            index[labels == value] = i + 1
+    numbers = {value: i for i, value in enumerate(values, 1)}
+    index = translate_labels(labels, numbers, 0, np.uint8 if len(values) < 256 else np.int32)
     index[hidden] = 0
     return index
 

@@ -370,7 +370,7 @@ def _call(
     n_classes: int,
     options: Mapping[str, Any] | None,
 ) -> nn.Module:
-    """Make a network and turn what it says about its options into a sentence."""
+    """Make a network; turn its complaint about an option into a sentence."""
     try:
         return function(dims, in_channels, n_classes, **dict(options or {}))
     except (TypeError, ValueError, AssertionError) as error:

@@ -89,7 +89,7 @@ def find_cache(
         case, reason = next(iter(report.failures.items()))
         raise UsageError(
             f"{len(report.failures)} cases of {data.source} could not be computed, first of all "
-            f"{case}: {reason} Mend them or take them out of the data set."
+            f"{case}: {reason} Fix them or take them out of the data set."
         )
     if not report.complete:
         note = " ".join(report.warnings) or "Run the same command again."

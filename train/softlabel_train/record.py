@@ -1,4 +1,4 @@
-"""What a run leaves behind: metrics.csv, TensorBoard, pictures, and a progress bar."""
+"""The records of a run: metrics.csv, TensorBoard, pictures, and a progress bar."""
 
 from __future__ import annotations
 

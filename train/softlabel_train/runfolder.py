@@ -1,29 +1,35 @@
-"""The folder of a run: whether a run may begin or go on in it, and what it was made with.
+"""The folder of a run: whether a run may start or resume in it, and what it was made with.
 
-Nothing is changed before everything has been checked: a mistyped path costs no trained network.
+Everything is checked before anything is changed: a mistyped path costs no trained network.
+Knows nothing of training.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from softlabel.errors import UsageError
-from softlabel.files.atomic import require_writable, temporary_name
-from softlabel.files.processes import is_alive, machine_name, process_mark
+from softlabel.files.atomic import require_writable
 from softlabel_train.checkpoint import BEST, LAST, Checkpoint, load_checkpoint, publish
 from softlabel_train.config import Recipe
 from softlabel_train.prepare import TrainingData
 from softlabel_train.record import METRICS, software_versions
 from softlabel_train.splits import group_parts
 
-LOCK = "training.lock"
+LOCK, SOFT_LOCK = "training.lock", "training.softlock"
+NO_FLOCK = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""Errors of file systems that lock no files, as some shared ones."""
+
 RECIPE, ABOUT, RESULT = "recipe.yaml", "about.json", "result.json"
 
 MAY_CHANGE = (
@@ -47,7 +53,9 @@ def check_folder(folder: Path, recipe: Recipe, overwrite: bool) -> None:
         When the run's last checkpoint is damaged.
     """
     require_writable(folder)
-    if not folder.exists() or (folder.is_dir() and {p.name for p in folder.iterdir()} <= {LOCK}):
+    if not folder.exists():
+        return
+    if folder.is_dir() and {p.name for p in folder.iterdir()} <= {LOCK, SOFT_LOCK}:
         return
     # only what is a run without doubt is overwritten; one that was killed early may go on
     certain = all if overwrite else any
@@ -86,36 +94,57 @@ def held(folder: Path) -> Iterator[None]:
     Raises
     ------
     UsageError
-        When another process of this machine trains in it.
+        When another process trains in it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock, mine = folder / LOCK, folder / temporary_name()
-    try:
-        mine.write_text(f"{machine_name()} {process_mark(os.getpid())}", encoding="utf-8")
-        if (owner := _owner(lock)) is not None:
-            raise UsageError(
-                f"The process {owner} is training in {folder}; wait for it, or give another folder."
-            )
-        mine.replace(lock)  # over that of a process that was killed
-    finally:
-        mine.unlink(missing_ok=True)
+    lock = _locked(folder)
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
-            lock.unlink()
+        with contextlib.suppress(OSError):  # before the release: afterwards another may hold it
+            (folder / LOCK).unlink()
+        lock.release()
 
 
-def _owner(lock: Path) -> int | None:
-    """The living process of this machine that holds a lock."""
+def _locked(folder: Path) -> BaseFileLock:
+    """Acquire the system's lock, which ends with its holder, or a lock file where there is none.
+
+    Process and host stand in both files, a line each. The files have two names: one that a killed
+    process left must not look like a soft lock, which holds as long as its file exists.
+    """
+    lock: BaseFileLock = FileLock(folder / LOCK, fallback_to_soft=False)
+    try:
+        _acquire(lock, folder, "wait for it, or give another folder")
+    except OSError as error:
+        if error.errno not in NO_FLOCK:
+            raise
+        lock = SoftFileLock(folder / SOFT_LOCK)
+        # filelock removes the file of a dead process of this host only
+        fix = f"wait for it, give another folder, or delete {lock.lock_file} if it has ended"
+        _acquire(lock, folder, fix)
+        return lock
     with contextlib.suppress(OSError):
-        machine, _, mark = lock.read_text(encoding="utf-8", errors="replace").partition(" ")
-        number = mark.partition(".")[0]
-        if machine == machine_name() and number.isdecimal():
-            owner = int(number)
-            if is_alive(owner) and process_mark(owner) == mark:
-                return owner
-    return None
+        (folder / LOCK).write_text(f"{os.getpid()}\n{socket.gethostname()}\n", encoding="utf-8")
+    return lock
+
+
+def _acquire(lock: BaseFileLock, folder: Path, fix: str) -> None:
+    try:
+        # a time for several tries: the first may only remove the file of a dead process
+        lock.acquire(timeout=0.5)
+    except Timeout:
+        raise UsageError(
+            f"{_holder(Path(lock.lock_file))} is training in {folder}; {fix}."
+        ) from None
+
+
+def _holder(lock: Path) -> str:
+    with contextlib.suppress(OSError):
+        lines = lock.read_text(encoding="utf-8", errors="replace").splitlines()
+        if len(lines) >= 2:
+            host = lines[1].partition("?")[0]  # filelock appends the container's namespace
+            return f"The process {lines[0]} of the host {host}"
+    return "Another process"
 
 
 def begin(folder: Path, recipe: Recipe, data: TrainingData, overwrite: bool) -> None:
@@ -145,18 +174,18 @@ def begin(folder: Path, recipe: Recipe, data: TrainingData, overwrite: bool) -> 
 
 
 def _check_data(folder: Path, before: Checkpoint, data: TrainingData) -> None:
-    """A run goes on with the same soft labels (of the same classes) and patients, or not at all."""
-    mend = "give the cache of then, another folder, or --overwrite to start anew"
+    """Refuse to resume a run with other soft labels, classes or patients."""
+    fix = "give the cache and patients of that run, another folder, or --overwrite to start anew"
     if before.fingerprint != data.cache.header.fingerprint:
         raise UsageError(
             f"The run {folder} was started with soft labels of other settings or classes than "
-            f"{data.cache.path} has (`softlabel info` lists them); {mend}."
+            f"{data.cache.path} has (`softlabel info` lists them); {fix}."
         )
     for part, patients in group_parts(data.split).items():
         if tuple(before.split[part]) != patients:
             raise UsageError(
                 f"The run {folder} was started with the {part} patients "
-                f"{', '.join(before.split[part])} and now has {', '.join(patients)}; {mend}."
+                f"{', '.join(before.split[part])} and now has {', '.join(patients)}; {fix}."
             )
 
 

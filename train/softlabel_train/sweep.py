@@ -218,7 +218,7 @@ def sweep(
             break
     results = compare(arms, scores, superpixels)
     result = SweepResult(tuple(results), failures, interrupted, unit, folder)
-    # a table of nothing shall not replace an earlier one
+    # an empty table must not replace an earlier one
     if scores or not (folder / "sweep.csv").is_file():
         _write(result, list(grid))
     return result

@@ -18,9 +18,9 @@ from softlabel.distance.boundary import BOUNDARIES
 from softlabel.softening.request import SoftenRequest
 from softlabel.softening.superpixel import metric_of
 from softlabel.softening.tensor.band import Band, find_band
-from softlabel.softening.tensor.images import images_at_once, index_dtype, kernels_work
+from softlabel.softening.tensor.images import images_at_once, kernels_work, tensor_index_dtype
 from softlabel.softening.tensor.values import fill_values
-from softlabel.softmaps.class_index import ignored_index
+from softlabel.softmaps.class_index import ignored_index, index_dtype
 from softlabel.types import ClassTable
 
 # --- on the fly -----------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ def _dense_ids(superpixels: Tensor) -> tuple[Tensor, int]:
 
 def _class_indices(labels: Tensor, table: ClassTable, ignore: int | None) -> tuple[Tensor, int]:
     """Class indices of a batch, and the index of ignored pixels."""
-    ignored = ignored_index(np.uint8 if len(table) < 255 else np.uint16)
+    ignored = ignored_index(index_dtype(len(table)))
     values = torch.tensor(table.values, dtype=torch.int64, device=labels.device)
     wide = labels.to(torch.int64).contiguous()
     position = torch.searchsorted(values, wide).clamp_(max=len(table) - 1)
@@ -205,7 +205,7 @@ def _class_indices(labels: Tensor, table: ClassTable, ignore: int | None) -> tup
             f"The labels hold {found}, which are not among the classes "
             f"{list(table.values)[:20]}; give classes= that name them, or ignore=."
         )
-    return torch.where(skipped, ignored, position).to(index_dtype(len(table))), ignored
+    return torch.where(skipped, ignored, position).to(tensor_index_dtype(len(table))), ignored
 
 
 def _entries(band: Band) -> tuple[Tensor, Tensor]:

@@ -31,7 +31,7 @@ from softlabel.distance.boundary import BOUNDARIES
 from softlabel.softening.superpixel import SuperpixelOptions, metric_of
 from softlabel.softening.tensor.band import Band, find_band
 from softlabel.softening.tensor.values import fill_values
-from softlabel.softmaps.class_index import ignored_index
+from softlabel.softmaps.class_index import ignored_index, index_dtype
 from softlabel.softmaps.maps import Regions, SoftMaps
 from softlabel.types import Array, ClassTable
 
@@ -132,8 +132,9 @@ def _soften_share(
     largest = max(int(_wrapped(ids).max()) for ids in superpixels)
     ids = _to_device(superpixels, torch.int16 if largest < 2**15 else torch.int32, device)
     band = find_band(
-        _to_device(indices, index_dtype(len(table)), device), ignored_index(indices[0].dtype),
-        len(table), ids, max(0, largest) + 1, options.min_minority, work.kernels,
+        _to_device(indices, tensor_index_dtype(len(table)), device),
+        ignored_index(indices[0].dtype), len(table), ids, max(0, largest) + 1,
+        options.min_minority, work.kernels,
     )  # fmt: skip
     metric = metric_of(indices[0].ndim, work.spacing, options)
     boundary = BOUNDARIES[options.boundary]
@@ -242,9 +243,9 @@ def soft_maps_of(band: Band, indices: Sequence[Array], table: ClassTable) -> lis
     return maps
 
 
-def index_dtype(n_classes: int) -> torch.dtype:
+def tensor_index_dtype(n_classes: int) -> torch.dtype:
     """Type of class indices on a device: torch computes little with uint16."""
-    return torch.uint8 if n_classes < 255 else torch.int32
+    return torch.uint8 if index_dtype(n_classes) == np.uint8 else torch.int32
 
 
 def _to_device(arrays: Sequence[Array], dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -48,7 +48,7 @@ def test_terminals_without_utf8_get_escapes(encoding, arguments, status, what):
     assert what in done.stdout + done.stderr and b"Traceback" not in done.stderr
 
 
-def test_a_library_that_is_missing_is_named_with_the_mend():
+def test_a_library_that_is_missing_is_named_with_the_fix():
     code = """
 import sys
 sys.modules["lightning_fabric"] = None
@@ -84,7 +84,7 @@ def test_errors_are_one_sentence_and_a_status(arguments, status, what, tmp_path,
 def test_errors_of_worker_processes_lose_their_traceback():
     text = (
         "Caught CacheError in DataLoader worker process 0.\nOriginal Traceback (most recent call "
-        'last):\n  File "x.py", line 1\nsoftlabel.errors.CacheError: a.h5 is damaged: mend it.\n'
+        'last):\n  File "x.py", line 1\nsoftlabel.errors.CacheError: a.h5 is damaged: fix it.\n'
     )
-    assert from_worker(RuntimeError(text)) == "a.h5 is damaged: mend it."
+    assert from_worker(RuntimeError(text)) == "a.h5 is damaged: fix it."
     assert from_worker(RuntimeError("something else")) is None
