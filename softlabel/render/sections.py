@@ -35,8 +35,8 @@ class View:
     channel : int
         Channel of the image.
     axis : int or None
-        Axis across the slices of a volume; None is that of the coarsest spacing, the last of
-        equals.
+        Axis across the slices of a volume; None is the one that the cache tells, else that of the
+        coarsest spacing, the last of equals.
     slice : int or None
         The one slice to show; None for several.
     slices : int
@@ -66,7 +66,11 @@ def axis_across(case: CachedCase, view: View) -> int | None:
                 "has no slices; leave slice and axis out."
             )
         return None
-    axis = coarsest_axis(case.spacing_mm or (1.0,) * ndim) if view.axis is None else view.axis
+    axis = view.axis
+    if axis is None:
+        axis = case.slice_axis
+    if axis is None:
+        axis = coarsest_axis(case.spacing_mm or (1.0,) * ndim)
     if not 0 <= axis < ndim:
         raise UsageError(
             f"The case {case.id!r} has no axis {axis}; its axes are 0 to {ndim - 1} with "

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
-from softlabel_train.augment import Change, apply_intensity, apply_warp
+from softlabel_train.augment import Change, apply_intensity, apply_warp, draw_change
+from softlabel_train.config import AugmentConfig
 
 
 def arrays(shape=(9, 13), classes=3, seed=0):
@@ -67,3 +69,18 @@ def test_intensity_changes_are_written_out():
     assert not torch.equal(changed[1], image[1])
     assert torch.equal(changed, apply_intensity(image, changes))
     assert apply_intensity(image, [Change((False, False))] * 2) is image
+
+
+@pytest.mark.parametrize("slice_axis", [None, 0, 1, 2])
+def test_volumes_turn_around_the_axis_across_their_slices(slice_axis):
+    config = AugmentConfig(rotate_degrees=90)
+    warp = draw_change(config, (8, 9, 10), np.random.default_rng(1), slice_axis).warp
+    across = 2 if slice_axis is None else slice_axis
+    expected = np.zeros(3)
+    expected[across] = 1
+    np.testing.assert_array_equal(warp[across, :3], expected)
+    np.testing.assert_array_equal(warp[:, across], expected)
+    plane = [axis for axis in range(3) if axis != across]
+    turned = warp[np.ix_(plane, plane)]
+    np.testing.assert_allclose(turned @ turned.T, np.eye(2), atol=1e-6)
+    assert abs(turned[0, 1]) > 0.01

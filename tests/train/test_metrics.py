@@ -48,8 +48,17 @@ def test_equals_medpy(maps, spaced):
         assert found["vs"] == pytest.approx(
             1 - abs(medpy.ravd(p, g)) * g.sum() / (p.sum() + g.sum())
         )
+        p, g, step = without_axes_of_one_pixel(p, g, spacing)
         for name, function in (("hd95", medpy.hd95), ("asd", medpy.asd), ("assd", medpy.assd)):
-            assert found[name] == pytest.approx(function(p, g, spacing), abs=1e-6), name
+            assert found[name] == pytest.approx(function(p, g, step), abs=1e-6), name
+
+
+def without_axes_of_one_pixel(p, g, spacing):
+    """What our distances are measured on: MedPy would take every pixel of a slice for surface."""
+    long = [axis for axis, length in enumerate(p.shape) if length > 1]
+    if not long:
+        return p, g, spacing
+    return p.squeeze(), g.squeeze(), spacing and tuple(spacing[axis] for axis in long)
 
 
 def blobs(seed, shape=(40, 44, 12), classes=6):
@@ -286,3 +295,16 @@ def test_distances_can_be_left_out():
     assert list(quick[0]) == ["dice", "vs", "precision", "recall"]
     for value, scores in quick.items():
         assert scores == pytest.approx({n: full[value][n] for n in scores}, nan_ok=True)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("convention", ["medpy", "mrbrains18"])
+def test_a_volume_of_one_slice_scores_as_its_image(axis, convention):
+    """Unlike in MedPy, where every pixel of it is surface."""
+    pred, truth = blobs(3, (40, 44))
+    flat = evaluate(pred, truth, range(6), (0.5, 0.75), convention=convention)
+    spacing = [0.5, 0.75]
+    spacing.insert(axis, 4.0)
+    deep = evaluate(np.expand_dims(pred, axis), np.expand_dims(truth, axis), range(6),
+                    tuple(spacing), convention=convention)  # fmt: skip
+    assert deep == flat and flat[1]["assd"] > 0

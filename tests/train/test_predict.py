@@ -12,8 +12,10 @@ from softlabel_train import predict as predict_module
 from softlabel_train.checkpoint import load_checkpoint
 from softlabel_train.cli import main
 from softlabel_train.data import Intensity
+from softlabel_train.labelfiles import write_label_map
 from softlabel_train.predict import (
     choose_device,
+    find_sources,
     load_network,
     normalised,
     predict_images,
@@ -209,3 +211,45 @@ def test_devices_that_are_not_there(monkeypatch):
         choose_device("cuda")
     with pytest.raises(UsageError, match="no device 'tpux'"):
         choose_device("tpux")
+
+
+@pytest.mark.parametrize("slices", [2, 3, 4, 5])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
+@pytest.mark.parametrize("spacing_mm", [None, (3.0, 0.5, 0.25)])
+def test_tiff_volumes_of_any_number_of_slices_stay_volumes(tmp_path, slices, dtype, spacing_mm):
+    labels = np.arange(slices * 30).reshape(slices, 5, 6).astype(dtype)
+    image = tmp_path / "a.tif"
+    path = write_label_map(tmp_path / "out", "a", labels, image, None, spacing_mm)
+    found = read_pixels(path)
+    np.testing.assert_array_equal(found.values, labels)
+    assert found.channel_axis is None and found.slice_axis == 0
+    if spacing_mm is not None and dtype != np.int32:
+        assert found.spacing_mm == pytest.approx(spacing_mm)
+
+
+class ThreeChannels:
+    """As much of a checkpoint as the search for images asks for."""
+
+    channels = 3
+
+
+def names_found(folder, checkpoint=ThreeChannels):
+    return [(source.id, len(source.files)) for source in find_sources([folder], checkpoint)]
+
+
+def test_numbered_frames_in_colour_are_no_channels(tmp_path):
+    for number in range(3):
+        Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(tmp_path / f"video_{number:04}.png")
+    assert names_found(tmp_path) == [("video_0000", 1), ("video_0001", 1), ("video_0002", 1)]
+
+
+def test_numbered_files_of_one_channel_are_channels(tmp_path):
+    for number in range(3):
+        Image.fromarray(np.zeros((8, 9), np.uint8)).save(tmp_path / f"case_{number:04}.png")
+    assert names_found(tmp_path) == [("case", 3)]
+
+
+def test_the_number_of_the_only_channel_is_no_part_of_the_name(tmp_path):
+    Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(tmp_path / "case_0000.png")
+    Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(tmp_path / "frame_0007.png")
+    assert names_found(tmp_path) == [("case", 1), ("frame_0007", 1)]

@@ -43,7 +43,12 @@ class Change:
     noise_seed: int = 0
 
 
-def draw_change(config: AugmentConfig, shape: Sequence[int], rng: np.random.Generator) -> Change:
+def draw_change(
+    config: AugmentConfig,
+    shape: Sequence[int],
+    rng: np.random.Generator,
+    slice_axis: int | None = None,
+) -> Change:
     """Draw the change of one patch.
 
     Parameters
@@ -52,10 +57,12 @@ def draw_change(config: AugmentConfig, shape: Sequence[int], rng: np.random.Gene
     shape : sequence of int
         Spatial shape of the patch.
     rng : Generator
+    slice_axis : int, optional
+        Axis across the slices of a volume, around which it is turned; by default the last.
     """
     dims = len(shape)
     flip = tuple(axis in config.flip and bool(rng.random() < 0.5) for axis in range(dims))
-    warp = _draw_warp(config, shape, rng) if config.warps else None
+    warp = _draw_warp(config, shape, rng, slice_axis) if config.warps else None
     contrast = 1 + config.contrast * rng.uniform(-1, 1)
     brightness = config.brightness * rng.uniform(-1, 1)
     noise = config.noise * rng.uniform(0, 1)
@@ -63,15 +70,19 @@ def draw_change(config: AugmentConfig, shape: Sequence[int], rng: np.random.Gene
 
 
 def _draw_warp(
-    config: AugmentConfig, shape: Sequence[int], rng: np.random.Generator
+    config: AugmentConfig, shape: Sequence[int], rng: np.random.Generator, slice_axis: int | None
 ) -> npt.NDArray[np.float32]:
-    """Rotation in the plane of the first two axes, zoom of all, shift."""
+    """Rotation in the plane of the slices, zoom of all axes, shift."""
     dims = len(shape)
     matrix = np.eye(dims, dims + 1)
     angle = np.deg2rad(config.rotate_degrees * rng.uniform(-1, 1))
     zoom = 1 + config.scale * rng.uniform(-1, 1)
     if dims > 1:
-        matrix[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+        across = dims - 1 if slice_axis is None else slice_axis
+        plane = [axis for axis in range(dims) if dims == 2 or axis != across]
+        matrix[np.ix_(plane, plane)] = [
+            [np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]
+        ]  # fmt: skip
     matrix[:, :dims] /= zoom
     matrix[:, dims] = config.shift * rng.uniform(-1, 1, dims) * shape
     return matrix.astype(np.float32)

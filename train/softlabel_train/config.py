@@ -143,7 +143,8 @@ class AugmentConfig(Section):
         default=(), description="spatial axes that are mirrored half of the time"
     )
     rotate_degrees: NotNegative = Field(
-        default=0.0, description="largest rotation in the image plane"
+        default=0.0,
+        description="largest rotation in the plane of the image, or of the slices",
     )
     scale: Annotated[Number, Field(ge=0, lt=1)] = Field(
         default=0.0, description="0.1: zoom between 0.9 and 1.1"

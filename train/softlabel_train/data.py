@@ -191,7 +191,7 @@ class CacheDataset(Dataset[Sample]):
         rng = np.random.default_rng([self.seed, epoch, index % len(self), *again])
         start, shape = self._place(case, rng)
         compact, offset = self._compact(case, start, shape)
-        change = draw_change(self.augment, shape, rng)
+        change = draw_change(self.augment, shape, rng, case.slice_axis)
         return self._sample(case, compact, [s - o for s, o in zip(start, offset, strict=True)],
                             shape, change)  # fmt: skip
 

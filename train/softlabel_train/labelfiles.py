@@ -20,7 +20,12 @@ from softlabel_train.checkpoint import publish
 
 
 def write_label_map(
-    out: Path, stem: str, labels: Array, file: Path | None, affine: Array | None
+    out: Path,
+    stem: str,
+    labels: Array,
+    file: Path | None,
+    affine: Array | None,
+    spacing_mm: tuple[float, ...] | None = None,
 ) -> Path:
     """Write a label map in the format and geometry of the image that it belongs to.
 
@@ -36,6 +41,8 @@ def write_label_map(
         NPY in 3D.
     affine : ndarray, shape (4, 4), or None
         Voxel indices to millimetres, for images without a file.
+    spacing_mm : tuple of float, optional
+        Distance of the pixels along each axis, which a TIFF file states.
 
     Returns
     -------
@@ -56,7 +63,7 @@ def write_label_map(
     elif ending in ITK_ENDINGS:
         return _write_itk(labels, path, file)
     elif ending in (".png", ".bmp", *TIFF_ENDINGS):
-        data = _as_raster(labels, ending)
+        data = _as_raster(labels, ending, spacing_mm)
     else:
         buffer = io.BytesIO()
         if ending == ".npz":
@@ -101,13 +108,27 @@ def _write_itk(labels: Array, path: Path, file: Path | None) -> Path:
     return path
 
 
-def _as_raster(labels: Array, ending: str) -> bytes:
+def _write_tiff(buffer: io.BytesIO, labels: Array, spacing_mm: tuple[float, ...] | None) -> None:
+    """Write pages of one channel, whatever their number: three or four of them are no colours."""
     import tifffile
+
+    metadata: dict[str, object] = {"axes": "ZYX"[-labels.ndim :]}
+    if labels.dtype not in (np.uint8, np.uint16):  # ImageJ knows no others
+        tifffile.imwrite(buffer, labels, photometric="minisblack", metadata=metadata)
+        return
+    resolution = None
+    if spacing_mm is not None and len(spacing_mm) == labels.ndim:
+        metadata |= {"unit": "mm"} | ({"spacing": spacing_mm[0]} if labels.ndim == 3 else {})
+        resolution = (1 / spacing_mm[-1], 1 / spacing_mm[-2])
+    tifffile.imwrite(buffer, labels, imagej=True, resolution=resolution, metadata=metadata)
+
+
+def _as_raster(labels: Array, ending: str, spacing_mm: tuple[float, ...] | None) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()
     if ending in TIFF_ENDINGS:
-        tifffile.imwrite(buffer, labels)
+        _write_tiff(buffer, labels, spacing_mm)
     else:
         Image.fromarray(labels).save(buffer, format=ending.removeprefix(".").upper())
     return buffer.getvalue()

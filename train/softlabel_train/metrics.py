@@ -296,7 +296,9 @@ def _surface(mask: Mask, ignored: Mask | None) -> Mask:
     """Pixels with a face neighbour that is neither in the mask nor ignored."""
     solid = mask if ignored is None else mask | ignored
     inside = solid.copy()
-    for axis in range(mask.ndim):
+    # along an axis of one pixel there is no other side: the slice of a volume is an image
+    long = [axis for axis in range(mask.ndim) if mask.shape[axis] > 1]
+    for axis in long or range(mask.ndim):
         near, solid_near = np.moveaxis(inside, axis, 0), np.moveaxis(solid, axis, 0)
         near[1:] &= solid_near[:-1]
         near[:-1] &= solid_near[1:]

@@ -257,7 +257,11 @@ _CHANNEL = re.compile(r"(.+)_(\d{4})")
 
 
 def _by_channels(files: Sequence[Path], channels: int) -> list[Source]:
-    """Files NAME_0000 … NAME_000C as one source when all channels are there."""
+    """Files NAME_0000 … NAME_000C as one source when each is one of the network's channels.
+
+    A file that has all channels by itself is an image of its own: numbered frames in colour are
+    no channels.
+    """
     groups: dict[str, list[Path]] = {}
     for file in files:
         stem = stem_of(file.name)
@@ -266,13 +270,23 @@ def _by_channels(files: Sequence[Path], channels: int) -> list[Source]:
     sources = []
     for name, members in groups.items():
         numbered = [m for m in (_CHANNEL.fullmatch(stem_of(f.name)) for f in members) if m]
-        if len(numbered) == len(members) == channels and [int(m[2]) for m in numbered] == list(
-            range(channels)
-        ):
+        complete = len(numbered) == len(members) and [int(m[2]) for m in numbered] == list(
+            range(len(members))
+        )
+        alone = complete and len(members) == 1
+        if alone or (complete and len(members) == channels and not _is_whole(members[0], channels)):
             sources.append(Source(name, tuple(members)))
         else:
             sources += [Source(stem_of(f.name), (f,)) for f in members]
     return sources
+
+
+def _is_whole(file: Path, channels: int) -> bool:
+    """Whether a file has all channels of the network by itself."""
+    try:
+        return len(read_pixels(file).channels_first()) == channels
+    except CaseError:
+        return False  # it fails, with its reason, when it is predicted
 
 
 def _predict_one(
@@ -284,7 +298,7 @@ def _predict_one(
     out: Path,
     with_probabilities: bool,
 ) -> list[Path]:
-    image, mask, affine = _read(source, checkpoint)
+    image, mask, affine, spacing_mm = _read(source, checkpoint)
     intensity = checkpoint.intensity or _own_intensity(image, mask)
     device = next(net.parameters()).device
     tensor = normalised(image, intensity).to(device)
@@ -294,7 +308,7 @@ def _predict_one(
     labels = values[found.argmax(0)]
     labels = labels.astype(label_dtype(labels))
     file = source.files[0] if source.files else None
-    written = [write_label_map(out, stem, labels, file, affine)]
+    written = [write_label_map(out, stem, labels, file, affine, spacing_mm)]
     if with_probabilities:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, probabilities=found, class_values=values)
@@ -304,12 +318,14 @@ def _predict_one(
     return written
 
 
-def _read(source: Source, checkpoint: Checkpoint) -> tuple[Array, Array | None, Array | None]:
-    """Image (C, *spatial), mask and affine; the image must be what the network was trained on."""
+def _read(
+    source: Source, checkpoint: Checkpoint
+) -> tuple[Array, Array | None, Array | None, tuple[float, ...] | None]:
+    """Image (C, *spatial), mask, affine, spacing; the image must fit what the network takes."""
     if source.case is not None:
         case = source.case
         mask = None if case.mask is None else case.mask[...] > 0
-        image, affine = case.image[...], case.affine
+        image, affine, spacing_mm = case.image[...], case.affine, case.spacing_mm
     else:
         pixels = [read_pixels(file) for file in source.files]
         parts = [_channels_first(p, checkpoint) for p in pixels]
@@ -319,6 +335,7 @@ def _read(source: Source, checkpoint: Checkpoint) -> tuple[Array, Array | None, 
                 f"{', '.join(str(p.shape[1:]) for p in parts)}; they must agree."
             )
         image, mask, affine = np.concatenate(parts), None, pixels[0].affine
+        spacing_mm = pixels[0].spacing_mm
         require_finite(image, source.files[0])
     if (len(image), image.ndim - 1) != (checkpoint.channels, checkpoint.dims):
         raise CaseError(
@@ -326,7 +343,7 @@ def _read(source: Source, checkpoint: Checkpoint) -> tuple[Array, Array | None, 
             f"{image.ndim - 1} spatial axes; the network takes {checkpoint.channels} and "
             f"{checkpoint.dims}."
         )
-    return image, mask, affine
+    return image, mask, affine, spacing_mm
 
 
 def _channels_first(pixels: Pixels, checkpoint: Checkpoint) -> Array:
