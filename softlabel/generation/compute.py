@@ -20,6 +20,7 @@ from softlabel.softening import METHODS, SoftenRequest, soften_by
 from softlabel.softening.raters import majority
 from softlabel.softmaps.class_index import class_index_map
 from softlabel.softmaps.maps import SoftMaps
+from softlabel.superpixels import whole_pieces
 from softlabel.types import Array, Case
 
 
@@ -59,6 +60,11 @@ def compute(
         asked, ids = 0, None
         if METHODS[settings.method].needs_superpixels:
             ids, asked = make_superpixels(case, settings, superpixels, device)
+            # a cache of format 1 goes on as it was begun
+            if settings.superpixels == "slic" and settings.mask_mode == "slic" and (
+                case.mask is not None and header.format_version > 1
+            ):  # fmt: skip
+                ids = whole_pieces(ids)
         safe_point()
         soft, note = soften_case(case, ids, header, settings, device)
         safe_point()

@@ -75,7 +75,8 @@ class Settings:
         Percentiles of each channel that are mapped to 0 and 1 before SLIC; (0, 100) is min–max.
     mask_mode : {"after", "slic"}
         Masked pixels are taken out of the superpixels afterwards, or by scikit-image's masked
-        SLIC (slow).
+        SLIC (slow), whose scattered pieces become superpixels and whose tiny pieces join a
+        neighbour.
     slic_code : {"cpu", "device"}
         ``device`` makes superpixels by the tensor code of
         :mod:`softlabel.superpixels.slic_tensor`, on the device of the run: the same labels on

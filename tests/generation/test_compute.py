@@ -7,6 +7,7 @@ from dataclasses import replace
 import factories
 import numpy as np
 import pytest
+from scipy import ndimage
 
 import softlabel
 from softlabel.errors import CaseError
@@ -48,6 +49,18 @@ def test_masked_pixels_have_no_superpixel_and_stay_hard():
         assert set(np.unique(hard)) <= {0, 1}
         assert result.statistics.pixels == mask.sum()
         assert result.statistics.intensity_max[0] == case.image[0][mask].max()
+
+
+def test_superpixels_of_masked_slic_hang_together():
+    mask = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(40, 44)), 1) > 0
+    case = factories.small_case(mask=mask)
+    settings = replace(QUICK, mask_mode="slic", compactness=1.0)
+    found = compute(case, header_of(case), settings)
+    assert all(ndimage.label(found.superpixels == n)[1] == 1
+               for n in range(found.statistics.n_superpixels))  # fmt: skip
+    old = compute(case, replace(header_of(case), format_version=1), settings)
+    assert any(ndimage.label(old.superpixels == n)[1] > 1
+               for n in range(old.statistics.n_superpixels))  # fmt: skip
 
 
 def test_an_image_that_is_masked_whole_is_hard():
