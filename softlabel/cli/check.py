@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -122,12 +122,3 @@ def print_findings(findings: Iterable[Finding]) -> None:
         click.echo(f"{word} [{finding.code}]{accepted}: {finding.text}", err=True)
         if not finding.accepted:
             click.echo(f"  {kind.meaning} What settles it: {kind.settled_by}.", err=True)
-
-
-def refusal(errors: Collection[Finding]) -> str:
-    """Why nothing is computed, and how to go on all the same."""
-    codes = ",".join(dict.fromkeys(finding.code for finding in errors))
-    return (
-        f"{plural(len(errors), 'finding')} would certainly give a wrong cache, so nothing was "
-        f"computed; use the options above, or --accept {codes} if the labels are as they should be."
-    )

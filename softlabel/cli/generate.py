@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from softlabel.cli.check import print_findings, refusal
+from softlabel.cli.check import print_findings
 from softlabel.cli.options import (
     SectionedCommand,
     accept_option,
@@ -44,7 +44,7 @@ from softlabel.cli.setting_options import (
 from softlabel.console.display import duration, progress
 from softlabel.console.group import EXIT_FAILED
 from softlabel.errors import UsageError
-from softlabel.generation.check import Check, check
+from softlabel.generation.check import Check, checked
 from softlabel.generation.device_choice import named_devices
 from softlabel.generation.output import output_path
 from softlabel.generation.plan import STALE, Plan, choose, plan
@@ -202,17 +202,11 @@ def _checked(
     UsageError
         When there is a finding that is an error and was not accepted.
     """
-    known = {ref.id for ref in dataset.refs}
-    refs = [ref for ref in choose(dataset, ids, limit) if ref.id in known]
-    with progress(len(refs), "label maps checked", quiet) as advance:
-        found = check(
-            dataset, settings, refs=refs, accept=accept, jobs=jobs,
-            progress=lambda case_id: advance(""),
+    with progress(len(choose(dataset, ids, limit)), "label maps checked", quiet) as advance:
+        return checked(
+            dataset, settings, ids=ids, limit=limit, accept=accept, jobs=jobs,
+            progress=lambda case_id: advance(""), tell=print_findings,
         )  # fmt: skip
-    print_findings(found.findings)
-    if found.errors:
-        raise UsageError(refusal(found.errors))
-    return found
 
 
 def _carry_out(decided: Plan, jobs: int, device: str, verbose: bool, quiet: bool) -> Report:

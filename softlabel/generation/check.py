@@ -20,7 +20,7 @@ from typing import Any
 
 from softlabel import parallel
 from softlabel.errors import UsageError, did_you_mean
-from softlabel.files.atomic import publish
+from softlabel.files.atomic import temporary_name
 from softlabel.generation.findings import (
     ERROR,
     FINDINGS,
@@ -29,6 +29,7 @@ from softlabel.generation.findings import (
     colour_mapping,
     findings_of,
 )
+from softlabel.generation.plan import choose
 from softlabel.generation.settings import Settings
 from softlabel.readers import READERS
 from softlabel.readers.look import LabelLook
@@ -39,6 +40,8 @@ FOLDER_VARIABLE = "SOFTLABEL_CACHE_DIR"
 """Environment variable that names another folder for what is remembered."""
 
 RECORD_VERSION = 1
+
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,7 @@ def check(
     accept: Collection[str] = (),
     jobs: int = 1,
     remember: bool = True,
-    progress: Callable[[str], None] | None = None,
+    progress: Progress | None = None,
 ) -> Check:
     """Look at the label maps of a data set.
 
@@ -185,6 +188,48 @@ def check(
     return Check(dataset, looks, unreadable, found)
 
 
+def checked(
+    dataset: Dataset,
+    settings: Settings,
+    *,
+    ids: Sequence[str] | None = None,
+    limit: int | None = None,
+    accept: Collection[str] = (),
+    jobs: int = 1,
+    progress: Progress | None = None,
+    tell: Callable[[Sequence[Finding]], None] = lambda findings: None,
+) -> Check:
+    """Look at the cases that a run would compute.
+
+    Parameters
+    ----------
+    dataset, settings, accept, jobs, progress
+        See :func:`check`.
+    ids, limit
+        See :func:`softlabel.generation.plan.plan`.
+    tell : callable, optional
+        Called with the findings before an error among them ends it.
+
+    Raises
+    ------
+    UsageError
+        When a finding would certainly give a wrong cache.
+    """
+    known = {ref.id for ref in dataset.refs}
+    refs = [ref for ref in choose(dataset, ids, limit) if ref.id in known]
+    found = check(dataset, settings, refs=refs, accept=accept, jobs=jobs, progress=progress)
+    tell(found.findings)
+    if found.errors:
+        codes = ",".join(dict.fromkeys(finding.code for finding in found.errors))
+        told = " ".join(f"[{f.code}] {f.text}" for f in found.errors)
+        raise UsageError(
+            f"{told} This would certainly give a wrong cache, so nothing was computed; use "
+            f"{'; '.join(dict.fromkeys(FINDINGS[f.code].settled_by for f in found.errors))}, or "
+            f"--accept {codes} (accept= in Python) if the labels are as they should be."
+        )
+    return found
+
+
 # --- looking --------------------------------------------------------------------------------------
 
 
@@ -193,7 +238,7 @@ def _look_at(
     refs: Sequence[CaseRef],
     jobs: int,
     remember: bool,
-    progress: Callable[[str], None],
+    progress: Progress,
 ) -> tuple[dict[str, LabelLook], dict[str, str]]:
     """Looks at all cases, and why some could not be had."""
     if READERS[dataset.format].look is None:
@@ -302,7 +347,10 @@ class _Memory:
         content = {"version": RECORD_VERSION, "cases": self.record}
         with contextlib.suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            publish(self.path, json.dumps(content).encode())
+            # not flushed to the disk: what is lost is looked at again
+            new = self.path.with_name(temporary_name())
+            new.write_text(json.dumps(content), encoding="utf-8")
+            new.replace(self.path)
 
     def _versions(self, ref: CaseRef) -> list[list[Any]]:
         statuses = [(name, (self.root / name).stat()) for name in ref.files]

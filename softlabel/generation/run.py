@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from softlabel.cache import (
 from softlabel.device import CPU
 from softlabel.errors import CacheError, UsageError
 from softlabel.files.atomic import publish, sweep
+from softlabel.generation.check import checked
 from softlabel.generation.device_choice import Sample, Say, chosen_devices, named_devices
 from softlabel.generation.device_server import DeviceProcess
 from softlabel.generation.output import (
@@ -70,8 +71,12 @@ def generate(
     check_content: bool = False,
     device: str = CPU,
     progress: Progress | None = None,
+    accept: Collection[str] = (),
 ) -> Report:
     """Compute the soft labels of a data set into a cache.
+
+    All label maps are looked at first (:func:`softlabel.generation.check.check`): what would
+    certainly be wrong is an error, what may be is a warning of the report and kept in the cache.
 
     Parameters
     ----------
@@ -97,6 +102,8 @@ def generate(
         machine, ``auto`` whatever a measurement at the start finds faster.
     progress : callable, optional
         Called with a :class:`CaseReport` as each case is done.
+    accept : collection of str
+        Codes of findings that are as they should be: their errors count as warnings.
 
     Returns
     -------
@@ -108,8 +115,9 @@ def generate(
     Raises
     ------
     SoftlabelError
-        Before anything is computed: the data set cannot be listed, the settings cannot work, the
-        output cannot be written or is of other settings.
+        Before anything is computed: the data set cannot be listed, its label maps would certainly
+        give a wrong cache, the settings cannot work, the output cannot be written or is of other
+        settings.
     """
     dataset = source if isinstance(source, Dataset) else list_dataset(
         Path(source), format, format_options or {}
@@ -124,11 +132,17 @@ def generate(
     if superpixel_file is not None:
         files = SuperpixelFiles(Path(superpixel_file))
         settings = replace(settings, superpixels="file")
+    path = output_path(out)
+    _require_jobs(jobs)
+    found = checked(dataset, settings, ids=ids, limit=limit, accept=accept, jobs=jobs)
     decided = plan(
-        dataset, settings, output_path(out), ids=ids, limit=limit, overwrite=overwrite,
+        found.dataset, settings, path, ids=ids, limit=limit, overwrite=overwrite,
         check_content=check_content, superpixel_files=files,
+        findings=[finding.as_record() for finding in found.findings],
     )  # fmt: skip
-    return carry_out(decided, jobs=jobs, device=device, progress=progress)
+    report = carry_out(decided, jobs=jobs, device=device, progress=progress)
+    told = [f"[{finding.code}] {finding.text}" for finding in found.findings]
+    return replace(report, warnings=(*report.warnings, *told))
 
 
 def carry_out(
@@ -145,13 +159,17 @@ def carry_out(
     ``say`` receives which device was chosen, ``stopping`` the number of the signal that asked to
     stop (see :func:`softlabel.interrupt.stop_on_signals`).
     """
-    if jobs < 1:
-        raise UsageError(f"jobs must be at least 1; got {jobs}.")
+    _require_jobs(jobs)
     named_devices(decided, device)  # a device that is not there is seen before anything is written
     with stop_on_signals(stopping) as stop:
         report = _carried_out(decided, jobs, device, progress, say, stop.safe_point)
         # a signal that came after the last safe point is reported as well
         return replace(report, interrupted=report.interrupted or stop.asked)
+
+
+def _require_jobs(jobs: int) -> None:
+    if jobs < 1:
+        raise UsageError(f"jobs must be at least 1; got {jobs}.")
 
 
 def _carried_out(

@@ -404,9 +404,10 @@ def test_what_a_stopped_worker_published_counts_as_finished(tmp_path, monkeypatc
         list(function(*tasks[1]))  # published, not told
         raise parallel.WorkerDied("A worker died.")
 
-    monkeypatch.setattr(parallel, "run", run)
     data = factories.write_scenes(tmp_path / "data", IDS)
-    report = generate(data, tmp_path / "c.h5", QUICK)
+    decided = plan(list_dataset(data), QUICK, tmp_path / "c.h5")
+    monkeypatch.setattr(parallel, "run", run)
+    report = carry_out(decided)
     assert (report.cases, report.remaining) == (2, 6)
     assert list(open_cache(tmp_path / "c.h5")) == IDS[:2]
 

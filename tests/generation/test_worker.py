@@ -19,8 +19,9 @@ from softlabel.cache import open_cache
 from softlabel.cache.verify import verify
 from softlabel.files.atomic import TEMPORARY_PREFIX
 from softlabel.generation import worker
+from softlabel.generation.plan import plan
 from softlabel.generation.report import failures_path
-from softlabel.generation.run import generate
+from softlabel.generation.run import carry_out, generate
 from softlabel.readers import list_dataset
 from softlabel.types import ClassTable
 
@@ -288,7 +289,7 @@ def test_a_file_that_changes_while_it_is_read_is_stale_later(tmp_path, monkeypat
         factories.write_scene(data, "a", seed=77)
 
     monkeypatch.setitem(READERS, "pairs", replace(READERS["pairs"], open_source=open_source))
-    generate(dataset, tmp_path / "c.h5", QUICK)
+    carry_out(plan(dataset, QUICK, tmp_path / "c.h5"))
     monkeypatch.undo()
     assert factories.computed(generate(dataset, tmp_path / "c.h5", QUICK)) == (1, 0)
 
