@@ -405,7 +405,7 @@ def _set_box(
 
 
 @inlined_kernel
-def _place_of(k: int, rows: Array, place: Array, n: int) -> int:
+def _place_of(k: int | np.int32, rows: Array, place: Array, n: int) -> int:
     """Column of centre `k` among the block's `n` rivals; -1 if it is none of them."""
     j = place[k]
     return j if j < n and rows[_NUMBER, j] == np.float32(k) else -1
