@@ -10,10 +10,11 @@ number; centres become the float32 means of their pixels, summed in raster order
 
 One dimension, two seeds A and B, pixels of colour 0 and 9::
 
-    colours        0 0 0 0 0 9 9 9
-    nearest seed   a A a a b b B b
-    1st round      a a A a a b B b      nearest in space and colour, then A and B move
-    2nd round      a a A a a b B b      no centre moves: done
+    colours      0 0 0 0 0 9 9 9
+    seeds          A         B
+    1st round    a a a a b b b b      nearest in space: seeds have no colour yet
+    2nd round    a a a a a b b b      nearest in space and colour
+    3rd round    a a a a a b b b      no centre moves: done
 
 :mod:`~softlabel.superpixels.slic_tiles` cuts the volume, `slic_assign` finds the nearest centres,
 `slic_means` moves the centres; each says what makes it fast.

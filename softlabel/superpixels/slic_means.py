@@ -68,15 +68,13 @@ def _sum_colours(colours: Array, owners: Array, tiling: Tiling, totals: Array) -
     tz, ty, tx = tiling.tile
     _, ny, nx = tiling.grid
     depth, height, width = tiling.shape
-    # In a volume fours of one centre are too rare to be worth a branch.
-    merge = depth == 1
     for z in range(depth):
         for y in range(height):
             first = (z // tz * ny + y // ty) * nx
             row = (z % tz * ty + y % ty) * tx
             for n in range(width // tx):
                 for lane in range(row, row + tx, 4):
-                    _sum_four(colours, owners, np.uint64(first + n), np.uint64(lane), merge, totals)
+                    _sum_four(colours, owners, np.uint64(first + n), np.uint64(lane), totals)
             for i in range(width % tx):
                 k = owners[first + nx - 1, row + i]
                 for c in range(colours.shape[1]):
@@ -85,23 +83,21 @@ def _sum_colours(colours: Array, owners: Array, tiling: Tiling, totals: Array) -
 
 @inlined_kernel
 def _sum_four(
-    colours: Array, owners: Array, tile: np.uint64, lane: np.uint64, merge: bool, totals: Array
+    colours: Array, owners: Array, tile: np.uint64, lane: np.uint64, totals: Array
 ) -> None:
-    """Add four neighbouring pixels to their centres' colours, in a register where they agree."""
+    """Add four neighbouring pixels to their centres' colours.
+
+    Without a branch for four of one centre, which are often enough but hard to predict: in a plane
+    it took a quarter longer.
+    """
     lane_1, lane_2, lane_3 = lane + _U1, lane + _U2, lane + _U3
     k0, k1 = owners[tile, lane], owners[tile, lane_1]
     k2, k3 = owners[tile, lane_2], owners[tile, lane_3]
-    same = merge and ((k0 ^ k1) | (k0 ^ k2) | (k0 ^ k3)) == 0
     for c in range(colours.shape[1]):
-        v0, v1 = colours[tile, c, lane], colours[tile, c, lane_1]
-        v2, v3 = colours[tile, c, lane_2], colours[tile, c, lane_3]
-        if same:
-            totals[c, k0] = totals[c, k0] + v0 + v1 + v2 + v3
-        else:
-            totals[c, k0] += v0
-            totals[c, k1] += v1
-            totals[c, k2] += v2
-            totals[c, k3] += v3
+        totals[c, k0] += colours[tile, c, lane]
+        totals[c, k1] += colours[tile, c, lane_1]
+        totals[c, k2] += colours[tile, c, lane_2]
+        totals[c, k3] += colours[tile, c, lane_3]
 
 
 @kernel

@@ -23,10 +23,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from softlabel.kernels import kernel
+from softlabel.kernels import inlined_kernel, kernel
 from softlabel.types import Array
 
 TILE = 64  # pixels in a tile
+_HALF = TILE // 2
 
 
 class Tiling(NamedTuple):
@@ -136,53 +137,56 @@ def _fill_tiles(
     image: Array, ratio: np.float32, seed_of: tuple[Array, ...], tiling: Tiling, tiles: Tiles
 ) -> None:
     """Fill all tiles from an image (C, depth, height, width) of float32."""
-    _, ny, nx = tiling.grid
     tz, ty, tx = tiling.tile
-    for tile in range(tiles.owners.shape[0]):
-        corner = (tile // (ny * nx) * tz, tile // nx % ny * ty, tile % nx * tx)
-        _fill_tile(image, ratio, seed_of, tiling, corner, tile, tiles)
-        _bound_colours(tiles.colours[tile], tiles.low[tile], tiles.high[tile])
+    nz, ny, nx = tiling.grid
+    colours, low, high, owners = tiles
+    for z in range(nz * tz):
+        for y in range(ny * ty):
+            first = (z // tz * ny + y // ty) * nx
+            lane = (z % tz * ty + y % ty) * tx
+            _fill_owners(seed_of, z, y, tx, owners[first : first + nx, lane : lane + tx])
+            _fill_row(image, ratio, z, y, tx, colours[first : first + nx, :, lane : lane + tx])
+    _bound_colours(colours, low, high)
 
 
-@kernel
-def _fill_tile(
-    image: Array,
-    ratio: np.float32,
-    seed_of: tuple[Array, ...],
-    tiling: Tiling,
-    corner: tuple[int, int, int],
-    tile: int,
-    tiles: Tiles,
-) -> None:
-    """Copy the colours of the tile whose first pixel is `corner`, and give it to its seeds."""
-    tz, ty, tx = tiling.tile
-    depth, height, width = tiling.shape
+@inlined_kernel
+def _fill_owners(seed_of: tuple[Array, ...], z: int, y: int, tx: int, owners: Array) -> None:
+    """Give the row at (z, y) to its nearest seeds: into the tiles' rows (n_tiles, tx) of int32."""
     seed_z, seed_y, seed_x = seed_of
-    for a in range(tz):
-        z = min(corner[0] + a, depth - 1)
-        for b in range(ty):
-            y = min(corner[1] + b, height - 1)
-            lane = (a * ty + b) * tx
+    here = seed_z[min(z, seed_z.size - 1)] + seed_y[min(y, seed_y.size - 1)]
+    for n in range(owners.shape[0]):
+        for i in range(tx):
+            owners[n, i] = here + seed_x[min(n * tx + i, seed_x.size - 1)]
+
+
+@inlined_kernel
+def _fill_row(image: Array, ratio: np.float32, z: int, y: int, tx: int, colours: Array) -> None:
+    """Copy the row at (z, y) into the tiles' rows (n_tiles, C, tx) of float32."""
+    n_channels, depth, height, width = image.shape
+    z, y = min(z, depth - 1), min(y, height - 1)
+    for n in range(colours.shape[0]):
+        for c in range(n_channels):
             for i in range(tx):
-                x = min(corner[2] + i, width - 1)
-                tiles.owners[tile, lane + i] = seed_z[z] + seed_y[y] + seed_x[x]
-            for c in range(image.shape[0]):
-                for i in range(tx):
-                    x = min(corner[2] + i, width - 1)
-                    tiles.colours[tile, c, lane + i] = image[c, z, y, x] * ratio
+                colours[n, c, i] = image[c, z, y, min(n * tx + i, width - 1)] * ratio
 
 
 @kernel
 def _bound_colours(colours: Array, low: Array, high: Array) -> None:
-    """Smallest and largest of each channel of (C, 64) colours, into (C,) arrays."""
-    for c in range(colours.shape[0]):
-        least = most = colours[c, 0]
-        for i in range(1, TILE):
-            v = colours[c, i]
-            least = v if v < least else least
-            most = v if v > most else most
-        low[c] = least
-        high[c] = most
+    """Smallest and largest of each channel (n_tiles, C, 64), into (n_tiles, C) arrays."""
+    # By halves first: a running minimum takes a step a pixel.
+    least, most = np.empty(_HALF, np.float32), np.empty(_HALF, np.float32)
+    for tile in range(colours.shape[0]):
+        for c in range(colours.shape[1]):
+            for i in range(_HALF):
+                v, w = colours[tile, c, i], colours[tile, c, _HALF + i]
+                least[i] = v if v < w else w
+                most[i] = w if v < w else v
+            lowest, highest = least[0], most[0]
+            for i in range(1, _HALF):
+                lowest = least[i] if least[i] < lowest else lowest
+                highest = most[i] if most[i] > highest else highest
+            low[tile, c] = lowest
+            high[tile, c] = highest
 
 
 @kernel
@@ -195,7 +199,9 @@ def _fill_labels(owners: Array, tiling: Tiling, labels: Array) -> None:
         for y in range(height):
             first = (z // tz * ny + y // ty) * nx
             lane = (z % tz * ty + y % ty) * tx
-            for n in range(nx):
-                x0 = n * tx
-                for i in range(min(tx, width - x0)):
-                    labels[z, y, x0 + i] = owners[first + n, lane + i]
+            for n in range(width // tx):
+                for four in range(0, tx, 4):
+                    for i in range(four, four + 4):
+                        labels[z, y, n * tx + i] = owners[first + n, lane + i]
+            for i in range(width % tx):
+                labels[z, y, width - width % tx + i] = owners[first + nx - 1, lane + i]
