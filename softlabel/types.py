@@ -190,6 +190,9 @@ class Case:
         Spatial axis across the slices of a volume, where the file or its spacing tells it.
     notes : tuple of Note
         What the reader met in the files and took one way, though it could mean another.
+    soft : ndarray of float32, shape (K, *spatial), or None
+        Soft labels that the source holds itself, 0 to 1 for each of ``classes``; ``labels`` are
+        then the most probable classes.
     """
 
     id: str
@@ -209,6 +212,7 @@ class Case:
     label_maps: Mapping[str, Array] = field(default_factory=dict)
     slice_axis: int | None = None
     notes: tuple[Note, ...] = ()
+    soft: Array | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -271,6 +275,8 @@ class Dataset:
         How label values are read; ``classes`` and ``ignore`` are those after it.
     source_classes, source_ignore
         Those of the source, before the mapping.
+    soft : bool
+        The label maps are probabilities: cases have :attr:`Case.soft`.
     """
 
     format: str
@@ -286,6 +292,7 @@ class Dataset:
     mapping: LabelMapping | None = None
     source_classes: ClassTable | None = None
     source_ignore: int | None = None
+    soft: bool = False
 
 
 def spacing_in_order(spacing: Sequence[float] | None, ndim: int) -> tuple[float, ...]:

@@ -47,7 +47,7 @@ from softlabel.errors import UsageError
 from softlabel.generation.check import Check, checked
 from softlabel.generation.device_choice import named_devices
 from softlabel.generation.output import output_path
-from softlabel.generation.plan import STALE, Plan, choose, plan
+from softlabel.generation.plan import STALE, Plan, check_method, choose, plan
 from softlabel.generation.report import CaseReport, Report
 from softlabel.generation.run import carry_out, estimate
 from softlabel.generation.settings import Settings
@@ -158,6 +158,7 @@ def generate(
     if superpixels not in ("slic", "grid"):
         files, superpixels = SuperpixelFiles(Path(superpixels)), "file"
     settings = settings_of(options, superpixels=superpixels)
+    check_method(dataset, settings)  # before all label maps are read
     wanted, jobs = _wanted(ids, dataset), jobs or cpu_count()
     found = _checked(dataset, settings, wanted, limit, accept, jobs, quiet)
     decided = plan(

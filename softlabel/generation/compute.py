@@ -17,6 +17,7 @@ from softlabel.generation.device_server import DeviceProcess
 from softlabel.generation.settings import Settings
 from softlabel.interrupt import SafePoint, no_safe_point
 from softlabel.softening import METHODS, SoftenRequest, soften_by
+from softlabel.softening.given import given_maps
 from softlabel.softening.raters import majority
 from softlabel.softmaps.class_index import class_index_map
 from softlabel.softmaps.maps import SoftMaps
@@ -83,6 +84,13 @@ def soften_case(
     device: DeviceProcess | None,
 ) -> tuple[SoftMaps, str]:
     """Soft maps of a case, and why its device did not make them."""
+    if METHODS[settings.method].takes_soft_labels != (case.soft is not None):
+        held = "hard" if case.soft is None else "soft"
+        raise ValueError(f"the method {settings.method} does not take {held} labels.")
+    if case.soft is not None:
+        return given_maps(
+            case.soft, case.labels, header.classes, header.ignore, settings.normalize
+        ), ""
     request = request_of(case, header, settings)
     if device is not None:
         try:

@@ -142,10 +142,12 @@ def plan(
     Raises
     ------
     UsageError
-        When ``out`` holds a cache of other settings, something else, or an id is unknown.
+        When ``out`` holds a cache of other settings, something else, an id is unknown, or the
+        method does not take such labels.
     SourceError
         When the data set names no classes and none can be found.
     """
+    check_method(dataset, settings)
     _check_superpixels(settings, superpixel_files, out)
     settings_json = settings.as_json(source_record(dataset))
     existing = _existing(out) if not overwrite else None
@@ -222,6 +224,29 @@ def choose(dataset: Dataset, ids: Sequence[str] | None, limit: int | None) -> li
     else:
         chosen = list(everything.values())
     return chosen[:limit] if limit is not None else chosen
+
+
+def check_method(dataset: Dataset, settings: Settings) -> None:
+    """Refuse a method that does not take the labels of a data set.
+
+    Raises
+    ------
+    UsageError
+        Naming the options that settle it.
+    """
+    takes_soft = METHODS[settings.method].takes_soft_labels
+    if dataset.soft and not takes_soft:
+        raise UsageError(
+            f"{dataset.root} holds soft labels, which the method {settings.method} cannot soften "
+            "once more; cache them as they are with --method given, or make hard labels of them "
+            "with --threshold, such as half of the value that means 1."
+        )
+    if takes_soft and not dataset.soft:
+        raise UsageError(
+            f"{dataset.root} is read as hard labels, which the method {settings.method} does not "
+            "take; soften them by another --method, or, where label maps hold probabilities, give "
+            "the stored value that means 1 with --soft-range (1 or 255) and leave --threshold out."
+        )
 
 
 def _check_superpixels(settings: Settings, files: SuperpixelFiles | None, out: Path) -> None:

@@ -271,6 +271,8 @@ def idle_settings(settings: Settings) -> dict[str, tuple[str, ...]]:
     if not METHODS[settings.method].needs_superpixels:
         others = ("superpixels", *of_slic, *of_superpixels, "slice_axis", "boundary", "scale")
         idle |= dict.fromkeys(others, ("method",))
+    if METHODS[settings.method].takes_soft_labels:
+        idle["distance_unit"] = ("method",)
     return idle
 
 

@@ -30,13 +30,20 @@ from softlabel.readers.dicomfiles import (
     read_header,
     reading_dicom,
 )
-from softlabel.readers.dicomseg import read_segments, segment_labels
+from softlabel.readers.dicomseg import (
+    FRACTIONAL,
+    holds_fractions,
+    read_fractions,
+    read_segments,
+    segment_labels,
+)
 from softlabel.readers.dicomseries import Grid, read_series
 from softlabel.readers.listing import CLASSES_OPTION, GROUP_OPTION, Listing, count, require_folder
 from softlabel.readers.outlines import paint
 from softlabel.readers.registry import Reader, ReaderOption
 from softlabel.readers.rtstruct import read_structures, structure_names
 from softlabel.readers.safety import COPY_AGAIN, relative_name
+from softlabel.readers.soft import most_probable, soft_labels
 from softlabel.types import Array, Case, CaseRef, ClassTable, Dataset, Note
 
 SEG, RTSTRUCT = "seg", "rtstruct"
@@ -75,6 +82,7 @@ class _Object:
     names: tuple[str, ...]
     series: frozenset[str]
     frame_of_reference: str
+    fractional: bool = False
 
 
 @dataclass
@@ -123,6 +131,7 @@ def list_cases(root: Path, options: Mapping[str, Any]) -> Dataset:
     return listing.dataset(
         "dicom", root, description, options=used, classes=classes, ignore=ignore,
         unlabelled=unlabelled,
+        soft=any(one.fractional for objects in chosen.values() for one in objects or ()),
     )  # fmt: skip
 
 
@@ -137,12 +146,12 @@ def read_case(dataset: Dataset, ref: CaseRef, opened: object = None) -> Case:
     Raises
     ------
     CaseError
-        When a file is damaged, slices or frames do not fit, or a segmentation holds fractions and
-        no threshold is given.
+        When a file is damaged, slices or frames do not fit, or the fractions of a voxel sum to
+        more than 1.
     """
     paths = [dataset.root / relative for relative in ref.key["images"]]
     pixels, grid = read_series(paths)
-    labels, notes = _labels_and_notes(dataset, ref, grid)
+    labels, soft, notes = _annotation(dataset, ref, grid)
     return Case(
         id=ref.id,
         image=pixels.channels_first(),
@@ -156,6 +165,7 @@ def read_case(dataset: Dataset, ref: CaseRef, opened: object = None) -> Case:
         channels=(str(ref.key["modality"]),),
         slice_axis=pixels.slice_axis,
         notes=notes,
+        soft=soft,
     )
 
 
@@ -169,7 +179,66 @@ def read_labels(dataset: Dataset, ref: CaseRef, opened: object = None) -> Array:
     """
     paths = [dataset.root / relative for relative in ref.key["images"]]
     _, grid = read_series(paths, with_pixels=False)
-    return _labels_and_notes(dataset, ref, grid)[0]
+    return _annotation(dataset, ref, grid)[0]
+
+
+def _annotation(
+    dataset: Dataset, ref: CaseRef, grid: Grid
+) -> tuple[Array, Array | None, tuple[Note, ...]]:
+    """Labels, soft labels where fractions are read as such, and notes."""
+    if not dataset.soft:
+        labels, notes = _labels_and_notes(dataset, ref, grid)
+        return labels, None, notes
+    soft = _soft_labels(dataset, ref, grid)
+    return most_probable(soft, dataset.classes), soft, ()
+
+
+def _soft_labels(dataset: Dataset, ref: CaseRef, grid: Grid) -> Array:
+    """Fractions of each class, and of segments without fractions 0 and 1."""
+    classes = dataset.classes
+    assert classes is not None, "segments name the classes"
+    maps = np.zeros((len(classes), *grid.shape), np.float32)
+    meanings: dict[str, Path] = {}
+    rounding = 0.0
+    for relative in ref.key["annotations"]:
+        path = dataset.root / relative
+        of_name: Mapping[str, Array]
+        if ref.key["kind"] == SEG and holds_fractions(path):
+            found = read_fractions(path, grid)
+            of_name, rounding = found.maps, max(rounding, 0.5 / found.maximum)
+            meanings[found.meaning] = path
+        else:
+            of_name = _whole(_voxels(path, ref.key["kind"], grid)[0], grid)
+        for value, fractions in _of_classes(of_name, classes):
+            maps[classes.values.index(value)] += fractions
+    if len(meanings) > 1:
+        raise CaseError(
+            f"{' and '.join(map(str, meanings.values()))} hold fractions of two meanings "
+            f"({', '.join(meanings)}); expected one in a case. Keep the one that is meant."
+        )
+    background = classes.index_of(BACKGROUND)
+    given = bool(maps[background].any())
+    where = dataset.root / ref.key["annotations"][0]
+    others = maps if given else np.delete(maps, background, axis=0)
+    soft = soft_labels(others, where, rounding=rounding, background=not given)
+    return np.ascontiguousarray(soft[..., 0].swapaxes(1, 2)) if grid.shape[2] == 1 else soft
+
+
+def _whole(voxels: Mapping[str, Array], grid: Grid) -> dict[str, Array]:
+    """Voxels of each name as a map of 0 and 1."""
+    maps = {name: np.zeros(grid.shape, np.float32) for name in voxels}
+    for name, found in voxels.items():
+        maps[name].reshape(-1)[found] = 1
+    return maps
+
+
+def _voxels(
+    path: Path, kind: str, grid: Grid, threshold: float | None = None
+) -> tuple[Mapping[str, Array], int]:
+    """Flat positions of the voxels of each segment or structure; contours that were left out."""
+    if kind == SEG:
+        return read_segments(path, grid, threshold), 0
+    return read_structures(path, grid)
 
 
 def _labels_and_notes(dataset: Dataset, ref: CaseRef, grid: Grid) -> tuple[Array, tuple[Note, ...]]:
@@ -178,13 +247,10 @@ def _labels_and_notes(dataset: Dataset, ref: CaseRef, grid: Grid) -> tuple[Array
     notes: list[Note] = []
     for relative in ref.key["annotations"]:
         path = dataset.root / relative
-        if ref.key["kind"] == SEG:
-            voxels = read_segments(path, grid, threshold)
-        else:
-            voxels, left_out = read_structures(path, grid)
-            if left_out:
-                text = f"{path} has {count(left_out, 'contour')} that are open, points or beyond "
-                notes.append(Note("left-out", f"{text}the series; they were left out."))
+        voxels, left_out = _voxels(path, ref.key["kind"], grid, threshold)
+        if left_out:
+            text = f"{path} has {count(left_out, 'contour')} that are open, points or beyond "
+            notes.append(Note("left-out", f"{text}the series; they were left out."))
         regions += _of_classes(voxels, dataset.classes)
     labels, overlap = _painted(regions, grid, dataset.options["segment_overlaps"], ref)
     labels = np.ascontiguousarray(labels[:, :, 0].T) if grid.shape[2] == 1 else labels
@@ -296,7 +362,8 @@ def _object(header: Any, path: Path, kind: str) -> _Object:
     uids = {str(s.SeriesInstanceUID) for s in header.get("ReferencedSeriesSequence") or ()}
     names = segment_labels(header, path)
     reference = str(header.get("FrameOfReferenceUID") or "")
-    return _Object(path, SEG, tuple(names.values()), frozenset(uids), reference)
+    fractional = header.get("SegmentationType") == FRACTIONAL
+    return _Object(path, SEG, tuple(names.values()), frozenset(uids), reference, fractional)
 
 
 def _by_series(

@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 
 from softlabel.errors import CaseError
-from softlabel.readers.dicomfiles import frames, read_file, reading_dicom
+from softlabel.readers.dicomfiles import frames, read_file, read_header, reading_dicom
 from softlabel.readers.dicomseries import Grid
 from softlabel.readers.geometry import TOLERANCE_VOXELS
 from softlabel.readers.labels import distinct_values
 from softlabel.types import Array
 
-_KINDS = ("BINARY", "FRACTIONAL", "LABELMAP")
+FRACTIONAL = "FRACTIONAL"
+_KINDS = ("BINARY", FRACTIONAL, "LABELMAP")
 _MEANINGS = ("PROBABILITY", "OCCUPANCY")
 
 
@@ -110,7 +111,7 @@ def read_segments(path: Path, grid: Grid, threshold: float | None) -> dict[str, 
     """
     dataset = read_file(path)
     labels = segment_labels(dataset, path)
-    if _kind(dataset, path) != "FRACTIONAL":
+    if _kind(dataset, path) != FRACTIONAL:
         return _segments(dataset, labels, path, grid)
     if threshold is None:
         raise CaseError(
@@ -157,6 +158,17 @@ def _largest_fractions(
     return {label: np.flatnonzero(owner == number) for number, label in labels.items()}
 
 
+def holds_fractions(path: Path) -> bool:
+    """Whether a segmentation is FRACTIONAL; reads its header only.
+
+    Raises
+    ------
+    CaseError
+        When the header is damaged, or the segmentation is of an unknown type.
+    """
+    return _kind(read_header(path, ("SegmentationType",)), path) == FRACTIONAL
+
+
 def read_fractions(path: Path, grid: Grid) -> Fractions:
     """Fractions of each segment: where soft labels that come from a file enter.
 
@@ -166,7 +178,7 @@ def read_fractions(path: Path, grid: Grid) -> Fractions:
         When the file is damaged, does not lie on the grid, or is not FRACTIONAL.
     """
     dataset = read_file(path)
-    if _kind(dataset, path) != "FRACTIONAL":
+    if _kind(dataset, path) != FRACTIONAL:
         raise CaseError(f"{path} holds labels; expected a FRACTIONAL segmentation.")
     return _fraction_maps(dataset, segment_labels(dataset, path), path, grid)
 

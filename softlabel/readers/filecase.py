@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from softlabel.errors import CaseError, SourceError, UsageError
+from softlabel.mapping import LabelMapping
 from softlabel.readers.geometry import check_same_grid, check_same_shape, labels_on_grid
 from softlabel.readers.imagefiles import read_label_map, read_pixels
 from softlabel.readers.labelfacts import label_facts
@@ -36,6 +37,12 @@ from softlabel.readers.look import LabelLook
 from softlabel.readers.pixels import Pixels, require_finite
 from softlabel.readers.safety import load_json
 from softlabel.readers.segments import on_reference_grid
+from softlabel.readers.soft import (
+    lacks_background,
+    most_probable,
+    read_probabilities,
+    soft_labels,
+)
 from softlabel.types import Array, Case, CaseRef, Dataset, Note, coarsest_axis
 
 
@@ -80,6 +87,7 @@ def read_case(dataset: Dataset, ref: CaseRef, opened: object = None) -> Case:
         label_maps=further,
         slice_axis=_slice_axis(first.pixels, labels.pixels, spacing_mm),
         notes=tuple(dict.fromkeys((*notes, *annotation.notes))),
+        soft=annotation.soft,
     )
 
 
@@ -142,10 +150,11 @@ class Located:
 
 @dataclass(frozen=True, eq=False)
 class Annotation:
-    """The label maps of a case: one, or one for each rater."""
+    """The label maps of a case: one, or one for each rater; or soft labels (K, *spatial)."""
 
     maps: tuple[Located, ...]
     raters: tuple[str, ...] = ()
+    soft: Array | None = None
 
     @property
     def first(self) -> Located:
@@ -190,6 +199,8 @@ def on_same_grid(image: Located, labels: Located, grids: str) -> Located:
 
 
 def _read_annotation(dataset: Dataset, ref: CaseRef) -> Annotation:
+    if dataset.soft:
+        return _read_soft(dataset, ref)
     if "label_files" in ref.key:
         return Annotation((_joined(dataset, ref),))
     raters = ref.key.get("raters", {})
@@ -212,12 +223,43 @@ def _read_map(dataset: Dataset, ref: CaseRef, relative: str) -> Located:
     return Located(replace(pixels, values=values), path)
 
 
+def _read_soft(dataset: Dataset, ref: CaseRef) -> Annotation:
+    """Soft labels of a case: files of the classes, or one file."""
+    files = ref.key.get("label_files") or [[ref.key["label"], None]]
+    options = dataset.options
+    full = options.get("soft_range") or 1
+    found = [
+        read_probabilities(
+            dataset.root / relative, options.get("label_key"), full,
+            options.get("label_channel_axis"),
+        )
+        for relative, _ in files
+    ]  # fmt: skip
+    first = Located(found[0].pixels, dataset.root / files[0][0])
+    for (relative, _), other in zip(files[1:], found[1:], strict=True):
+        check_same_shape(first.pixels, first.path, other.pixels, dataset.root / relative)
+        check_same_grid(first.pixels, first.path, other.pixels, dataset.root / relative)
+    maps, classes = found[0].maps, dataset.classes
+    if classes is not None and "label_files" in ref.key:
+        of_class = {value: p.maps for (_, value), p in zip(files, found, strict=True)}
+        background = classes.values[0] == 0 and 0 not in of_class
+        values = [value for value in classes.values if value or not background]
+        maps = np.concatenate([of_class.get(v, np.zeros_like(found[0].maps)) for v in values])
+    else:
+        background = lacks_background(len(maps), classes, first.path)
+    soft = soft_labels(maps, first.path, rounding=found[0].rounding, background=background)
+    labels = replace(first.pixels, values=most_probable(soft, classes))
+    return Annotation((replace(first, pixels=labels),), soft=soft)
+
+
 def _joined(dataset: Dataset, ref: CaseRef) -> Located:
     """One label map of several masks: where they overlap, the later file counts."""
     first: Located | None = None
     joined: Array | None = None
+    threshold = LabelMapping(threshold=dataset.mapping.threshold) if dataset.mapping else None
     for relative, value in ref.key["label_files"]:
-        located = Located(read_label_map(dataset.root / relative), dataset.root / relative)
+        path = dataset.root / relative
+        located = Located(read_label_map(path, mapping=threshold), path)
         mask = located.pixels.values != 0
         if first is None or joined is None:
             first, joined = located, np.zeros(mask.shape, np.min_scalar_type(_largest(ref)))

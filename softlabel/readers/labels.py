@@ -84,7 +84,7 @@ def _rounded(values: Array, path: Path, step: float | None) -> Array:
         raise CaseError(
             f"{path} has {np.count_nonzero(fractional)} labels that are not whole numbers "
             f"({examples} …); expected a label map. If it was resampled, resample it again with "
-            "nearest-neighbour interpolation."
+            f"nearest-neighbour interpolation.{_if_probabilities(values)}"
         )
     if rounded.size and np.abs(rounded).max() > 2**53:
         raise CaseError(
@@ -95,6 +95,15 @@ def _rounded(values: Array, path: Path, step: float | None) -> Array:
     if whole.size and whole.min() < 0:
         return whole
     return whole.astype(np.min_scalar_type(int(whole.max(initial=0))))
+
+
+def _if_probabilities(values: Array) -> str:
+    if values.min() < 0 or values.max() > 1:
+        return ""
+    return (
+        " If these are probabilities, keep them with --soft-range 1 and --method given, or make a "
+        "mask of them with --threshold 0.5."
+    )
 
 
 def distinct_values(labels: Array) -> list[int]:

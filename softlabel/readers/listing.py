@@ -88,6 +88,7 @@ class Listing:
         channels: Iterable[str] = (),
         ignore: int | None = None,
         unlabelled: Iterable[str] = (),
+        soft: bool = False,
     ) -> Dataset:
         """Finish the listing, the cases in natural order."""
         refs = sorted(self.refs.values(), key=lambda ref: natural_key(ref.id))
@@ -103,6 +104,7 @@ class Listing:
             ignore=ignore,
             options=dict(options),
             unlabelled=tuple(unlabelled),
+            soft=soft,
         )
 
     def _group_of(self, case_id: str) -> str:

@@ -24,12 +24,20 @@ def with_mapping(dataset: Dataset, mapping: LabelMapping | None) -> Dataset:
     Raises
     ------
     UsageError
-        When a class would be another one as well.
+        When a class would be another one as well, or rules are to change soft labels.
     """
     if not mapping:
         return dataset
+    soft = dataset.soft and mapping.threshold is None
+    if soft:
+        raise UsageError(
+            f"{dataset.root} holds soft labels, and a label mapping (--map, or values and colours "
+            "of a class table) is about hard ones; leave it out, and name the classes with a table "
+            "of {value: name}."
+        )
     return replace(
         dataset,
+        soft=soft,
         mapping=mapping,
         source_classes=dataset.classes,
         source_ignore=dataset.ignore,

@@ -60,6 +60,20 @@ OPTIONS = (
         "trust equal shapes and ignore the headers.",
         choices=("refuse", "resample", "trust"),
     ),
+    ReaderOption(
+        "soft_range",
+        None,
+        "Label maps hold probabilities, stored as 0 to this number (1, or 255 for 8 bits): one map "
+        "of the foreground, one file a class, or an axis of classes; for --method given.",
+        kind="int",
+    ),
+    ReaderOption(
+        "label_channel_axis",
+        None,
+        "Axis of label files that counts the classes of probabilities, from the end when negative. "
+        "Default: what the file says, such as the fourth of NIfTI.",
+        kind="int",
+    ),
     CLASSES_OPTION,
     ReaderOption("ignore", None, "Label value of pixels that were not annotated.", kind="int"),
     ReaderOption("image_key", None, "Name of the image in .npz files."),
@@ -102,21 +116,22 @@ def list_cases(root: Path, options: Mapping[str, Any]) -> Dataset:
     patterns = _patterns(root, options)
     folder, patterns = _below_one_folder(root.parent if root.is_file() else root, patterns)
     classes, ignore = _classes(options)
+    soft = _is_soft(options, patterns, ignore)
     parse_spacing(options["spacing_mm"])
     found = _found(folder, patterns)
     listing = Listing(options["group"])
-    names = _class_names(found.matches) if patterns.label_files == "class" else {}
+    names = _class_names(found.matches, soft) if patterns.label_files == "class" else {}
     for case, match in found.matches.pairs.items():
         group = found.group_of(match) if options["group"] is None else None
         _add(listing, folder, case, match, patterns, names, group)
     for case, sentence in found.matches.problems.items():
         listing.problem(case, sentence)
     if names and classes is None:
-        classes = ClassTable.from_mapping({0: "background"} | {v: n for n, v in names.items()})
+        classes = ClassTable.from_mapping({0: "background"} | {v: n for n, v in names.items() if v})
     return listing.dataset(
-        "pairs", folder, _description(listing, patterns, found),
+        "pairs", folder, _description(listing, patterns, found, soft),
         options=_used(options, patterns, ignore), classes=classes, ignore=ignore,
-        unlabelled=found.matches.unlabelled,
+        unlabelled=found.matches.unlabelled, soft=soft,
     )  # fmt: skip
 
 
@@ -337,18 +352,57 @@ def _rater_names(patterns: Sequence[str]) -> list[str]:
     return [name or f"rater{n + 1}" for n, name in enumerate(names)]
 
 
-def _class_names(matches: Matches) -> dict[str, int]:
-    """Label values of the classes that are files of their own: 1, 2 … by name."""
+def _class_names(matches: Matches, soft: bool) -> dict[str, int]:
+    """Label values of the classes that are files of their own: 1, 2 … by name.
+
+    Probabilities of the background are a file as well, where there are any.
+    """
     names = sorted({part for match in matches.pairs.values() for part in match.parts})
-    return {name: value for value, name in enumerate(names, start=1)}
+    backgrounds = {name: 0 for name in names if soft and name.casefold() == "background"}
+    return backgrounds | {
+        name: value for value, name in enumerate((n for n in names if n not in backgrounds), 1)
+    }
 
 
-def _description(listing: Listing, patterns: Patterns, found: _Found) -> str:
+def _is_soft(options: Mapping[str, Any], patterns: Patterns, ignore: int | None) -> bool:
+    """Whether label maps are probabilities.
+
+    Raises
+    ------
+    UsageError
+        When another option does not go with them.
+    """
+    full, axis = options["soft_range"], options["label_channel_axis"]
+    if full is None and axis is None:
+        return False
+    if full is not None and full < 1:
+        raise UsageError(
+            f"The option soft_range is {full}; expected the stored value that means 1, such as 1 "
+            "or 255."
+        )
+    given = {
+        "raters": bool(patterns.raters),
+        "label_files union": patterns.label_files == "union",
+        "grids resample": options["grids"] == "resample",
+        "ignore": ignore is not None,
+        "label_channel_axis": axis is not None and patterns.label_files == "class",
+    }
+    for name, is_given in given.items():
+        if is_given:
+            raise UsageError(
+                f"The option {name} does not go with probabilities (soft_range, "
+                "label_channel_axis); expected one file a case, or one a class, on the grid of "
+                "the image. Leave it out."
+            )
+    return True
+
+
+def _description(listing: Listing, patterns: Patterns, found: _Found, soft: bool) -> str:
     if patterns.same_file:
         where = patterns.labels
     else:
         annotations = (
-            f"label maps {patterns.labels}"
+            f"{'probabilities' if soft else 'label maps'} {patterns.labels}"
             if patterns.labels
             else f"{count(len(patterns.raters), 'rater')} {' and '.join(patterns.raters)}"
         )

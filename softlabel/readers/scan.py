@@ -35,6 +35,8 @@ def scan_classes(dataset: Dataset) -> ClassTable:
     if dataset.classes is not None:
         return dataset.classes
     reader, source = READERS[dataset.format], as_source(dataset)
+    if dataset.soft:
+        return _classes_of_soft_labels(source)
     values: set[int] = set()
     first_error: Exception | None = None
     for file, refs in groupby(sorted(dataset.refs, key=lambda r: r.source), lambda r: r.source):
@@ -65,3 +67,22 @@ def scan_classes(dataset: Dataset) -> ClassTable:
         )
     table = ClassTable.from_values(values)
     return table if dataset.mapping is None else mapped_classes(table, dataset.mapping)
+
+
+def _classes_of_soft_labels(dataset: Dataset) -> ClassTable:
+    """Classes numbered as the soft labels of the first case that can be read."""
+    reader = READERS[dataset.format]
+    first_error: Exception | None = None
+    for ref in dataset.refs:
+        try:
+            soft = reader.read_case(dataset, ref, reader.open_source(dataset, ref.source)).soft
+        except Exception as error:
+            first_error = first_error or error
+            continue
+        assert soft is not None, "cases of soft data sets have soft labels"
+        return ClassTable.from_values(range(len(soft)))
+    raise SourceError(
+        f"{dataset.root}: the soft labels of {len(dataset.refs)} cases cannot be read, so that the "
+        f"number of classes is not known; expected one case at least. The first reason: "
+        f"{first_error}"
+    )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from softlabel.softening.gaussian import GaussianOptions, soften_by_gaussian
+from softlabel.softening.given import GivenOptions, refuse_hard_labels
 from softlabel.softening.superpixel import SuperpixelOptions, soften_by_superpixels
 from softlabel.softmaps.maps import SoftMaps
 from softlabel.types import Array, ClassTable
@@ -38,6 +39,8 @@ class Method:
     run : callable (index, table, superpixels or None, spacing, scale, options) -> SoftMaps
     on_device : bool
         There is tensor code for it as well (:mod:`softlabel.softening.tensor.images`).
+    takes_soft_labels : bool
+        It takes soft labels (:attr:`softlabel.types.Case.soft`) and no hard ones.
     """
 
     title: str
@@ -45,6 +48,7 @@ class Method:
     needs_superpixels: bool
     run: Callable[[Array, ClassTable, Array | None, tuple[float, ...], float, Any], SoftMaps]
     on_device: bool = False
+    takes_soft_labels: bool = False
 
 
 METHODS: dict[str, Method] = {
@@ -64,6 +68,13 @@ METHODS: dict[str, Method] = {
         lambda index, table, superpixels, spacing, scale, options: soften_by_gaussian(
             index, table, spacing, options
         ),
+    ),
+    "given": Method(
+        "the soft labels that the data set holds, as they are",
+        GivenOptions,
+        False,
+        lambda *_: refuse_hard_labels(),
+        takes_soft_labels=True,
     ),
 }
 

@@ -36,7 +36,7 @@ class SoftenRequest:
     'edge'
     >>> SoftenRequest(method="svls")
     Traceback (most recent call last):
-    ValueError: method must be one of superpixel, gaussian; got 'svls'.
+    ValueError: method must be one of superpixel, gaussian, given; got 'svls'.
     """
 
     method: str = "superpixel"

@@ -6,10 +6,13 @@ import os
 from dataclasses import replace
 
 import factories
+import numpy as np
 import pytest
+from PIL import Image
 
 import softlabel
 from softlabel.cache import schema
+from softlabel.cache.verify import verify
 from softlabel.errors import SourceError, UsageError
 from softlabel.generation.plan import (
     COMPUTE,
@@ -21,7 +24,9 @@ from softlabel.generation.plan import (
     plan,
     settings_differences,
 )
+from softlabel.generation.run import generate
 from softlabel.generation.settings import Settings
+from softlabel.mapping import LabelMapping
 from softlabel.readers import list_dataset
 from softlabel.types import ClassTable, Dataset
 
@@ -275,3 +280,37 @@ def test_a_data_set_without_classes_cannot_be_planned(tmp_path):
     (data / "labels/a.png").write_bytes(b"broken")
     with pytest.raises(SourceError, match="no class was found"):
         decide(tmp_path / "c.h5")
+
+
+def soft_scenes(root):
+    """Scenes whose label maps are probabilities of 8 bits."""
+    factories.write_scenes(root)
+    rng = np.random.default_rng(0)
+    for path in sorted((root / "labels").iterdir()):
+        shape = np.asarray(Image.open(path)).shape
+        Image.fromarray(rng.integers(0, 256, shape).astype(np.uint8)).save(path)
+    return root
+
+
+def test_soft_labels_take_the_method_given_and_hard_ones_take_none(tmp_path):
+    root, given = soft_scenes(tmp_path / "data"), Settings(method="given")
+    soft = list_dataset(root, options={"soft_range": 255})
+    assert plan(soft, given, tmp_path / "c.h5").count(COMPUTE) == 3
+    with pytest.raises(UsageError, match=r"soft labels.*--method given.*--threshold"):
+        plan(soft, QUICK, tmp_path / "c.h5")
+    with pytest.raises(UsageError, match=r"is read as hard labels.*--soft-range"):
+        plan(list_dataset(root), given, tmp_path / "c.h5")
+    hard = list_dataset(root, options={"soft_range": 255}, mapping=LabelMapping(threshold=128))
+    assert plan(hard, QUICK, tmp_path / "c.h5").header.classes.values == (0, 1)
+
+
+def test_grey_levels_are_cached_as_their_8_bits(tmp_path):
+    root = soft_scenes(tmp_path / "data")
+    dataset = list_dataset(root, options={"soft_range": 255})
+    assert generate(dataset, tmp_path / "c.h5", Settings(method="given")).complete
+    assert verify(tmp_path / "c.h5") == []
+    with softlabel.open_cache(tmp_path / "c.h5") as cache:
+        for case_id in ("a", "b", "c"):
+            stored = np.asarray(Image.open(root / f"labels/{case_id}.png"), np.float32)
+            np.testing.assert_array_equal(cache[case_id].soft[1], stored / np.float32(255))
+            np.testing.assert_array_equal(cache[case_id].labels[:], stored > 127.5)

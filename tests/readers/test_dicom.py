@@ -10,7 +10,10 @@ import pytest
 pytest.importorskip("highdicom")
 pydicom = pytest.importorskip("pydicom")
 
+from softlabel.cache import open_cache  # noqa: E402
 from softlabel.errors import CaseError, MissingExtraError, SourceError  # noqa: E402
+from softlabel.generation.run import generate  # noqa: E402
+from softlabel.generation.settings import Settings  # noqa: E402
 from softlabel.mapping import LabelMapping  # noqa: E402
 from softlabel.readers import detect, list_dataset  # noqa: E402
 from softlabel.readers.dicomseg import read_fractions  # noqa: E402
@@ -133,12 +136,63 @@ def test_fractions_of_highdicom_come_back_to_their_8_bits(tmp_path, meaning):
         np.testing.assert_allclose(values, stored, atol=1e-7)
 
 
-def test_fractions_need_a_threshold(tmp_path):
+def shared_fractions(seed=0):
+    """Fractions of both segments that sum to at most 1."""
+    values = np.random.default_rng(seed).integers(0, 128, (*SHAPE, 2)) / 255
+    values[0] = 0  # frames that highdicom does not write
+    return values
+
+
+@pytest.mark.parametrize("meaning", ["PROBABILITY", "OCCUPANCY"])
+def test_fractions_are_soft_labels_to_the_last_of_their_8_bits(tmp_path, meaning):
+    slices = write_series(tmp_path / "data/ct")
+    write_segmentation(
+        tmp_path / "data/seg.dcm", slices, shared_fractions(), kind="FRACTIONAL",
+        fractional_type=meaning,
+    )  # fmt: skip
+    dataset = list_dataset(tmp_path / "data")
+    report = generate(dataset, tmp_path / "c.h5", Settings(method="given"))
+    assert report.complete
+    stored = [of_file(np.rint(shared_fractions()[..., n] * 255)) for n in range(2)]
+    with open_cache(tmp_path / "c.h5") as cache:
+        soft = cache["P1"].soft[:]
+        hard = cache["P1"].labels[:]
+        assert cache.classes.names == ("background", "liver", "tumour")
+    np.testing.assert_array_equal(soft[1:], np.array(stored, np.float32) / np.float32(255))
+    expected = np.array([255 - np.sum(stored, axis=0), *stored])  # whole numbers, with true ties
+    np.testing.assert_allclose(soft, expected / 255, atol=1e-6)
+    np.testing.assert_array_equal(hard, expected.argmax(axis=0))
+
+
+def test_segments_beside_fractions_of_another_patient_are_0_and_1(tmp_path):
+    slices = write_series(tmp_path / "1/ct", "P1")
+    write_segmentation(
+        tmp_path / "1/seg.dcm", slices, shared_fractions(), kind="FRACTIONAL",
+        fractional_type="OCCUPANCY",
+    )  # fmt: skip
+    write_segmentation(tmp_path / "2/seg.dcm", write_series(tmp_path / "2/ct", "P2"), labels())
+    case = read_all(list_dataset(tmp_path))["P2"]
+    for value in range(3):
+        np.testing.assert_array_equal(case.soft[value], of_file(labels() == value))
+
+
+def test_fractions_of_two_meanings_in_a_case_are_refused(tmp_path):
+    slices = write_series(tmp_path / "ct")
+    for name, meaning in (("liver", "PROBABILITY"), ("tumour", "OCCUPANCY")):
+        write_segmentation(
+            tmp_path / f"{name}.dcm", slices, shared_fractions()[..., :1], (name,),
+            kind="FRACTIONAL", fractional_type=meaning,
+        )  # fmt: skip
+    with pytest.raises(CaseError, match="fractions of two meanings"):
+        read_one(tmp_path)
+
+
+def test_fractions_that_sum_to_more_than_1_are_hard_labels_by_a_threshold_only(tmp_path):
     slices = write_series(tmp_path / "ct")
     write_segmentation(
         tmp_path / "seg.dcm", slices, fractions(), kind="FRACTIONAL", fractional_type="PROBABILITY"
     )
-    with pytest.raises(CaseError, match=r"seg.dcm holds fractions \(PROBABILITY\).*--threshold"):
+    with pytest.raises(CaseError, match=r"seg.dcm has probabilities whose sum .* above 1"):
         read_one(tmp_path)
     dataset = list_dataset(tmp_path, mapping=LabelMapping(threshold=0.6))
     liver, tumour = np.moveaxis(fractions(), -1, 0)
