@@ -14,7 +14,10 @@ test: $(VENV)/.full ## the quick tests, in minutes; make test-all has the rest
 	$(BIN)/python -m pytest -q -n 2 -m "not study and not slow"
 	@echo "Those were the quick tests; make test-all has the rest."
 
-test-all: $(VENV)/.full ## every test except the marked studies, with coverage; CI runs these
+test-all: $(VENV)/.full ## every test except the marked studies; CI runs these
+	$(BIN)/python -m pytest -q -n 2 -m "not study" --durations 15
+
+coverage: $(VENV)/.full ## as test-all, and which lines no test ran
 	$(BIN)/python -m pytest -q -n 2 -m "not study" --cov --cov-report=term:skip-covered
 
 $(OLDEST)/.core: pyproject.toml constraints-oldest.txt
