@@ -175,7 +175,7 @@ def _check_present(device: torch.device) -> None:
         build = "was built without CUDA" if torch.version.cuda is None else "sees no CUDA device"
         raise UsageError(
             f"The device {device} was asked for, but torch {torch.__version__} {build}; use the "
-            "device cpu, or mend the driver or the installation of torch."
+            "device cpu, or fix the driver or the installation of torch."
         )
     if device.index is not None and device.index >= count:
         raise UsageError(

@@ -1,7 +1,7 @@
 """What can go wrong, in sentences that a user can act on.
 
 Every message says in one sentence which file (or argument) is concerned, what was found, what was
-expected, and how to mend it. A :class:`CaseError` stops one case; every other
+expected, and how to fix it. A :class:`CaseError` stops one case; every other
 :class:`SoftlabelError` stops the run before it has computed anything.
 """
 
@@ -38,7 +38,7 @@ class MissingExtraError(SoftlabelError):
 def missing_extra(what: str, package: str, extra: str) -> MissingExtraError:
     """The error of something that needs a package which is not installed.
 
-    The mend names the extra of the clone, whose versions fit together, and the package, which is
+    The fix names the extra of the clone, whose versions fit together, and the package, which is
     enough where softlabel was installed without its clone.
 
     Examples

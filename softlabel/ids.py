@@ -21,7 +21,7 @@ def check_id(case_id: str) -> str:
     Raises
     ------
     CaseError
-        Naming what is wrong and the mend.
+        Naming what is wrong and how to fix it.
 
     Examples
     --------

@@ -63,7 +63,7 @@ def detect(root: Path | str) -> tuple[Reader, str]:
     Raises
     ------
     SourceError
-        When no reader or more than one recognises it, naming what was looked for and the mend.
+        When no reader or more than one recognises it, naming what was looked for and how to fix it.
     """
     root = Path(root)
     if not root.exists():

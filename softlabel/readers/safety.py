@@ -152,7 +152,7 @@ def path_inside(root: Path, text: object, where: str) -> Path:
     Raises
     ------
     CaseError
-        For anything but a relative path without ``..``, with the mend.
+        For anything but a relative path without ``..``, with how to fix it.
     """
     fault = None
     if not isinstance(text, str) or not text.strip():

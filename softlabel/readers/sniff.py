@@ -44,7 +44,7 @@ NAMES = {
 }
 """The kinds that :func:`sniff` returns, in words."""
 
-_MENDS = {
+_FIXES = {
     "zip": "unpack it, and give the images in it",
     "hdf5": "export its image and label map as arrays (.npy) or NIfTI",
     "matlab": "export its image and label map as arrays (.npy) or NIfTI",
@@ -151,9 +151,9 @@ def refuse(path: Path, kind: str, expected: str) -> CaseError:
             f"{path} cannot be read: it is empty (0 bytes); expected {expected}. {COPY_AGAIN}"
         )
     ending = "".join(path.suffixes[-1:]) or "a name without ending"
-    mend = _MENDS.get(kind, "convert it to a format that softlabel reads")
+    fix = _FIXES.get(kind, "convert it to a format that softlabel reads")
     return CaseError(
-        f"{path} is {NAMES[kind]} named {ending}; expected {expected}. {mend[0].upper()}{mend[1:]}."
+        f"{path} is {NAMES[kind]} named {ending}; expected {expected}. {fix[0].upper()}{fix[1:]}."
     )
 
 
