@@ -44,12 +44,27 @@ def _smaller(a, b):  # type: ignore[no-untyped-def]
     return tl.minimum(a, b)
 
 
+@triton.jit
+def coordinates(pixel, depth, height, width):  # type: ignore[no-untyped-def]
+    """Image, z, y and x of flat (C order) indices into (B, Z, Y, X)."""
+    x, rest = pixel % width, pixel // width
+    y, rest = rest % height, rest // height
+    return rest // depth, rest % depth, y, x
+
+
 @triton.jit(do_not_specialize=["rows", "height", "depth", "ignored", "reach"])
 def _row_kernel(  # type: ignore[no-untyped-def]
     index, classes, out, rows, length, height, depth, ignored, reach,
     OF_CLASS: tl.constexpr, FACING: tl.constexpr,
     ALONG_X: tl.constexpr, ALONG_Y: tl.constexpr, ALONG_Z: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
+    """Offset of every pixel of a row to the nearest target in it: one program a row and a class.
+
+    A target is a pixel of the class, or not, and with `FACING` only one that has a pixel of the
+    other kind beside it::
+
+        class    1 1 0 0 0 1      target: class 1       offset  0 0 1 2 1 0
+    """
     row = tl.program_id(0).to(tl.int64)
     y, z = row % height, row // height % depth
     own = tl.load(classes + tl.program_id(1))

@@ -7,9 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from softlabel.softening.tensor.triton_distance import (
-    on_device,
-)
+from softlabel.softening.tensor.triton_distance import coordinates, on_device
 
 PIXELS_A_PROGRAM = 1024
 
@@ -35,6 +33,7 @@ def _raise(cell, value, wanted):  # type: ignore[no-untyped-def]
 def _class_range_kernel(  # type: ignore[no-untyped-def]
     index, superpixels, least, most, n_pixels, image_pixels, count, ignored, BLOCK: tl.constexpr
 ):
+    """Least and largest class in each superpixel of each image: one program a `BLOCK` of pixels."""
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     real = at < n_pixels
     here = tl.load(index + at, mask=real, other=ignored).to(tl.int32)
@@ -49,6 +48,7 @@ def _class_range_kernel(  # type: ignore[no-untyped-def]
 def _number_kernel(  # type: ignore[no-untyped-def]
     superpixels, number, out, n_pixels, image_pixels, count, BLOCK: tl.constexpr
 ):
+    """The number of each pixel's superpixel; -1 where it has none."""
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     real = at < n_pixels
     superpixel = tl.load(superpixels + at, mask=real, other=0)
@@ -61,13 +61,12 @@ def _number_kernel(  # type: ignore[no-untyped-def]
 def _box_kernel(  # type: ignore[no-untyped-def]
     pixels, region, lower, upper, image, n_pixels, depth, height, width, BLOCK: tl.constexpr
 ):
+    """Box and image of each region, from its pixels: one program a `BLOCK` of them."""
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     real = at < n_pixels
     pixel = tl.load(pixels + at, mask=real, other=0).to(tl.int32)
     box = tl.load(region + at, mask=real, other=0).to(tl.int64)
-    x, rest = pixel % width, pixel // width
-    y, rest = rest % height, rest // height
-    z, number = rest % depth, rest // depth
+    number, z, y, x = coordinates(pixel, depth, height, width)
     _lower(lower + 3 * box, z, real)
     _lower(lower + 3 * box + 1, y, real)
     _lower(lower + 3 * box + 2, x, real)

@@ -21,6 +21,7 @@ from softlabel.softening.tensor.distance import offset_dtype, sides
 from softlabel.softening.tensor.tiles import Tile
 from softlabel.softening.tensor.triton_distance import (
     ROWS_A_STEP,
+    coordinates,
     nearest,
     on_device,
     row_offsets,
@@ -43,34 +44,58 @@ PAIRS_A_PROGRAM = 256
     ]
 )  # fmt: skip
 def _value_kernel(  # type: ignore[no-untyped-def]
-    index, pixels, block, to_pixel, to_value, block_rank, block_limit, classes, offsets,
-    squares, dz, dy, base, far, formula, scale, values,
-    n_pairs, first_entry, depth, height, width, first_image, n_classes, n_images,
+    # the images' class indices, and the band: pixels of all blocks, one after the other
+    index, pixels,
+    # each pair's block, and of each block: what leads from pairs to pixels and to values, the
+    # position of its class in the tile, the limit; the tile's classes
+    block, to_pixel, to_value, block_rank, block_limit, classes,
+    # row offsets of the tile, and the rows around a pixel: see triton_distance.nearest
+    offsets, squares, dz, dy, base, far,
+    # Eq. 1, and where to put what it gives
+    formula, scale, values,
+    n_pairs, first_entry,
+    depth, height, width, first_image, n_classes, n_images,
     low_z, low_y, low_x, tile_depth, tile_height, tile_width, core_axis, core_first, core_past,
     n_rows, none, n_levels,
     INTEGER: tl.constexpr, BLOCK: tl.constexpr, STEP: tl.constexpr,
 ):  # fmt: skip
+    """Soft values of pairs of a pixel and a class: one program a `BLOCK` of pairs.
+
+    ::
+
+        pair   0 1 2 3 4 | 5 6 7 8 9 | …       a program takes one part
+        block  0 0 0 1 1 | 1 1 2 2 2 | …       a superpixel and a class in it
+        pixel  7 8 9 7 8 | 9 20 ..             the superpixel's, once more for every class
+    """
     pair = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     real = pair < n_pairs
     entry = pair + first_entry
     of = tl.load(block + pair, mask=real, other=0)
+    rank, limit = tl.load(block_rank + of), tl.load(block_limit + of)
     pixel = tl.load(pixels + entry + tl.load(to_pixel + of), mask=real, other=0).to(tl.int32)
-    x, rest = pixel % width, pixel // width
-    y, rest = rest % height, rest // height
-    z, image = rest % depth, rest // depth
+    image, z, y, x = coordinates(pixel, depth, height, width)
     along = tl.where(core_axis == 0, z, y)
     real = real & (along >= core_first) & (along < core_past)
-    rank = tl.load(block_rank + of)
     inside = tl.load(index + pixel, mask=real, other=0).to(tl.int32) == tl.load(classes + rank)
     z, y, x = z - low_z, y - low_y, x - low_x
+    # in the maps of row offsets: (2, n_classes, n_images, tile_depth, tile_height, tile_width)
     place = tl.where(inside, n_classes, 0) + rank.to(tl.int64)
     place = (place * n_images + (image - first_image)) * tile_depth + z
     place = (place * tile_height + y) * tile_width + x
-    limit = tl.load(block_limit + of)
     squared = nearest(
         offsets, squares, dz, dy, base, far, place, z, y, real, limit,
         n_rows, tile_depth, tile_height, tile_width, none, BLOCK, STEP,
     )  # fmt: skip
+    soft = _soft_value(squared, inside, formula, scale, n_levels, INTEGER)
+    to = entry + tl.load(to_value + of)
+    tl.store(values + to, tl.where(squared > limit, inside.to(tl.float32), soft), mask=real)
+
+
+@triton.jit
+def _soft_value(  # type: ignore[no-untyped-def]
+    squared, inside, formula, scale, n_levels, INTEGER: tl.constexpr
+):
+    """Eq. 1 of squared distances: looked up where they are integers, else computed."""
     if INTEGER:
         level = tl.minimum(squared, n_levels - 1) + tl.where(inside, n_levels, 0)
         soft = tl.load(formula + level)
@@ -78,9 +103,7 @@ def _value_kernel(  # type: ignore[no-untyped-def]
         distance = tl.sqrt(squared)
         signed = tl.where(inside, distance, -distance)
         soft = (0.5 * (signed / (tl.load(scale) + distance) + 1.0)).to(tl.float32)
-    hard = inside.to(tl.float32)
-    to = entry + tl.load(to_value + of)
-    tl.store(values + to, tl.where(squared > limit, hard, soft), mask=real)
+    return soft
 
 
 def fill_tile(work: Work, tile: Tile, numbers: Array) -> None:
