@@ -1,6 +1,6 @@
 """The HDF5 cache (docs/format.md): reading, parts, index."""
 
-from softlabel.cache.files import Header, software_versions
+from softlabel.cache.files import Header, followed_link, software_versions
 from softlabel.cache.index import (
     IndexContent,
     PartsFolder,
@@ -32,6 +32,7 @@ __all__ = [
     "Statistics",
     "StoredArray",
     "build_part",
+    "followed_link",
     "is_damaged_index",
     "label_dtype",
     "open_cache",

@@ -34,6 +34,10 @@ DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError
 FIX_PART = "delete it and run `softlabel generate` again: only this case is computed anew"
 
 
+MOST_LINKS = 40
+"""Links that are followed one after another, as systems do."""
+
+
 @dataclass(frozen=True)
 class Header:
     """What every file of one cache has in common.
@@ -373,6 +377,22 @@ def open_file(path: Path) -> h5py.File:
             f"{path} cannot be opened as HDF5 ({first_line(error)}): it is damaged or no cache of "
             f"softlabel; {_rebuilt(path) or FIX_PART}."
         ) from error
+
+
+def followed_link(path: Path) -> Path:
+    """The index that a symbolic link stands for: where the parts lie beside it.
+
+    A link with parts beside itself stays what it is, as in stores that keep every file behind a
+    link (git-annex), and so does one along which there are none.
+    """
+    index = path
+    for _ in range(MOST_LINKS):
+        if not index.is_symlink() or index.with_suffix(schema.PARTS_SUFFIX).is_dir():
+            break
+        index = index.parent / index.readlink()
+        if not index.name:  # a link to the root of a drive
+            return path
+    return index if index.with_suffix(schema.PARTS_SUFFIX).is_dir() else path
 
 
 def _rebuilt(path: Path) -> str:

@@ -21,6 +21,7 @@ from softlabel.cache.files import (
     check_header,
     damage_as_error,
     first_line,
+    followed_link,
     from_bytes,
     get_text,
     index_fix,
@@ -68,11 +69,13 @@ class Cache(Mapping[str, "CachedCase"]):
     Attributes
     ----------
     path : Path
+        Its index; of a symbolic link to one the index itself, beside which the parts lie.
     header : Header
         Settings, class table, software.
     """
 
     def __init__(self, path: Path) -> None:
+        path = followed_link(path)
         self.path = path
         self._handles = Handles()
         try:

@@ -21,6 +21,7 @@ from softlabel.cache.files import (
     check_header,
     damage_as_error,
     first_line,
+    followed_link,
     get_text,
     index_fix,
     open_for_reading,
@@ -88,6 +89,7 @@ def verify(path: Path, progress: Callable[[str], None] | None = None) -> list[Fi
     CacheError
         When the index itself cannot be opened.
     """
+    path = followed_link(path)
     findings: list[Finding] = []
     linked, folders = set(), set()
     with open_for_reading(path) as file:

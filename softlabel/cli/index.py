@@ -10,6 +10,7 @@ import click
 from softlabel.cache import (
     IndexContent,
     PartsFolder,
+    followed_link,
     is_damaged_index,
     parts_folder,
     read_index,
@@ -28,6 +29,7 @@ def index(cache: Path) -> None:
 
     The exit status is 1 when a part had to be left out.
     """
+    cache = followed_link(cache)
     folder = PartsFolder(parts_folder(cache))
     if not folder.path.is_dir():
         raise CacheError(

@@ -32,7 +32,7 @@ from softlabel.generation.findings import (
 from softlabel.generation.plan import choose
 from softlabel.generation.settings import Settings
 from softlabel.readers import READERS
-from softlabel.readers.look import LabelLook
+from softlabel.readers.look import LabelLook, look_at
 from softlabel.readers.mapped import as_source, stays_ignored, with_mapping
 from softlabel.types import CaseRef, Dataset
 
@@ -241,8 +241,6 @@ def _look_at(
     progress: Progress,
 ) -> tuple[dict[str, LabelLook], dict[str, str]]:
     """Looks at all cases, and why some could not be had."""
-    if READERS[dataset.format].look is None:
-        return {}, {}
     memory = _Memory(dataset) if remember else None
     known = memory.looks(refs) if memory is not None else {}
     by_source = [
@@ -273,7 +271,6 @@ def _look_at_source(
     dataset: Dataset, refs: tuple[CaseRef, ...]
 ) -> Iterator[tuple[str, LabelLook | str]]:
     reader = READERS[dataset.format]
-    assert reader.look is not None
     opened: Any = None
     fault = ""
     try:
@@ -285,7 +282,10 @@ def _look_at_source(
             yield ref.id, fault
             continue
         try:
-            yield ref.id, reader.look(dataset, ref, opened)
+            if reader.look is None:
+                yield ref.id, look_at(reader.read_labels(dataset, ref, opened))
+            else:
+                yield ref.id, reader.look(dataset, ref, opened)
         except Exception as error:
             yield ref.id, str(error) or type(error).__name__
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from softlabel.cache import (
     IndexContent,
     PartSummary,
+    followed_link,
     is_damaged_index,
     parts_folder,
     read_index,
@@ -23,12 +24,12 @@ from softlabel.generation.plan import Plan
 
 
 def output_path(out: str | os.PathLike[str]) -> Path:
-    """The index path, which must end in ``.h5``."""
+    """The index path, which must end in ``.h5``; of a link to a cache that of the cache itself."""
     path = Path(out)
     if path.suffix != ".h5":
         name = path.stem if path.suffix in (".hdf5", ".hdf", ".H5") else path.name
         raise UsageError(f"The output {path} must end in .h5; for example {name or 'cache'}.h5.")
-    return path
+    return followed_link(path)
 
 
 def part_of(out: Path, case_id: str) -> Path:

@@ -27,6 +27,7 @@ from softlabel.readers.annotated import (
 from softlabel.readers.classfile import class_table
 from softlabel.readers.imagefiles import stem_of
 from softlabel.readers.listing import GROUP_OPTION, Listing, count, require_folder
+from softlabel.readers.look import LabelLook, look_at
 from softlabel.readers.outlines import outline_pixels, run_length_pixels
 from softlabel.readers.registry import Reader, ReaderOption
 from softlabel.readers.safety import load_json, path_inside, reading, relative_name
@@ -126,6 +127,12 @@ def read_labels(dataset: Dataset, ref: CaseRef, opened: object = None) -> Array:
         When an annotation cannot be read.
     """
     return _labels_and_notes(dataset, ref)[0]
+
+
+def look(dataset: Dataset, ref: CaseRef, opened: object = None) -> LabelLook:
+    """Look at the annotation of an image, for the check of the data set."""
+    labels, notes = _labels_and_notes(dataset, ref)
+    return look_at(labels, notes=notes)
 
 
 def _labels_and_notes(dataset: Dataset, ref: CaseRef) -> tuple[Array, tuple[Note, ...]]:
@@ -335,5 +342,6 @@ READER = Reader(
     open_source=open_source,
     read_case=read_case,
     read_labels=read_labels,
+    look=look,
     options=OPTIONS,
 )

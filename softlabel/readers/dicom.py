@@ -39,6 +39,7 @@ from softlabel.readers.dicomseg import (
 )
 from softlabel.readers.dicomseries import Grid, read_series
 from softlabel.readers.listing import CLASSES_OPTION, GROUP_OPTION, Listing, count, require_folder
+from softlabel.readers.look import LabelLook, look_at
 from softlabel.readers.outlines import paint
 from softlabel.readers.registry import Reader, ReaderOption
 from softlabel.readers.rtstruct import read_structures, structure_names
@@ -180,6 +181,15 @@ def read_labels(dataset: Dataset, ref: CaseRef, opened: object = None) -> Array:
     paths = [dataset.root / relative for relative in ref.key["images"]]
     _, grid = read_series(paths, with_pixels=False)
     return _annotation(dataset, ref, grid)[0]
+
+
+def look(dataset: Dataset, ref: CaseRef, opened: object = None) -> LabelLook:
+    """Look at the annotation of a series, for the check of the data set."""
+    paths = [dataset.root / relative for relative in ref.key["images"]]
+    _, grid = read_series(paths, with_pixels=False)
+    labels, _, notes = _annotation(dataset, ref, grid)
+    column, row, _ = grid.spacing_mm
+    return look_at(labels, grid.spacing_mm if labels.ndim == 3 else (row, column), notes)
 
 
 def _annotation(
@@ -478,5 +488,6 @@ READER = Reader(
     open_source=open_source,
     read_case=read_case,
     read_labels=read_labels,
+    look=look,
     options=OPTIONS,
 )

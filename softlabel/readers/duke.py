@@ -20,6 +20,7 @@ from softlabel.readers.arrays import npz_keys, read_npz_array
 from softlabel.readers.labels import check_values, whole_numbers
 from softlabel.readers.layers import NOT_ANNOTATED, class_map_from_layers
 from softlabel.readers.listing import Listing, count, parse_spacing
+from softlabel.readers.look import LabelLook, look_at
 from softlabel.readers.matlab import MatlabFile, open_matlab
 from softlabel.readers.pixels import require_finite
 from softlabel.readers.registry import Reader, ReaderOption
@@ -203,6 +204,13 @@ def read_labels(dataset: Dataset, ref: CaseRef, opened: Volume) -> Array:
     return maps[0] if len(maps) == 1 else np.stack(maps)
 
 
+def look(dataset: Dataset, ref: CaseRef, opened: Volume) -> LabelLook:
+    """Look at the annotation of a B-scan, of both graders that of the first."""
+    labels = read_labels(dataset, ref, opened)
+    first = labels if labels.ndim == 2 else labels[0]
+    return look_at(first, parse_spacing(dataset.options["spacing_mm"]))
+
+
 def wedge_mask(image: Array) -> Array | None:
     """Find what is left of a B-scan without its registration wedges.
 
@@ -352,5 +360,6 @@ READER = Reader(
     open_source=open_source,
     read_case=read_case,
     read_labels=read_labels,
+    look=look,
     options=OPTIONS,
 )

@@ -21,6 +21,7 @@ import numpy as np
 from softlabel.errors import CaseError, SourceError, UsageError
 from softlabel.readers.layers import NOT_ANNOTATED, class_map_from_layers
 from softlabel.readers.listing import GROUP_OPTION, Listing, count
+from softlabel.readers.look import LabelLook, look_at
 from softlabel.readers.registry import Reader, ReaderOption
 from softlabel.readers.safety import COPY_AGAIN, check_promise, reading, relative_name
 from softlabel.types import Array, Case, CaseRef, ClassTable, Dataset
@@ -184,6 +185,11 @@ def read_labels(dataset: Dataset, ref: CaseRef, opened: _File) -> Array:
     return class_map_from_layers(lines, None, opened.shape[0], row_base=0)
 
 
+def look(dataset: Dataset, ref: CaseRef, opened: _File) -> LabelLook:
+    """Look at the annotation of a B-scan, for the check of the data set."""
+    return look_at(read_labels(dataset, ref, opened), opened.spacing_mm)
+
+
 def _vol_files(root: Path) -> list[Path]:
     candidates = [root] if root.is_file() else sorted(root.iterdir()) if root.is_dir() else []
     return [p for p in candidates if p.suffix.lower() == ".vol" and not p.name.startswith(".")]
@@ -331,5 +337,6 @@ READER = Reader(
     open_source=open_source,
     read_case=read_case,
     read_labels=read_labels,
+    look=look,
     options=OPTIONS,
 )

@@ -30,6 +30,7 @@ from softlabel.readers.annotated import (
 from softlabel.readers.classfile import class_table, load_class_table
 from softlabel.readers.imagefiles import ENDINGS
 from softlabel.readers.listing import CLASSES_OPTION, GROUP_OPTION, Listing, count, require_folder
+from softlabel.readers.look import LabelLook, look_at
 from softlabel.readers.outlines import outline_pixels
 from softlabel.readers.registry import Reader
 from softlabel.readers.safety import load_json, path_inside, relative_name
@@ -112,6 +113,12 @@ def read_labels(dataset: Dataset, ref: CaseRef, opened: object = None) -> Array:
         When a shape cannot be read.
     """
     return _labels_and_notes(dataset, ref)[0]
+
+
+def look(dataset: Dataset, ref: CaseRef, opened: object = None) -> LabelLook:
+    """Look at the annotation of an image, for the check of the data set."""
+    labels, notes = _labels_and_notes(dataset, ref)
+    return look_at(labels, notes=notes)
 
 
 def _labels_and_notes(dataset: Dataset, ref: CaseRef) -> tuple[Array, tuple[Note, ...]]:
@@ -245,5 +252,6 @@ READER = Reader(
     open_source=open_source,
     read_case=read_case,
     read_labels=read_labels,
+    look=look,
     options=OPTIONS,
 )

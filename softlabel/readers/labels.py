@@ -126,6 +126,20 @@ def distinct_values(labels: Array) -> list[int]:
     return [int(v) for v in np.flatnonzero(seen)]
 
 
+def _if_sums(outside: list[int], classes: ClassTable) -> str:
+    """A hint where classes are flags (1, 2, 4 …) and every strange value is a sum of them."""
+    flags = [value for value in classes.values if value]
+    every_flag = sum(flags)
+    if not all(value & (value - 1) == 0 for value in flags):
+        return ""
+    if not all(value and value & ~every_flag == 0 for value in outside):
+        return ""
+    return (
+        " These could be sums of classes, where overlapping masks were added: then give each sum a "
+        "class of its own."
+    )
+
+
 def check_values(labels: Array, classes: ClassTable | None, ignore: int | None, path: Path) -> None:
     """Raise unless every label is in the class table or is the ignore label.
 
@@ -148,4 +162,5 @@ def check_values(labels: Array, classes: ClassTable | None, ignore: int | None, 
             f"{path} has label values outside the class table: {found}{more}; expected {table}"
             + (f" or the ignore label {ignore}" if ignore is not None else "")
             + ". Correct the label map, or add the values to the class table."
+            + _if_sums(outside, classes)
         )

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from softlabel.readers.labelfacts import LabelFacts
-from softlabel.types import Note
+from softlabel.readers.labelfacts import LabelFacts, label_facts
+from softlabel.types import Array, Note
 
 Colours = tuple[tuple[int, int, int], ...]
 
@@ -67,3 +67,19 @@ class LabelLook:
             bool(record["axes_known"]),
             tuple(Note(**note) for note in record["notes"]),
         )
+
+
+def look_at(
+    labels: Array,
+    spacing_mm: tuple[float, ...] | None = None,
+    notes: tuple[Note, ...] = (),
+) -> LabelLook:
+    """A look at a label map that a reader made itself, so that no file says more of it.
+
+    Parameters
+    ----------
+    labels : ndarray of an integer type, shape (*spatial)
+    spacing_mm : tuple of float or None
+    notes : tuple of Note
+    """
+    return LabelLook(label_facts(labels), spacing_mm=spacing_mm, notes=notes)

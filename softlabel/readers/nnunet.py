@@ -20,11 +20,25 @@ from softlabel.readers.datasetjson import (
 from softlabel.readers.filecase import look, open_source, read_case, read_labels
 from softlabel.readers.imagefiles import RASTER_ENDINGS, TIFF_ENDINGS, ending_of, input_files
 from softlabel.readers.listing import GROUP_OPTION, Listing, count, require_folder
-from softlabel.readers.registry import Reader
+from softlabel.readers.registry import Reader, ReaderOption
 from softlabel.readers.safety import path_inside, relative_name
 from softlabel.types import ClassTable, Dataset
 
 _CHANNEL_FILE = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})", re.DOTALL)
+
+
+REFUSE, VALUES = "refuse", "values"
+
+OPTIONS = (
+    ReaderOption(
+        "regions",
+        REFUSE,
+        "Labels of dataset.json that overlap (regions, such as a whole tumour and its core): "
+        "refuse, or take the values of the label maps as the classes.",
+        choices=(REFUSE, VALUES),
+    ),
+    GROUP_OPTION,
+)
 
 
 @dataclass(frozen=True)
@@ -37,11 +51,14 @@ class LabelPlan:
     ignore : int or None
     merge : tuple of (int, int)
         Label values that another value of the same class stands for.
+    left_out : tuple of str
+        Regions that are no classes of their own: unions of others.
     """
 
     classes: ClassTable
     ignore: int | None
     merge: tuple[tuple[int, int], ...]
+    left_out: tuple[str, ...] = ()
 
 
 def detect(root: Path) -> str | None:
@@ -64,7 +81,8 @@ def list_cases(root: Path, options: Mapping[str, Any]) -> Dataset:
         )
     channel_entry = require(content, "channel_names", dict, path, '"channel_names": {"0": "T1"}')
     channels = list(numbered_names(channel_entry, "channel_names", path).values())
-    plan = parse_labels(require(content, "labels", dict, path, '"labels": {"background": 0}'), path)
+    labels = require(content, "labels", dict, path, '"labels": {"background": 0}')
+    plan = parse_labels(labels, path, options["regions"])
     listing = Listing(options["group"])
     if "dataset" in content:
         _list_entries(listing, root, path, content["dataset"], plan)
@@ -80,6 +98,7 @@ def list_cases(root: Path, options: Mapping[str, Any]) -> Dataset:
         f"nnU-Net v2 raw, {name}: {count(len(listing.refs), 'case')}, "
         f"{count(len(channels), 'channel')}, {count(len(plan.classes), 'class', 'classes')}"
         + (f", ignore label {plan.ignore}" if plan.ignore is not None else "")
+        + (f", regions left out: {', '.join(plan.left_out)}" if plan.left_out else "")
     )
     return listing.dataset(
         "nnunet",
@@ -92,10 +111,20 @@ def list_cases(root: Path, options: Mapping[str, Any]) -> Dataset:
     )
 
 
-def parse_labels(entry: Mapping[str, Any], path: Path) -> LabelPlan:
+def parse_labels(entry: Mapping[str, Any], path: Path, regions: str = REFUSE) -> LabelPlan:
     """Read the entry ``labels``: names to values, or to lists of values (regions).
 
-    Regions that do not overlap are classes of several values, which become their smallest.
+    Regions that do not overlap are classes of several values, which become their smallest. Of
+    regions that overlap the values are the classes, where each has an entry of its own.
+
+    Parameters
+    ----------
+    entry : mapping
+    path : Path
+        ``dataset.json``, for messages.
+    regions : {"refuse", "values"}
+        With ``values``, a value of regions that has no entry of its own is a class as well, named
+        ``label 2``.
 
     Raises
     ------
@@ -105,17 +134,23 @@ def parse_labels(entry: Mapping[str, Any], path: Path) -> LabelPlan:
     """
     values_of = {name: _values(name, value, path) for name, value in entry.items()}
     ignore = values_of.pop("ignore", [None])[0]
-    owner: dict[int, str] = {}
-    for name, values in values_of.items():
-        for value in values:
-            if value in owner:
-                raise SourceError(
-                    f"{path} has the labels {owner[value]!r} and {name!r} that both contain the "
-                    f"value {value}: regions that overlap. softlabel expects every pixel in one "
-                    'class; list the parts instead, one value each ("edema": 1, "core": 2, '
-                    '"enhancing": 3), and train on regions later.'
-                )
-            owner[value] = name
+    left_out: tuple[str, ...] = ()
+    overlap = _overlap(values_of)
+    if overlap is not None:
+        parts = _parts(values_of)
+        if parts is None and regions == REFUSE:
+            first, second, value = overlap
+            raise SourceError(
+                f"{path} has the labels {first!r} and {second!r} that both contain the value "
+                f"{value}: regions that overlap, as for region-based training, while a pixel "
+                "belongs to one class here. Read the values of the label maps as the classes with "
+                "--regions values, or give each value an entry of its own "
+                '("edema": 1, "core": 2, "enhancing": 3).'
+            )
+        parts = parts or _parts(values_of, unnamed=True) or {}
+        left_out = tuple(name for name in values_of if name not in parts)
+        values_of = parts
+    owner = {value: name for name, values in values_of.items() for value in values}
     if ignore in owner:
         raise SourceError(
             f"{path} gives the value {ignore} to 'ignore' and to {owner[ignore]!r}; expected a "
@@ -123,7 +158,34 @@ def parse_labels(entry: Mapping[str, Any], path: Path) -> LabelPlan:
         )
     classes = class_table({min(v): name for name, v in values_of.items()}, path)
     merge = tuple((v, min(vs)) for vs in values_of.values() for v in vs if v != min(vs))
-    return LabelPlan(classes, ignore, merge)
+    return LabelPlan(classes, ignore, merge, left_out)
+
+
+def _overlap(values_of: Mapping[str, list[int]]) -> tuple[str, str, int] | None:
+    """Two labels that contain one value, and the value; None where there are none."""
+    owner: dict[int, str] = {}
+    for name, values in values_of.items():
+        for value in values:
+            if value in owner:
+                return owner[value], name, value
+            owner[value] = name
+    return None
+
+
+def _parts(
+    values_of: Mapping[str, list[int]], *, unnamed: bool = False
+) -> dict[str, list[int]] | None:
+    """Labels of one value each, for all values; None where several or none name a value.
+
+    With ``unnamed``, a value that no single label names is called ``label 2``.
+    """
+    parts: dict[str, list[int]] = {}
+    for value in sorted({value for values in values_of.values() for value in values}):
+        names = [name for name, values in values_of.items() if values == [value]]
+        if len(names) != 1 and not unnamed:
+            return None
+        parts[names[0] if len(names) == 1 else f"label {value}"] = [value]
+    return parts
 
 
 def _values(name: str, value: Any, path: Path) -> list[int]:
@@ -245,5 +307,5 @@ READER = Reader(
     read_case=read_case,
     read_labels=read_labels,
     look=look,
-    options=(GROUP_OPTION,),
+    options=OPTIONS,
 )

@@ -64,8 +64,8 @@ class Reader:
         Only the label map(s); what the scan for a class table reads.
     options : tuple of ReaderOption
     look : callable (dataset: Dataset, ref: CaseRef, opened: object) -> LabelLook, optional
-        What the check of a data set wants to know of a case's annotation. None for formats whose
-        label maps the reader makes itself, so that nothing can be wrong with their values.
+        What the check of a data set wants to know of a case's annotation. Without it, the check
+        looks at the label map of ``read_labels`` alone.
     """
 
     name: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import random
 
 import factories
@@ -14,6 +15,7 @@ from softlabel.cache import open_cache, schema
 from softlabel.cache.files import (
     build_in_memory,
     check_header,
+    followed_link,
     get_text,
     open_file,
     open_for_reading,
@@ -147,3 +149,49 @@ def test_verify_finds_every_flip_in_a_stored_chunk(tmp_path):
             assert all(f.case in ("a", "") for f in findings)
     target.write_bytes(good)
     assert verify(cache) == []
+
+
+# A cache behind a symbolic link
+
+
+def linked_index(folder, *, parts_at):
+    """``a/l.h5`` → ``b/m.h5`` → ``c/x.h5``, with a folder of parts beside one of them."""
+    for name, target in (("a/l.h5", "../b/m.h5"), ("b/m.h5", "../c/x.h5"), ("c/x.h5", None)):
+        (folder / name).parent.mkdir()
+        if target:
+            (folder / name).symlink_to(target)
+        else:
+            (folder / name).write_bytes(b"")
+    if parts_at:
+        (folder / parts_at).with_suffix(".parts").mkdir()
+    return folder / "a/l.h5"
+
+
+@pytest.mark.parametrize("parts_at", ["a/l.h5", "b/m.h5", "c/x.h5"])
+def test_a_link_is_followed_to_where_the_parts_lie(tmp_path, parts_at):
+    found = followed_link(linked_index(tmp_path, parts_at=parts_at))
+    # not .resolve(): that would follow a link beside which the parts lie
+    assert os.path.normpath(found) == str(tmp_path / parts_at)
+
+
+def test_a_link_to_no_parts_and_one_to_itself_stay(tmp_path):
+    link = linked_index(tmp_path, parts_at=None)
+    assert followed_link(link) == link
+    circle = tmp_path / "circle.h5"
+    circle.symlink_to("circle.h5")
+    assert followed_link(circle) == circle
+    assert followed_link(tmp_path / "nowhere.h5") == tmp_path / "nowhere.h5"
+
+
+def test_a_cache_is_read_and_verified_through_a_link(cache, tmp_path):
+    link = tmp_path / "elsewhere/link.h5"
+    link.parent.mkdir()
+    link.symlink_to(cache)
+    assert verify(link) == verify(cache) == []
+    with open_cache(link) as through, open_cache(cache) as direct:
+        assert list(through) == list(direct)
+        for case_id in direct:
+            np.testing.assert_array_equal(through[case_id].soft[:], direct[case_id].soft[:])
+    cache.with_suffix(".parts").rename(tmp_path / "gone")
+    with pytest.raises(CacheError, match=r"folder .*\.parts is missing"), open_cache(link) as lost:
+        lost[next(iter(lost))].soft[:]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 
 import factories
 import numpy as np
 import pytest
 from PIL import Image
+from readers.factories import WRITERS, read_all
 
 from softlabel.errors import UsageError
 from softlabel.generation import check as module
@@ -77,6 +79,33 @@ def test_files_are_read_again_only_when_they_change(data, remembered, monkeypatc
     read.clear()
     check(list_dataset(data), SETTINGS, remember=False)
     assert read == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("own_look", [True, False])
+@pytest.mark.parametrize("format", READERS)
+def test_every_format_is_looked_at(tmp_path, monkeypatch, format, own_look):
+    WRITERS[format](tmp_path)
+    if not own_look:  # as of a reader that somebody adds
+        plain = module.replace(READERS[format], look=None)
+        monkeypatch.setitem(module.READERS, format, plain)
+    dataset = list_dataset(tmp_path, format)
+    found = check(dataset, SETTINGS, remember=False)
+    assert found.unreadable == {} and found.errors == ()
+    counted = Counter()
+    for labels in (case.labels for case in read_all(dataset).values()):
+        counted.update(dict(zip(*(a.tolist() for a in np.unique(labels, return_counts=True)),
+                                strict=True)))  # fmt: skip
+    assert {row.value: row.pixels for row in found.classes() if row.pixels} == counted
+
+
+def test_the_spacing_that_a_format_states_is_looked_at(tmp_path):
+    for format in ("heidelberg", "dicom"):
+        WRITERS[format](tmp_path / format)
+        dataset = list_dataset(tmp_path / format)
+        looks = check(dataset, SETTINGS, remember=False).looks
+        assert {i: look.spacing_mm for i, look in looks.items()} == {
+            i: case.spacing_mm for i, case in read_all(dataset).items()
+        }
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": 99, "cases": {}}',

@@ -54,6 +54,17 @@ def test_a_data_set_that_is_not_there(tmp_path):
 # Only what is missing or out of date is computed
 
 
+def test_a_link_to_a_cache_goes_on_with_the_cache_that_it_stands_for(cache, tmp_path):
+    link = tmp_path / "elsewhere/link.h5"
+    link.parent.mkdir()
+    link.symlink_to(cache)
+    factories.write_scene(cache.parent / "data", "b", seed=99)
+    report = generate(cache.parent / "data", link, QUICK)
+    assert factories.computed(report) == (1, 2)
+    assert link.is_symlink() and list(link.parent.iterdir()) == [link]
+    assert verify(link) == verify(cache) == []
+
+
 def test_only_the_changed_case_is_computed_and_then_none(cache):
     factories.write_scene(cache.parent / "data", "b", seed=99)
     before = factories.inodes_of(cache)

@@ -82,3 +82,15 @@ def test_half_precision_labels_need_no_warning():
     assert found.tolist() == [0, 1, 2048]
     with pytest.raises(CaseError, match="not whole"):
         whole_numbers(np.array([0.5, 60000], dtype=np.float16), Path("seg.npy"))
+
+
+@pytest.mark.parametrize(
+    ("classes", "strange", "hinted"),
+    [((0, 1, 2), 3, True), ((0, 1, 2, 4), 6, True), ((0, 1, 2), 4, False), ((0, 1, 3), 4, False),
+     ((1, 2), 0, False)],
+)  # fmt: skip
+def test_sums_of_flags_are_said_to_be(classes, strange, hinted):
+    table = ClassTable.from_values(classes)
+    with pytest.raises(CaseError, match="outside the class table") as raised:
+        check_values(np.array([strange]), table, None, Path("a.nii"))
+    assert ("sums of classes" in str(raised.value)) == hinted

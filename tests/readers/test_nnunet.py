@@ -53,8 +53,43 @@ def test_ignore_label(tmp_path):
 def test_overlapping_regions_are_refused_with_the_way_out(tmp_path):
     labels = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "enhancing": 3}
     write_nnunet(tmp_path, labels=labels, regions_class_order=[1, 2, 3])
-    with pytest.raises(SourceError, match=r"'whole' and 'core' .* value 2: regions that overlap"):
+    match = r"'whole' and 'core' .* value 2: regions that overlap.*--regions values"
+    with pytest.raises(SourceError, match=match):
         list_dataset(tmp_path)
+
+
+def test_values_of_regions_are_the_classes_when_asked_for(tmp_path):
+    labels = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "enhancing": [3], "ignore": 4}
+    write_nnunet(tmp_path, labels=labels, regions_class_order=[1, 2, 3])
+    dataset = list_dataset(tmp_path, options={"regions": "values"})
+    assert dict(dataset.classes) == {0: "background", 1: "label 1", 2: "label 2", 3: "enhancing"}
+    assert dataset.ignore == 4
+    assert dataset.description.endswith("ignore label 4, regions left out: whole, core")
+
+
+def test_regions_beside_their_parts_are_left_out(tmp_path):
+    labels = {"background": 0, "whole": [1, 2], "edema": 1, "core": [2]}
+    write_nnunet(tmp_path, labels=labels, regions_class_order=[1, 2])
+    dataset = list_dataset(tmp_path)
+    assert dict(dataset.classes) == {0: "background", 1: "edema", 2: "core"}
+    assert "regions left out: whole" in dataset.description
+    for case in read_all(dataset).values():
+        assert set(np.unique(case.labels)) <= {0, 1, 2}
+
+
+def test_a_value_with_two_names_of_its_own_is_refused(tmp_path):
+    write_nnunet(tmp_path, labels={"background": 0, "edema": 1, "oedema": [1], "core": 2})
+    with pytest.raises(SourceError, match=r"'edema' and 'oedema' .* value 1"):
+        list_dataset(tmp_path)
+
+
+def test_values_that_are_sums_of_classes_are_said_to_be(tmp_path):
+    write_nnunet(tmp_path)
+    name = next((tmp_path / "labelsTr").iterdir())
+    write_nifti(name, np.where(label_volume() == 2, 3, label_volume()).astype(np.uint8))
+    dataset = list_dataset(tmp_path)
+    with pytest.raises(CaseError, match=r"outside the class table: 3 \(.*sums of classes"):
+        read_all(dataset)
 
 
 def test_regions_that_do_not_overlap_are_merged(tmp_path):
