@@ -7,6 +7,47 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 DEMO   := demo
 CHECK  := softlabel train tests benchmarks docs
 
+.PHONY: help setup demo dev test test-all coverage test-oldest lint docs dist bench train-oct clean
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "softlabel needs Python 3.11 or newer; found $$($(PYTHON) --version). Fix: make PYTHON=python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(PIP) install -c constraints.txt -e '.[itk,dev]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.core
+	$(PIP) install -c constraints.txt -e '.[docs]'
+	@touch $@
+
+$(VENV)/.full: $(VENV)/.dev
+	$(PIP) install -c constraints.txt -e '.[train,cluster,itk,bench,dev]'
+	@touch $@
+
+setup: $(VENV)/.full ## virtual environment with everything: trainer, tests, benchmarks (about 6 GB)
+
+demo: $(VENV)/.core ## phantom data, cache and overlays from nothing (no torch needed)
+	rm -rf $(DEMO)
+	$(BIN)/softlabel phantom oct $(DEMO)/oct --subjects 2 --bscans 4 --annotated 4 --seed 1
+	$(BIN)/softlabel generate $(DEMO)/oct -o $(DEMO)/oct.h5 --superpixel-size 190
+	$(BIN)/softlabel info $(DEMO)/oct.h5
+	$(BIN)/softlabel verify $(DEMO)/oct.h5
+	$(BIN)/softlabel inspect $(DEMO)/oct.h5 -o $(DEMO)/overlays
+	@echo
+	@echo "The demo is done. Look at:"
+	@echo "  $(DEMO)/overlays/   image, superpixels and soft label of every B-scan"
+	@echo "  $(DEMO)/oct.h5      the cache (docs/format.md says how to read it without softlabel)"
+	@echo "  $(DEMO)/oct/        the phantom data set, in the Duke OCT-DME format"
+
 dev: $(VENV)/.dev ## the quick tests of softlabel itself, without torch and the trainer
 	$(BIN)/python -m pytest -q -n 2 -m "not study and not slow" --ignore=tests/train
 

@@ -75,6 +75,27 @@ def test_the_command_reference_is_what_help_says(program):
     assert found == reference(program), "run: python tests/test_docs.py"
 
 
+# --- make -----------------------------------------------------------------------------------------
+
+
+def make_targets():
+    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def test_targets_that_people_are_told_to_make_are_there():
+    told = {
+        name for page in [*PAGES, ROOT / ".ci/run", ROOT / "Makefile"]
+        for name in re.findall(r"(?:`|^|# |; )make ([a-z][a-z-]+)", page.read_text(), re.MULTILINE)
+    }  # fmt: skip
+    assert {"demo", "test", "docs", "dist", "lint", "bench"} <= told
+    assert told <= make_targets()
+
+
+def test_no_target_is_taken_for_the_folder_of_its_name():
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert phony and set(phony[1].split()) == make_targets()
+
+
 # --- findings -------------------------------------------------------------------------------------
 
 CHECKS = ROOT / "docs/checks.md"
