@@ -245,7 +245,7 @@ def test_cases_of_one_file_are_computed_together_and_the_file_read_once(tmp_path
         "duke",
         replace(real, open_source=lambda d, s: opened.append(s) or real.open_source(d, s)),
     )
-    report = generate(tmp_path / "data", tmp_path / "c.h5", QUICK)
+    report = carry_out(plan(list_dataset(tmp_path / "data"), QUICK, tmp_path / "c.h5"))
     assert report.complete and report.cases == 4
     assert sorted(opened) == ["Subject_01.mat", "Subject_02.mat"]
     two = generate(tmp_path / "data", tmp_path / "d.h5", QUICK, jobs=3)
