@@ -13,7 +13,18 @@ from typing import Any
 
 from softlabel.errors import SourceError, UsageError
 from softlabel.mapping import LabelMapping
-from softlabel.readers import coco, dicom, duke, heidelberg, labelme, mrbrains18, msd, nnunet, pairs
+from softlabel.readers import (
+    bids,
+    coco,
+    dicom,
+    duke,
+    heidelberg,
+    labelme,
+    mrbrains18,
+    msd,
+    nnunet,
+    pairs,
+)
 from softlabel.readers.classfile import joined_mapping, load_class_file
 from softlabel.readers.mapped import with_mapping
 from softlabel.readers.registry import Reader, ReaderOption
@@ -21,7 +32,7 @@ from softlabel.types import Dataset
 
 READERS: dict[str, Reader] = {
     module.READER.name: module.READER
-    for module in (duke, mrbrains18, nnunet, msd, coco, labelme, dicom, heidelberg, pairs)
+    for module in (duke, mrbrains18, nnunet, msd, coco, labelme, dicom, heidelberg, bids, pairs)
 }
 
 _GENERAL = "pairs"
@@ -41,6 +52,7 @@ _LOOKED_FOR = {
     "labelme": "JSON files with shapes beside their images (labelme)",
     "dicom": "DICOM files (dicom)",
     "heidelberg": "*.vol of HEYEX (heidelberg)",
+    "bids": "sub-*/anat beside derivatives (bids)",
     "pairs": "folders such as images and labels, names ending in _seg or _mask, or .npz files with "
     "both (pairs)",
 }

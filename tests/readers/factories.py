@@ -284,6 +284,21 @@ def write_dicom(root: Path) -> Path:
     return write(root)
 
 
+def write_bids(root: Path, subjects: tuple[str, ...] = ("01", "02"), **kwargs: Any) -> Path:
+    """T1w and FLAIR of each subject, with one derivative of segmentations and their names."""
+    for number, subject in enumerate(subjects):
+        name = f"sub-{subject}"
+        for offset, suffix in enumerate(("T1w", "FLAIR")):
+            values = volume(seed=10 * number + offset)
+            write_nifti(root / name / f"anat/{name}_{suffix}.nii.gz", values, **kwargs)
+        derived = root / "derivatives/manual" / name / f"anat/{name}_dseg.nii.gz"
+        write_nifti(derived, label_volume(seed=number), **kwargs)
+        derived.with_name(f"{name}_dseg.tsv").write_text(
+            "index\tname\tabbreviation\n1\twhite matter\tWM\n2\tgrey matter\tGM\n"
+        )
+    return root
+
+
 WRITERS = {
     "duke": write_duke,
     "mrbrains18": write_mrbrains18,
@@ -293,6 +308,7 @@ WRITERS = {
     "labelme": write_labelme,
     "dicom": write_dicom,
     "heidelberg": write_heidelberg,
+    "bids": write_bids,
     "pairs": write_pairs,
 }
 """What writes a small data set of each format."""

@@ -92,8 +92,8 @@ def test_a_broken_dataset_json_is_said_and_not_passed_over(tmp_path):
 
 def test_unknown_formats_options_and_folders(tmp_path):
     write_pairs(tmp_path)
-    with pytest.raises(UsageError, match=r"no format 'bids'; expected auto or duke\|mrbrains18"):
-        list_dataset(tmp_path, "bids")
+    with pytest.raises(UsageError, match=r"no format 'nrd'; expected auto or duke\|mrbrains18"):
+        list_dataset(tmp_path, "nrd")
     with pytest.raises(UsageError, match="format pairs has no option 'nope'; its options are: ima"):
         list_dataset(tmp_path, "pairs", {"nope": 1})
     with pytest.raises(UsageError, match="format pairs has no option 'grader'"):

@@ -190,3 +190,14 @@ def test_soft_data_sets_keep_a_given_table(tmp_path):
     root = written(tmp_path / "data", probabilities(2)[1])
     dataset = list_dataset(root, "pairs", {"soft_range": 1, "classes": str(table)})
     assert scan_classes(dataset) == ClassTable((0, 1), ("background", "lesion"))
+
+
+def test_a_threshold_makes_masks_of_a_file_for_each_class(tmp_path):
+    q = probabilities(3)
+    write_npy(tmp_path / "images/a.npy", volume(SHAPE, dtype=np.uint8))
+    for name, values in zip(("cyst", "fluid"), q[1:], strict=True):
+        write_npy(tmp_path / f"labels/a_{name}.npy", values)
+    given = {"images": "images", "labels": "labels", "label_files": "class"}
+    dataset = list_dataset(tmp_path, "pairs", given, LabelMapping(threshold=0.5))
+    expected = np.where(q[2] >= 0.5, 2, np.where(q[1] >= 0.5, 1, 0))
+    np.testing.assert_array_equal(read_all(dataset)["a"].labels, expected)
