@@ -44,10 +44,10 @@ from softlabel.cli.setting_options import (
 from softlabel.console.display import duration, progress
 from softlabel.console.group import EXIT_FAILED
 from softlabel.errors import UsageError
-from softlabel.generation.check import Check, checked
+from softlabel.generation.check import Check, checked, readable
 from softlabel.generation.device_choice import named_devices
 from softlabel.generation.output import output_path
-from softlabel.generation.plan import STALE, Plan, check_method, choose, plan
+from softlabel.generation.plan import STALE, Plan, check_method, plan
 from softlabel.generation.report import CaseReport, Report
 from softlabel.generation.run import carry_out, estimate
 from softlabel.generation.settings import Settings
@@ -203,7 +203,7 @@ def _checked(
     UsageError
         When there is a finding that is an error and was not accepted.
     """
-    with progress(len(choose(dataset, ids, limit)), "label maps checked", quiet) as advance:
+    with progress(len(readable(dataset, ids, limit)), "label maps checked", quiet) as advance:
         return checked(
             dataset, settings, ids=ids, limit=limit, accept=accept, jobs=jobs,
             progress=lambda case_id: advance(""), tell=print_findings,
@@ -213,7 +213,7 @@ def _checked(
 def _carry_out(decided: Plan, jobs: int, device: str, verbose: bool, quiet: bool) -> Report:
     """Carry a plan out, and show how far it is and why a case failed."""
     told: set[str] = set()
-    with progress(len(decided.todo), "cases", quiet) as advance:
+    with progress(len(decided.todo) + len(decided.regroup), "cases", quiet) as advance:
 
         def on_case(report: CaseReport) -> None:
             if not report.error:

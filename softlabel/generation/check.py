@@ -33,7 +33,7 @@ from softlabel.generation.plan import choose
 from softlabel.generation.settings import Settings
 from softlabel.readers import READERS
 from softlabel.readers.look import LabelLook, look_at
-from softlabel.readers.mapped import as_source, stays_ignored, with_mapping
+from softlabel.readers.mapped import as_source, mapped_facts, mapped_value, with_mapping
 from softlabel.types import CaseRef, Dataset
 
 FOLDER_VARIABLE = "SOFTLABEL_CACHE_DIR"
@@ -95,7 +95,6 @@ class Check:
     def classes(self) -> list[ClassRow]:
         """What each value of the label maps is, after the mapping."""
         mapping = self.dataset.mapping
-        ignored_stays = stays_ignored(self.dataset)
         names = {} if mapping is None else mapping.names()
         names |= dict(self.dataset.classes) if self.dataset.classes is not None else {}
         if self.dataset.ignore is not None:
@@ -105,18 +104,13 @@ class Check:
         pieces: Counter[int] = Counter()
         counted = True
         for look in self.looks.values():
-            facts = look.facts
+            facts = mapped_facts(look.facts, self.dataset)
+            cases.update(facts.values)
+            pixels.update(dict(zip(facts.values, facts.pixels, strict=True)))
+            pieces.update(dict(zip(facts.values, facts.pieces, strict=False)))
             counted &= len(facts.pieces) == len(facts.values)
-            here = set()
-            for position, value in enumerate(facts.values):
-                target = value if mapping is None else mapping.target_of(value)
-                if ignored_stays and value == self.dataset.source_ignore:
-                    target = value
-                here.add(target)
-                pixels[target] += facts.pixels[position]
-                pieces[target] += facts.pieces[position] if facts.pieces else 0
-                names.setdefault(target, (look.names or {}).get(value, ""))
-            cases.update(here)
+            for value, name in (look.names or {}).items():
+                names.setdefault(mapped_value(self.dataset, value), name)
         return [
             ClassRow(v, names.get(v, ""), cases[v], pixels[v], pieces[v] if counted else None)
             for v in sorted(set(cases) | set(names))
@@ -188,6 +182,12 @@ def check(
     return Check(dataset, looks, unreadable, found)
 
 
+def readable(dataset: Dataset, ids: Sequence[str] | None, limit: int | None) -> list[CaseRef]:
+    """The chosen cases without those whose listing had a problem."""
+    known = {ref.id for ref in dataset.refs}
+    return [ref for ref in choose(dataset, ids, limit) if ref.id in known]
+
+
 def checked(
     dataset: Dataset,
     settings: Settings,
@@ -215,8 +215,7 @@ def checked(
     UsageError
         When a finding would certainly give a wrong cache.
     """
-    known = {ref.id for ref in dataset.refs}
-    refs = [ref for ref in choose(dataset, ids, limit) if ref.id in known]
+    refs = readable(dataset, ids, limit)
     found = check(dataset, settings, refs=refs, accept=accept, jobs=jobs, progress=progress)
     tell(found.findings)
     if found.errors:

@@ -19,6 +19,7 @@ from softlabel.generation.settings import Settings
 from softlabel.mapping import LabelMapping
 from softlabel.readers.labelfacts import LabelFacts
 from softlabel.readers.look import LabelLook
+from softlabel.readers.mapped import mapped_facts
 from softlabel.types import CaseRef, Dataset
 
 ERROR, WARNING = "error", "warning"
@@ -179,26 +180,7 @@ class Evidence:
     @cached_property
     def facts(self) -> Mapping[str, LabelFacts]:
         """Label maps by id, after the mapping."""
-        mapping = self.dataset.mapping
-        return {
-            case: look.facts if mapping is None else _mapped_facts(look.facts, mapping)
-            for case, look in self.looks.items()
-        }
-
-
-def _mapped_facts(facts: LabelFacts, mapping: LabelMapping) -> LabelFacts:
-    """Counts of values that become one are added; edges and pieces count twice where they touch."""
-    sums: dict[int, list[int]] = {}
-    rows = zip(facts.values, facts.pixels, facts.edges, facts.pieces or facts.values, strict=True)
-    for value, *counts in rows:
-        total = sums.setdefault(mapping.target_of(value), [0, 0, 0])
-        for position, count in enumerate(counts):
-            total[position] += count
-    values = tuple(sorted(sums))
-    pixels, edges, pieces = (tuple(sums[v][n] for v in values) for n in range(3))
-    return LabelFacts(
-        facts.shape, values, pixels, pieces if facts.pieces else (), edges, facts.between
-    )
+        return {case: mapped_facts(look.facts, self.dataset) for case, look in self.looks.items()}
 
 
 # --- label values ---------------------------------------------------------------------------------

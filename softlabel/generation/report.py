@@ -48,6 +48,8 @@ class CaseReport:
     seen : mapping of str to SeenFile
     note : str
         Why it was softened on the CPU though a device was to do it.
+    regrouped : bool
+        It was finished, and was written again with another group.
     """
 
     id: str
@@ -63,6 +65,7 @@ class CaseReport:
     n_superpixels_asked: int = 0
     seen: Mapping[str, SeenFile] = field(default_factory=dict)
     note: str = ""
+    regrouped: bool = False
 
 
 @dataclass(frozen=True)
@@ -149,10 +152,9 @@ def summary_of(
     stopped: str,
     started: float,
     compile_seconds: float,
-    regrouped: int = 0,
 ) -> Report:
     """The report on a run, from the reports on its cases."""
-    done = [r for r in reports if not r.error]
+    done = [r for r in reports if not r.error and not r.regrouped]
     failed = {r.id for r in reports if r.error}
     failures = failures_of(decided, reports)
     pixels = sum(r.pixels for r in done)
@@ -176,7 +178,7 @@ def summary_of(
         n_superpixels=mean(sum(r.n_superpixels for r in done), len(done)),
         n_superpixels_asked=mean(sum(r.n_superpixels_asked for r in done), len(done)),
         warnings=tuple(_warnings(decided, done, failures)),
-        regrouped=regrouped,
+        regrouped=sum(r.regrouped for r in reports),
     )
 
 

@@ -182,7 +182,6 @@ def _carried_out(
 ) -> Report:
     """As :func:`carry_out`."""
     replaced = prepare_output(decided)
-    regrouped: list[str] = []
     # before workers start, so that they load the kernels instead of compiling them each
     compile_seconds = warm_up() if decided.todo else 0.0
     started = time.perf_counter()
@@ -190,12 +189,6 @@ def _carried_out(
     before = {ref.id: version_of(part_of(decided.out, ref.id)) for ref in waiting}
     tally = _Tally(seen=dict(decided.seen))
     try:
-        for ref in decided.regroup:
-            try:
-                regrouped.append(_regroup(decided.out, ref))
-            except CacheError as error:
-                tally.add(CaseReport(ref.id, error=str(error)))
-            safe_point()
         with contextlib.closing(_reports(decided, jobs, device, say, safe_point)) as told:
             for report in told:
                 if report.fatal:
@@ -208,9 +201,7 @@ def _carried_out(
         tally.interrupted = True
     except parallel.WorkerDied as error:
         tally.stopped = f"{error} Use fewer --jobs or a machine with more memory."
-    except OSError as error:
-        tally.stopped = cannot_write(decided.out, error)
-    reported = {*regrouped, *(report.id for report in tally.reports)}
+    reported = {report.id for report in tally.reports}
     unfinished = {
         case_id
         for case_id, version in before.items()
@@ -223,15 +214,20 @@ def _carried_out(
         tally.stopped = tally.stopped or cannot_write(decided.out, error)
     return summary_of(
         decided, tally.reports, unfinished, tally.interrupted, tally.stopped, started,
-        compile_seconds, len(regrouped),
+        compile_seconds,
     )  # fmt: skip
 
 
-def _regroup(out: Path, ref: CaseRef) -> str:
-    """Publish a part anew with the group that its case has now; its id."""
+def _regroup(out: Path, ref: CaseRef) -> CaseReport:
+    """Publish a part anew with the group that its case has now."""
     path = part_of(out, ref.id)
-    publish(path, regrouped_part(path, ref.group))
-    return ref.id
+    try:
+        publish(path, regrouped_part(path, ref.group))
+    except CacheError as error:
+        return CaseReport(ref.id, error=str(error))
+    except OSError as error:
+        return CaseReport(ref.id, error=cannot_write(out, error), fatal=True)
+    return CaseReport(ref.id, regrouped=True)
 
 
 @dataclass
@@ -251,7 +247,10 @@ class _Tally:
 def _reports(
     decided: Plan, jobs: int, device: str, say: Say, safe_point: SafePoint
 ) -> Generator[CaseReport]:
-    """Let workers compute the cases of a plan; closing it stops them."""
+    """Regroup, then let workers compute the cases of a plan; closing it stops them."""
+    for ref in decided.regroup:
+        yield _regroup(decided.out, ref)
+        safe_point()
     work = partial(compute_source, safe_point=safe_point)
     safe_point()  # before a device is started
     with chosen_devices(decided, device, jobs, lambda: _sample(decided), say) as devices:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,10 @@ import numpy as np
 
 from softlabel.errors import CaseError
 from softlabel.readers.imagefiles import read_pixels
+from softlabel.readers.look import LabelLook, look_at
 from softlabel.readers.outlines import paint
 from softlabel.readers.pixels import require_finite
+from softlabel.readers.registry import Reader
 from softlabel.readers.safety import MAX_DEFLATE_RATIO, check_promise
 from softlabel.types import Array, Case, CaseRef, ClassTable, Dataset, Note
 
@@ -54,6 +56,33 @@ def read_annotated(
         channels=names if len(image) > 1 else ("intensity",),
         notes=(*pixels.notes, *notes),
     )
+
+
+def outlined_reader(
+    labels_of: Callable[[Dataset, CaseRef], tuple[Array, tuple[Note, ...]]], **record: Any
+) -> Reader:
+    """A reader of images whose ``key["image"]`` names the file, with labels that are drawn.
+
+    Parameters
+    ----------
+    labels_of : callable
+        Draws the label map of a case; with notes on what it met. Raises CaseError.
+    **record
+        The other fields of the reader.
+    """
+
+    def read_case(dataset: Dataset, ref: CaseRef, opened: object = None) -> Case:
+        labels, notes = labels_of(dataset, ref)
+        return read_annotated(dataset, ref, dataset.root / ref.key["image"], labels, notes)
+
+    def read_labels(dataset: Dataset, ref: CaseRef, opened: object = None) -> Array:
+        return labels_of(dataset, ref)[0]
+
+    def look(dataset: Dataset, ref: CaseRef, opened: object = None) -> LabelLook:
+        labels, notes = labels_of(dataset, ref)
+        return look_at(labels, notes=notes)
+
+    return Reader(read_case=read_case, read_labels=read_labels, look=look, **record)
 
 
 def painted(

@@ -18,7 +18,7 @@ from typing import Any
 from softlabel.errors import SourceError, UsageError
 from softlabel.ids import natural_key
 from softlabel.readers.classfile import class_table, load_class_table
-from softlabel.readers.filecase import look, open_source, read_case, read_labels
+from softlabel.readers.filecase import look, read_case, read_labels
 from softlabel.readers.listing import CLASSES_OPTION, GROUP_OPTION, Listing, count, require_folder
 from softlabel.readers.registry import Reader, ReaderOption
 from softlabel.readers.safety import read_text, relative_name
@@ -357,7 +357,6 @@ READER = Reader(
     title="BIDS (sub-*/anat with label maps in derivatives)",
     detect=detect,
     list_cases=list_cases,
-    open_source=open_source,
     read_case=read_case,
     read_labels=read_labels,
     look=look,

@@ -21,17 +21,16 @@ from softlabel.readers.annotated import (
     free_value,
     image_shape,
     numbered_points,
+    outlined_reader,
     painted,
-    read_annotated,
 )
 from softlabel.readers.classfile import class_table
 from softlabel.readers.imagefiles import stem_of
 from softlabel.readers.listing import GROUP_OPTION, Listing, count, require_folder
-from softlabel.readers.look import LabelLook, look_at
 from softlabel.readers.outlines import outline_pixels, run_length_pixels
-from softlabel.readers.registry import Reader, ReaderOption
+from softlabel.readers.registry import ReaderOption
 from softlabel.readers.safety import load_json, path_inside, reading, relative_name
-from softlabel.types import Array, Case, CaseRef, ClassTable, Dataset, Note
+from softlabel.types import Array, CaseRef, ClassTable, Dataset, Note
 
 _ENTRIES = ("images", "annotations", "categories")
 
@@ -99,40 +98,6 @@ def list_cases(root: Path, options: Mapping[str, Any]) -> Dataset:
         classes=classes,
         ignore=ignore,
     )
-
-
-def open_source(dataset: Dataset, source: str) -> None:
-    """Nothing: the listing took the annotations of every image out of their file."""
-    return None
-
-
-def read_case(dataset: Dataset, ref: CaseRef, opened: object = None) -> Case:
-    """Read an image and draw its regions.
-
-    Raises
-    ------
-    CaseError
-        When the image or an annotation cannot be read, or they do not fit.
-    """
-    labels, notes = _labels_and_notes(dataset, ref)
-    return read_annotated(dataset, ref, dataset.root / ref.key["image"], labels, notes)
-
-
-def read_labels(dataset: Dataset, ref: CaseRef, opened: object = None) -> Array:
-    """Draw the regions of an image.
-
-    Raises
-    ------
-    CaseError
-        When an annotation cannot be read.
-    """
-    return _labels_and_notes(dataset, ref)[0]
-
-
-def look(dataset: Dataset, ref: CaseRef, opened: object = None) -> LabelLook:
-    """Look at the annotation of an image, for the check of the data set."""
-    labels, notes = _labels_and_notes(dataset, ref)
-    return look_at(labels, notes=notes)
 
 
 def _labels_and_notes(dataset: Dataset, ref: CaseRef) -> tuple[Array, tuple[Note, ...]]:
@@ -334,14 +299,11 @@ def _usual_folders(path: Path, beside: str) -> list[str]:
     return list(dict.fromkeys([beside, ".", above, "images", split, f"images/{split}"]))
 
 
-READER = Reader(
+READER = outlined_reader(
+    _labels_and_notes,
     name="coco",
     title="COCO (a JSON file with images, annotations and categories)",
     detect=detect,
     list_cases=list_cases,
-    open_source=open_source,
-    read_case=read_case,
-    read_labels=read_labels,
-    look=look,
     options=OPTIONS,
 )

@@ -136,11 +136,6 @@ def list_cases(root: Path, options: Mapping[str, Any]) -> Dataset:
     )  # fmt: skip
 
 
-def open_source(dataset: Dataset, source: str) -> None:
-    """Nothing: every series is read for its own case."""
-    return None
-
-
 def read_case(dataset: Dataset, ref: CaseRef, opened: object = None) -> Case:
     """Read a series and draw its annotation on it.
 
@@ -485,7 +480,6 @@ READER = Reader(
     title="DICOM series with segmentations (SEG) or structure sets (RTSTRUCT)",
     detect=detect,
     list_cases=list_cases,
-    open_source=open_source,
     read_case=read_case,
     read_labels=read_labels,
     look=look,

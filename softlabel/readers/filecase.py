@@ -46,11 +46,6 @@ from softlabel.readers.soft import (
 from softlabel.types import Array, Case, CaseRef, Dataset, Note, coarsest_axis
 
 
-def open_source(dataset: Dataset, source: str) -> None:
-    """Nothing: cases in files of their own share nothing."""
-    return None
-
-
 def read_case(dataset: Dataset, ref: CaseRef, opened: object = None) -> Case:
     """Read a case, and check that its files belong together.
 

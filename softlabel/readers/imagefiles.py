@@ -285,29 +285,6 @@ def _by_colour(pixels: Pixels, colours: Mapping[Colour, int], path: Path) -> Arr
     return value_of[index].astype(np.min_scalar_type(int(value_of.max())))
 
 
-def read_label_layers(path: Path) -> tuple[Pixels, ...]:
-    """Read the layers of a segmentation, which may overlap, as separate label maps.
-
-    Returns
-    -------
-    tuple of Pixels
-        One label map with the names of its values for each layer; only one from a file that has
-        no layers.
-
-    Raises
-    ------
-    CaseError
-        As :func:`read_label_map`, but for layers that overlap.
-    """
-    pixels = read_pixels(path, as_labels=True)
-    if not pixels.layer_names:
-        return (read_label_map(path),)
-    return tuple(
-        replace(pixels, values=layer, channel_axis=None, names=names, layer_names=())
-        for layer, names in zip(_layers(pixels, path), pixels.layer_names, strict=True)
-    )
-
-
 def _layers(pixels: Pixels, path: Path) -> list[Array]:
     return [whole_numbers(layer, path) for layer in pixels.channels_first()]
 

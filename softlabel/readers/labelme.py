@@ -24,17 +24,15 @@ from softlabel.readers.annotated import (
     free_value,
     image_shape,
     numbered_points,
+    outlined_reader,
     painted,
-    read_annotated,
 )
 from softlabel.readers.classfile import class_table, load_class_table
 from softlabel.readers.imagefiles import ENDINGS
 from softlabel.readers.listing import CLASSES_OPTION, GROUP_OPTION, Listing, count, require_folder
-from softlabel.readers.look import LabelLook, look_at
 from softlabel.readers.outlines import outline_pixels
-from softlabel.readers.registry import Reader
 from softlabel.readers.safety import load_json, path_inside, relative_name
-from softlabel.types import Array, Case, CaseRef, ClassTable, Dataset, Note
+from softlabel.types import Array, CaseRef, ClassTable, Dataset, Note
 
 _BACKGROUND_NAMES = ("background", "_background_")
 _IGNORE_NAME = "__ignore__"
@@ -85,40 +83,6 @@ def list_cases(root: Path, options: Mapping[str, Any]) -> Dataset:
     return listing.dataset(
         "labelme", root, description, options=used, classes=classes, ignore=ignore
     )
-
-
-def open_source(dataset: Dataset, source: str) -> None:
-    """Nothing: every image has its own file."""
-    return None
-
-
-def read_case(dataset: Dataset, ref: CaseRef, opened: object = None) -> Case:
-    """Read an image and draw its shapes.
-
-    Raises
-    ------
-    CaseError
-        When the image or a shape cannot be read, or they do not fit.
-    """
-    labels, notes = _labels_and_notes(dataset, ref)
-    return read_annotated(dataset, ref, dataset.root / ref.key["image"], labels, notes)
-
-
-def read_labels(dataset: Dataset, ref: CaseRef, opened: object = None) -> Array:
-    """Draw the shapes of an image.
-
-    Raises
-    ------
-    CaseError
-        When a shape cannot be read.
-    """
-    return _labels_and_notes(dataset, ref)[0]
-
-
-def look(dataset: Dataset, ref: CaseRef, opened: object = None) -> LabelLook:
-    """Look at the annotation of an image, for the check of the data set."""
-    labels, notes = _labels_and_notes(dataset, ref)
-    return look_at(labels, notes=notes)
 
 
 def _labels_and_notes(dataset: Dataset, ref: CaseRef) -> tuple[Array, tuple[Note, ...]]:
@@ -244,14 +208,11 @@ def _classes(names: set[str], given: str | None, root: Path) -> tuple[ClassTable
     return classes, ignore
 
 
-READER = Reader(
+READER = outlined_reader(
+    _labels_and_notes,
     name="labelme",
     title="LabelMe (a JSON file with shapes beside each image)",
     detect=detect,
     list_cases=list_cases,
-    open_source=open_source,
-    read_case=read_case,
-    read_labels=read_labels,
-    look=look,
     options=OPTIONS,
 )

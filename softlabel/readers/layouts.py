@@ -35,9 +35,6 @@ ANNOTATION_FOLDERS = (
 )  # fmt: skip
 LABEL_FOLDERS = (*ANNOTATION_FOLDERS, *MANUAL_FOLDERS, *MASK_FOLDERS)
 
-FURTHER_RATERS = ("manual2", "2nd_manual")
-"""A second annotator's label maps: not taken unless asked for."""
-
 BRATS_CHANNELS = ("flair", "t1", "t1ce", "t2", "t1c", "t1n", "t2f", "t2w")
 """Ends of the names of BraTS's channels, in the older and the newer spelling."""
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from softlabel.errors import UsageError
 from softlabel.mapping import LabelMapping
+from softlabel.readers.labelfacts import LabelFacts
 from softlabel.readers.registry import Reader
 from softlabel.types import Array, Case, CaseRef, ClassTable, Dataset
 
@@ -128,6 +129,32 @@ def _mapped(labels: Array, dataset: Dataset) -> Array:
     if stays_ignored(dataset):
         mapped = np.where(labels == dataset.source_ignore, labels, mapped)
     return mapped
+
+
+def mapped_value(dataset: Dataset, value: int) -> int:
+    """What one value of the source is read as."""
+    mapping = dataset.mapping
+    if mapping is None or (value == dataset.source_ignore and stays_ignored(dataset)):
+        return value
+    target = mapping.target_of(value)
+    return dataset.ignore if target == mapping.ignore and dataset.ignore is not None else target
+
+
+def mapped_facts(facts: LabelFacts, dataset: Dataset) -> LabelFacts:
+    """Counts of values that become one are added; edges and pieces count twice where they touch."""
+    if dataset.mapping is None:
+        return facts
+    sums: dict[int, list[int]] = {}
+    rows = zip(facts.values, facts.pixels, facts.edges, facts.pieces or facts.values, strict=True)
+    for value, *counts in rows:
+        total = sums.setdefault(mapped_value(dataset, value), [0, 0, 0])
+        for position, count in enumerate(counts):
+            total[position] += count
+    values = tuple(sorted(sums))
+    pixels, edges, pieces = (tuple(sums[v][n] for v in values) for n in range(3))
+    return LabelFacts(
+        facts.shape, values, pixels, pieces if facts.pieces else (), edges, facts.between
+    )
 
 
 def stays_ignored(dataset: Dataset) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from softlabel.errors import SourceError, UsageError
-from softlabel.readers.filecase import look, open_source, read_case, read_labels
+from softlabel.readers.filecase import look, read_case, read_labels
 from softlabel.readers.listing import Listing, count, require_folder
 from softlabel.readers.registry import Reader, ReaderOption
 from softlabel.readers.safety import relative_name
@@ -168,7 +168,6 @@ READER = Reader(
     title="MRBrainS18 (training/ID/segm.nii.gz)",
     detect=detect,
     list_cases=list_cases,
-    open_source=open_source,
     read_case=read_case,
     read_labels=read_labels,
     look=look,

@@ -9,7 +9,7 @@ from typing import Any
 from softlabel.errors import CaseError, SourceError
 from softlabel.readers.classfile import class_table
 from softlabel.readers.datasetjson import is_msd, load_dataset_json, numbered_names, require
-from softlabel.readers.filecase import look, open_source, read_case, read_labels
+from softlabel.readers.filecase import look, read_case, read_labels
 from softlabel.readers.imagefiles import ending_of, input_files, stem_of
 from softlabel.readers.listing import GROUP_OPTION, Listing, count, require_folder
 from softlabel.readers.registry import Reader
@@ -94,7 +94,6 @@ READER = Reader(
     title="Medical Segmentation Decathlon (dataset.json, imagesTr, labelsTr)",
     detect=detect,
     list_cases=list_cases,
-    open_source=open_source,
     read_case=read_case,
     read_labels=read_labels,
     look=look,

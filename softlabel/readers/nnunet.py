@@ -17,7 +17,7 @@ from softlabel.readers.datasetjson import (
     numbered_names,
     require,
 )
-from softlabel.readers.filecase import look, open_source, read_case, read_labels
+from softlabel.readers.filecase import look, read_case, read_labels
 from softlabel.readers.imagefiles import RASTER_ENDINGS, TIFF_ENDINGS, ending_of, input_files
 from softlabel.readers.listing import GROUP_OPTION, Listing, count, require_folder
 from softlabel.readers.registry import Reader, ReaderOption
@@ -303,7 +303,6 @@ READER = Reader(
     title="nnU-Net v2 raw (dataset.json, imagesTr, labelsTr)",
     detect=detect,
     list_cases=list_cases,
-    open_source=open_source,
     read_case=read_case,
     read_labels=read_labels,
     look=look,

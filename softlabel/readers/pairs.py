@@ -11,7 +11,7 @@ from typing import Any
 
 from softlabel.errors import SourceError, UsageError
 from softlabel.readers.classfile import load_class_table
-from softlabel.readers.filecase import look, open_source, read_case, read_labels
+from softlabel.readers.filecase import look, read_case, read_labels
 from softlabel.readers.imagefiles import ENDINGS, input_files, is_image_file, stem_of
 from softlabel.readers.layouts import Patterns, find_patterns
 from softlabel.readers.listing import CLASSES_OPTION, GROUP_OPTION, Listing, count, parse_spacing
@@ -457,7 +457,6 @@ READER = Reader(
     title="images and label maps in files of their own (folders or patterns)",
     detect=detect,
     list_cases=list_cases,
-    open_source=open_source,
     read_case=read_case,
     read_labels=read_labels,
     look=look,

@@ -42,6 +42,10 @@ class ReaderOption:
     kind: str = "text"
 
 
+def nothing_shared(dataset: Dataset, source: str) -> None:
+    """What cases in files of their own share."""
+
+
 @dataclass(frozen=True)
 class Reader:
     """One input format.
@@ -57,12 +61,12 @@ class Reader:
         format. Looks at names and small text files only.
     list_cases : callable (root: Path, options: mapping) -> Dataset
         ``options`` holds a value for every one of the reader's options.
-    open_source : callable (dataset: Dataset, source: str) -> object
-        Whatever the cases of one source share, read once; None when they share nothing.
     read_case : callable (dataset: Dataset, ref: CaseRef, opened: object) -> Case
     read_labels : callable (dataset: Dataset, ref: CaseRef, opened: object) -> ndarray
         Only the label map(s); what the scan for a class table reads.
     options : tuple of ReaderOption
+    open_source : callable (dataset: Dataset, source: str) -> object, optional
+        Whatever the cases of one source share, read once; by default nothing.
     look : callable (dataset: Dataset, ref: CaseRef, opened: object) -> LabelLook, optional
         What the check of a data set wants to know of a case's annotation. Without it, the check
         looks at the label map of ``read_labels`` alone.
@@ -72,8 +76,8 @@ class Reader:
     title: str
     detect: Callable[[Path], str | None]
     list_cases: Callable[[Path, Mapping[str, Any]], Dataset]
-    open_source: Callable[[Dataset, str], Any]
     read_case: Callable[[Dataset, CaseRef, Any], Case]
     read_labels: Callable[[Dataset, CaseRef, Any], Array]
     options: tuple[ReaderOption, ...] = ()
+    open_source: Callable[[Dataset, str], Any] = nothing_shared
     look: Callable[[Dataset, CaseRef, Any], LabelLook] | None = None

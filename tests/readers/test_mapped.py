@@ -8,7 +8,14 @@ import pytest
 from softlabel.errors import UsageError
 from softlabel.mapping import parse_mapping
 from softlabel.readers import READERS, list_dataset
-from softlabel.readers.mapped import as_source, mapped_classes, read_case, with_mapping
+from softlabel.readers.labelfacts import label_facts
+from softlabel.readers.mapped import (
+    as_source,
+    mapped_classes,
+    mapped_facts,
+    read_case,
+    with_mapping,
+)
 from softlabel.types import ClassTable
 
 from .factories import WRITERS
@@ -58,3 +65,16 @@ def test_a_rule_that_makes_another_class_of_one():
     table = ClassTable.from_values([0, 1, 2])
     with pytest.raises(UsageError, match="turns 2 into 1, which is the class 'label 1' already"):
         mapped_classes(table, parse_mapping("2=1:cyst"))
+
+
+@pytest.mark.parametrize("text", ["1-=7:all", "3=ignore,1=19:one", "255=4:four,2-3=ignore"])
+def test_counts_after_the_mapping_are_those_of_the_mapped_label_map(tmp_path, text):
+    WRITERS["duke"](tmp_path)  # it ignores 255 itself
+    plain, mapped = list_dataset(tmp_path), list_dataset(tmp_path, mapping=parse_mapping(text))
+    reader = READERS["duke"]
+    for ref in plain.refs:
+        opened = reader.open_source(plain, ref.source)
+        found = mapped_facts(label_facts(read_case(reader, plain, ref, opened).labels), mapped)
+        labels = read_case(reader, mapped, ref, opened).labels
+        values, pixels = np.unique(labels, return_counts=True)
+        assert found.values == tuple(values) and found.pixels == tuple(pixels)

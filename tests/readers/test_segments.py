@@ -7,7 +7,7 @@ import pytest
 
 from softlabel.errors import CaseError
 from softlabel.readers import list_dataset
-from softlabel.readers.imagefiles import read_label_layers, read_label_map, stem_of
+from softlabel.readers.imagefiles import read_label_map, stem_of
 from softlabel.readers.pairs import read_labels
 from softlabel.readers.segments import join_layers
 
@@ -95,7 +95,7 @@ def test_one_segment_a_layer_without_values_as_slicer_wrote_before(tmp_path):
     assert found.names == {1: "tumour", 2: "bone"}
 
 
-def test_layers_that_overlap_are_separate_label_maps(tmp_path):
+def test_layers_that_overlap_are_refused(tmp_path):
     path = write_nrrd(tmp_path / "a.seg.nrrd", np.stack([LEFT, OVER], axis=-1), fields(*BOTH))
     shared = np.count_nonzero(LEFT & OVER)
     assert shared
@@ -103,12 +103,6 @@ def test_layers_that_overlap_are_separate_label_maps(tmp_path):
         CaseError, match=rf"overlap in {shared} voxels, most of all 'tumour' and 'b"
     ):
         read_label_map(path)
-    first, second = read_label_layers(path)
-    np.testing.assert_array_equal(first.values, LEFT.T)
-    np.testing.assert_array_equal(second.values, OVER.T)
-    assert first.names == {1: "tumour"} and second.names == {1: "bone"}
-    (single,) = read_label_layers(write_nrrd(tmp_path / "b.seg.nrrd", LEFT, fields(BOTH[0])))
-    assert single.names == {1: "tumour"}
 
 
 def test_values_without_a_name_are_kept_apart_from_named_ones():
