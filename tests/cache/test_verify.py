@@ -9,8 +9,9 @@ import h5py
 import numpy as np
 import pytest
 
-from softlabel.cache import schema
-from softlabel.cache.files import seal
+from softlabel.cache import read_index, rebuild_index, schema
+from softlabel.cache.digest import case_digest
+from softlabel.cache.files import put_text, seal
 from softlabel.cache.verify import verify
 from softlabel.errors import CacheError
 from softlabel.generation.settings import Settings
@@ -78,6 +79,41 @@ def test_wrong_values_are_found(cache, part, name, change, where, words):
     findings = found(cache)
     assert len(findings) == 1
     assert findings[0][:2] == (factories.full_case().id, where) and words in findings[0][2]
+
+
+def seal_case(path, **attributes):
+    """Change attributes, and let the digest say so, as a faulty writer would."""
+    with h5py.File(path, "r+") as file:
+        case = file["case"]
+        for name, value in attributes.items():
+            case.attrs.modify(name, value)
+        put_text(case, schema.DIGEST, case_digest(case))
+
+
+@pytest.mark.parametrize("name", ["affine", "spacing_mm", "slice_axis"])
+def test_attributes_that_nothing_else_guards_are_guarded_by_the_digest(cache, part, name):
+    with h5py.File(part, "r+") as file:
+        value = file["case"].attrs[name]
+        file["case"].attrs.modify(name, value + value.dtype.type(1))
+    assert [
+        (where, "is not that of the attributes" in text) for _, where, text in found(cache)
+    ] == [("digest", True)]
+
+
+def test_sums_of_the_own_class_are_compared_with_the_soft_maps(cache, part):
+    with h5py.File(part) as file:
+        sums = file["case"].attrs["own_class_sum"]
+    seal_case(part, own_class_sum=sums + 1)
+    assert [where for _, where, _ in found(cache)] == ["soft"]
+    assert "own_class_sum" in found(cache)[0][2]
+
+
+def test_a_part_that_was_exchanged_is_missed_by_the_manifest(cache, part):
+    seal_case(part, spacing_mm=np.array([0.5, 0.5, 2.5]))
+    ((case, _, problem),) = found(cache)
+    assert case == "" and "manifest does not name the parts that are there" in problem
+    rebuild_index(cache, read_index(cache))
+    assert verify(cache) == []
 
 
 def test_sums_under_normalize_sum(tmp_path):

@@ -123,6 +123,15 @@ def test_classes_of_two_codings():
     assert codes(evidence([first, third])) == []
 
 
+def test_masks_with_a_value_of_their_own_are_not_of_another_coding():
+    """255 beside 0 and 1 in one file marks what was not annotated, or another class."""
+    marked = MASKS[1].copy()
+    marked[:5] = 255
+    assert codes(evidence([MASKS[0], marked])) == []
+    three = np.array([0, 127, 254, 255])[MASKS[0] + MASKS[1] + MASKS[2]]
+    assert codes(evidence([MASKS[0], three])) == []
+
+
 def test_two_codings_that_a_table_names_are_classes():
     table = ClassTable((0, 1, 255), ("background", "cyst", "drusen"))
     assert codes(evidence([MASKS[0], MASKS[1] * 255], classes=table)) == []
@@ -162,6 +171,15 @@ def test_many_classes_are_no_grey_levels():
     assert "grey" not in codes(evidence([values[nearest]] * 2))
 
 
+def test_thin_layers_are_no_grey_levels():
+    """Ordered values in a few rows each: some lie between others, but most have an inside."""
+    rows = [0] * 90
+    for number, thickness in enumerate((1, 1, 4) * 3, start=1):
+        rows += [number] * thickness
+    labels = np.tile(np.array(rows + [10] * 100)[:, None], (1, 60))
+    assert "grey" not in codes(evidence([labels, labels]))
+
+
 def glands(count):
     """Numbered disks that do not touch."""
     labels = np.zeros((64, 80), np.int32)
@@ -176,6 +194,15 @@ def test_numbered_objects(number):
     finding = found(evidence([number(glands(n)) for n in (3, 9, 5)]))
     assert (finding.code, finding.severity) == ("instances", WARNING)
     assert "3 to 9" in finding.text
+
+
+def test_classes_in_several_pieces_are_no_numbered_objects():
+    maps = []
+    for count in (4, 6, 5):
+        labels = glands(count)
+        labels[50:60, 60:78] = 1 + np.arange(18) // 3 % count  # a second piece of each
+        maps.append(labels)
+    assert "instances" not in codes(evidence(maps))
 
 
 def test_the_same_structures_in_every_case_are_classes():
@@ -228,6 +255,8 @@ def test_a_field_of_view_is_no_annotation():
     finding = found(evidence(views))
     assert (finding.code, finding.severity) == ("view", WARNING)
     assert codes(evidence([*views[:3], MASKS[0]])) == []
+    organs = [disk((32, 40), radius) for radius in (29, 31, 33, 36)]  # large, but each its own
+    assert codes(evidence(organs)) == []
 
 
 # --- geometry, groups, settings -------------------------------------------------------------------

@@ -13,7 +13,9 @@ from dataclasses import replace
 
 import factories
 import h5py
+import numpy as np
 import pytest
+from PIL import Image
 
 from softlabel import parallel
 from softlabel.cache import open_cache, parts_folder, schema
@@ -37,6 +39,21 @@ IDS = [f"s{i}" for i in range(8)]
 def test_a_listed_data_set_can_be_given(tmp_path):
     dataset = list_dataset(factories.write_scenes(tmp_path / "data"))
     assert generate(dataset, tmp_path / "c.h5", QUICK).complete
+
+
+def test_labels_that_would_be_silently_wrong_are_refused_from_python_too(tmp_path):
+    data = factories.write_scenes(tmp_path / "data", ("a", "b"))
+    for name, high in (("a", 1), ("b", 255)):
+        label = np.zeros((40, 44), np.uint8)
+        label[9:20, 9:30] = high
+        Image.fromarray(label).save(data / f"labels/{name}.png")
+    with pytest.raises(UsageError, match=r"\[codings\].*accept= in Python"):
+        generate(data, tmp_path / "c.h5", QUICK)
+    assert not (tmp_path / "c.h5").exists()
+    report = generate(data, tmp_path / "c.h5", QUICK, accept=["codings"])
+    assert report.complete and any("[codings]" in warning for warning in report.warnings)
+    with open_cache(tmp_path / "c.h5") as cache:
+        assert [finding["code"] for finding in cache.findings] == ["codings"]
 
 
 @pytest.mark.parametrize("jobs", [0, -1])

@@ -194,3 +194,11 @@ def test_an_image_has_no_slices(images, view):
         case_picture(images, "a", view)
     with pytest.raises(UsageError, match="no channel 1; it has channel 0 only"):
         case_picture(images, "a", View(channel=1))
+
+
+@pytest.mark.parametrize(("known", "expected"), [(0, 0), (1, 1), (None, 2)])
+def test_slices_are_those_across_the_axis_that_the_cache_names(tmp_path, known, expected):
+    """Where it names none, across the coarsest spacing."""
+    with with_affine(tmp_path, None, slice_axis=known) as cache:
+        picture = case_picture(cache, factories.full_case().id, View(slice=1))
+    assert picture.sections[0].name == f"slice 1 of axis {expected}"

@@ -56,6 +56,12 @@ def test_a_large_piece_becomes_a_superpixel_and_a_tiny_one_joins_the_longest_bor
     assert len(np.unique(found)) == 2 and found[3, 8] == found[0, 8]
 
 
+def test_a_superpixel_that_is_tiny_as_a_whole_stays():
+    ids = np.zeros((9, 9), int)
+    ids[4, 4] = 1
+    np.testing.assert_array_equal(whole_pieces(ids), ids)
+
+
 def test_tiny_pieces_without_a_neighbour_stay():
     ids = np.full((10, 10), -1)
     ids[:4] = 0

@@ -277,3 +277,17 @@ def test_a_temporary_folder_of_too_long_a_path_is_refused(oct_cache, tmp_path, m
     with pytest.raises(UsageError, match="TMPDIR to a shorter one"):
         make_loader(dataset, sampler, workers=1)
     assert len(list(make_loader(dataset, sampler, workers=0))) == 1
+
+
+def test_volumes_turn_around_the_axis_that_their_cache_names(mri_cache, monkeypatch):
+    asked = []
+
+    def draw_change(config, shape, rng, slice_axis=None):
+        asked.append(slice_axis)
+        return Change((False, False, False))
+
+    monkeypatch.setattr(data, "draw_change", draw_change)
+    cache = open_cache(mri_cache)
+    first = next(iter(cache))
+    CacheDataset(cache, [first], augment=AugmentConfig(rotate_degrees=9))[0]
+    assert asked == [cache[first].slice_axis] == [2]

@@ -114,7 +114,7 @@ def _write_tiff(buffer: io.BytesIO, labels: Array, spacing_mm: tuple[float, ...]
 
     metadata: dict[str, object] = {"axes": "ZYX"[-labels.ndim :]}
     if labels.dtype not in (np.uint8, np.uint16):  # ImageJ knows no others
-        tifffile.imwrite(buffer, labels, photometric="minisblack", metadata=metadata)
+        tifffile.imwrite(buffer, labels, metadata=metadata)
         return
     resolution = None
     if spacing_mm is not None and len(spacing_mm) == labels.ndim:
