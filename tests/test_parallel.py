@@ -189,16 +189,29 @@ def test_workers_leave_signals_to_their_parent():
     assert sorted(parallel.run(outlive_signals, [(i,) for i in range(4)], jobs=2)) == [0, 1, 2, 3]
 
 
-def test_a_signal_while_workers_start_reaches_the_parent_alone(ctrl_c):
+def blocked_signals(number):
+    yield signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="the system has no masks")
+def test_workers_start_with_stopping_signals_blocked():
+    """Ctrl-C in a terminal reaches all processes, those as well that are only starting."""
+    loky.get_reusable_executor().shutdown(kill_workers=True)  # so that workers must start
+    masks = list(parallel.run(blocked_signals, [(i,) for i in range(4)], jobs=2))
+    assert len(masks) == 4
+    assert all({signal.SIGINT, signal.SIGTERM} <= mask for mask in masks)
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_a_signal_while_workers_start_reaches_the_parent(ctrl_c):
     heard = []
     signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
-    loky.get_reusable_executor().shutdown(kill_workers=True)  # so that workers must start
+    loky.get_reusable_executor().shutdown(kill_workers=True)
     submit = loky.ProcessPoolExecutor.submit
 
     def press(*arguments):
         future = submit(*arguments)
         os.kill(os.getpid(), signal.SIGINT)
-        assert not heard
         return future
 
     with pytest.MonkeyPatch.context() as patch:
