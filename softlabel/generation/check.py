@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from softlabel import parallel
-from softlabel.errors import UsageError, did_you_mean
+from softlabel.errors import UsageError, did_you_mean, plural
 from softlabel.files.atomic import temporary_name
 from softlabel.generation.findings import (
     ERROR,
@@ -197,7 +197,7 @@ def checked(
     accept: Collection[str] = (),
     jobs: int = 1,
     progress: Progress | None = None,
-    tell: Callable[[Sequence[Finding]], None] = lambda findings: None,
+    tell: Callable[[Sequence[Finding]], None] | None = None,
 ) -> Check:
     """Look at the cases that a run would compute.
 
@@ -208,7 +208,8 @@ def checked(
     ids, limit
         See :func:`softlabel.generation.plan.plan`.
     tell : callable, optional
-        Called with the findings before an error among them ends it.
+        Called with the findings before an error among them ends it; without it the error says
+        them.
 
     Raises
     ------
@@ -217,14 +218,18 @@ def checked(
     """
     refs = readable(dataset, ids, limit)
     found = check(dataset, settings, refs=refs, accept=accept, jobs=jobs, progress=progress)
-    tell(found.findings)
+    if tell is not None:
+        tell(found.findings)
     if found.errors:
         codes = ",".join(dict.fromkeys(finding.code for finding in found.errors))
-        told = " ".join(f"[{f.code}] {f.text}" for f in found.errors)
+        if tell is None:
+            what = " ".join(f"[{f.code}] {f.text}" for f in found.errors)
+            settled = "; ".join(dict.fromkeys(FINDINGS[f.code].settled_by for f in found.errors))
+        else:
+            what, settled = plural(len(found.errors), "finding"), "what settles it"
         raise UsageError(
-            f"{told} This would certainly give a wrong cache, so nothing was computed; use "
-            f"{'; '.join(dict.fromkeys(FINDINGS[f.code].settled_by for f in found.errors))}, or "
-            f"--accept {codes} (accept= in Python) if the labels are as they should be."
+            f"{what} would certainly give a wrong cache, so nothing was computed; use {settled}, "
+            f"or --accept {codes} (accept= in Python) if the labels are as they should be."
         )
     return found
 

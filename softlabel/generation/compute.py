@@ -11,7 +11,7 @@ from softlabel.cache import (
     Statistics,
 )
 from softlabel.device import DeviceUnusable
-from softlabel.errors import CaseError
+from softlabel.errors import CaseError, plural
 from softlabel.generation.case_superpixels import make_superpixels, slice_axis_of
 from softlabel.generation.device_server import DeviceProcess
 from softlabel.generation.settings import Settings
@@ -176,6 +176,7 @@ def _majority_labels(raters: Array, header: Header) -> Array:
 def _check_channels(case: Case, header: Header) -> None:
     if header.channels and len(case.image) != len(header.channels):
         raise ValueError(
-            f"the image has {len(case.image)} channels, the data set {len(header.channels)} "
-            f"({', '.join(header.channels)}); give all images the same channels."
+            f"the image has {plural(len(case.image), 'channel')}, most images of the data set "
+            f"have {len(header.channels)} ({', '.join(header.channels)}); give all images the same "
+            "channels."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +32,9 @@ from softlabel.readers import READERS, scan_classes
 from softlabel.readers.listing import GROUP_OPTION
 from softlabel.softening import METHODS
 from softlabel.types import CaseRef, Dataset
+
+AGREEING_IMAGES, DIFFERING_IMAGES = 3, 9
+"""Images that are read for the names of their channels, where they agree and where they do not."""
 
 COMPUTE, STALE, REGROUP, SKIP, FAILED = "compute", "stale", "regroup", "skip", "failed"
 
@@ -298,21 +302,28 @@ def _header(dataset: Dataset, settings_json: str, existing: IndexContent | None)
         fingerprint(settings_json, classes, dataset.ignore),
         classes,
         dataset.ignore,
-        dataset.channels or (known.channels if known else first_channels(dataset)),
+        dataset.channels or (known.channels if known else common_channels(dataset)),
         software=software_versions(),
         format_version=known.format_version if known is not None else schema.FORMAT_VERSION,
     )
 
 
-def first_channels(dataset: Dataset) -> tuple[str, ...]:
-    """Channels of the first readable case; every case must have the same."""
+def common_channels(dataset: Dataset) -> tuple[str, ...]:
+    """Channels that most images have, which all others must have as well.
+
+    The first few images that can be read tell it, and some more where they differ.
+    """
+    found: Counter[tuple[str, ...]] = Counter()
     reader = READERS[dataset.format]
     for ref in dataset.refs:
         try:
-            return reader.read_case(dataset, ref, reader.open_source(dataset, ref.source)).channels
+            case = reader.read_case(dataset, ref, reader.open_source(dataset, ref.source))
         except Exception:  # it fails again, with its reason, when it is computed
             continue
-    return ()
+        found[case.channels] += 1
+        if found.total() >= (AGREEING_IMAGES if len(found) == 1 else DIFFERING_IMAGES):
+            break
+    return found.most_common(1)[0][0] if found else ()
 
 
 def _fault_of_id(case_id: str) -> str:

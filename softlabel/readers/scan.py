@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from softlabel.errors import SourceError
+from softlabel.errors import SourceError, plural
 from softlabel.readers.catalogue import READERS
 from softlabel.readers.labels import distinct_values
 from softlabel.readers.mapped import as_source, mapped_classes
@@ -62,7 +62,8 @@ def scan_classes(dataset: Dataset) -> ClassTable:
     if not values:
         reason = f" The first reason: {first_error}" if first_error else ""
         raise SourceError(
-            f"{dataset.root}: no class was found in the label maps of {len(dataset.refs)} cases; "
+            f"{dataset.root}: no class was found in the label maps of "
+            f"{plural(len(dataset.refs), 'case')}; "
             f"expected label values. Check the labels.{reason}"
         )
     table = ClassTable.from_values(values)

@@ -159,7 +159,9 @@ def test_what_cannot_be_computed_is_a_sentence_about_the_case(changes, settings,
 def test_channels_must_be_those_of_the_data_set():
     case = factories.small_case()
     header = header_of(case, channels=("red", "green", "blue"))
-    with pytest.raises(CaseError, match=r"1 channels, the data set 3 \(red, green, blue\)"):
+    with pytest.raises(
+        CaseError, match=r"1 channel, most images of the data set have 3 \(red, green, blue\)"
+    ):
         compute(case, header, QUICK)
 
 

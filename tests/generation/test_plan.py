@@ -20,7 +20,7 @@ from softlabel.generation.plan import (
     SKIP,
     STALE,
     choose,
-    first_channels,
+    common_channels,
     plan,
     settings_differences,
 )
@@ -266,13 +266,21 @@ def test_superpixel_files_and_their_setting_belong_together(cache):
         decide(cache, Settings(method="gaussian", superpixels="file"))
 
 
-def test_channels_come_from_the_first_case_that_can_be_read(tmp_path):
+def test_channels_come_from_the_cases_that_can_be_read(tmp_path):
     data = factories.write_scenes(tmp_path / "data")
     (data / "images/a.png").write_bytes(b"broken")
-    assert first_channels(list_dataset(data)) == ("intensity",)
+    assert common_channels(list_dataset(data)) == ("intensity",)
     for name in "bc":
         (data / f"images/{name}.png").write_bytes(b"broken")
-    assert first_channels(list_dataset(data)) == ()
+    assert common_channels(list_dataset(data)) == ()
+
+
+def test_channels_are_those_that_most_images_have(tmp_path):
+    data = factories.write_scenes(tmp_path / "data", "abcd")
+    for name in "bcd":  # a grey image stands first
+        grey = np.asarray(Image.open(data / f"images/{name}.png"))
+        Image.fromarray(np.stack([grey] * 3, axis=2)).save(data / f"images/{name}.png")
+    assert len(common_channels(list_dataset(data))) == 3
 
 
 def test_a_data_set_without_classes_cannot_be_planned(tmp_path):

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import h5py
 import pytest
-from factories import inodes_of
+from factories import QUICK, inodes_of, write_scenes
 from softlabel_train.config import load_recipe
 from softlabel_train.loop import fit
 from softlabel_train.prepare import find_cache, generated_path, open_data
 
+from softlabel import generate
 from softlabel.cache import open_cache
 from softlabel.errors import CacheError, UsageError
 
@@ -78,6 +79,19 @@ def test_settings_that_differ_are_told(oct_cache):
     assert len(data.warnings) == 1
     assert "made with n_segments=120; the recipe says superpixel_size=60" in data.warnings[0]
     assert not open_data(recipe_for(oct_cache), oct_cache).warnings
+
+
+def test_groups_that_were_forgotten_are_told_until_they_are_given(tmp_path):
+    data = tmp_path / "data"
+    for patient in (1, 2, 3):
+        write_scenes(data, [f"p{patient}_slice{number}" for number in (1, 2)])
+    cache = tmp_path / "c.h5"
+    generate(data, cache, QUICK)
+    recipe = recipe_for(cache)
+    (told,) = [text for text in open_data(recipe, cache).warnings if "--group" in text]
+    assert "6 cases look like parts of 3" in told and "would share patients" in told
+    generate(data, cache, QUICK, format_options={"group": "(p.)_"})
+    assert not open_data(recipe, cache).warnings
 
 
 def test_a_cache_that_could_not_be_finished_is_not_trained_on(oct_data, tmp_path, monkeypatch):

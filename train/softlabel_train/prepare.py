@@ -37,7 +37,7 @@ class TrainingData:
     class_pixels : ndarray of int64, shape (K,)
         Of the training patients, without ignored pixels.
     warnings : tuple of str
-        Settings in which cache and recipe differ.
+        Settings in which cache and recipe differ, and groups that look forgotten.
     """
 
     cache: Cache
@@ -140,7 +140,7 @@ def open_data(recipe: Recipe, path: Path) -> TrainingData:
     channels, dims = first.image.shape[0], len(first.shape)
     _check_numbers(recipe, path, len(cache.classes), channels)
     _check_axes(recipe, path, dims)
-    warnings = _check_settings(recipe, path, cache)
+    warnings = (*_check_settings(recipe, path, cache), *_forgotten_groups(cache))
     groups = {case_id: cache[case_id].group for case_id in cache}
     split = make_split(groups, recipe.data.split)
     try:
@@ -184,6 +184,16 @@ def _check_axes(recipe: Recipe, path: Path, dims: int) -> None:
             f"augment.flip names the axis {beyond[0]} and the images of {path} have {dims} spatial "
             f"axes, 0 to {dims - 1}."
         )
+
+
+def _forgotten_groups(cache: Cache) -> tuple[str, ...]:
+    """What the check of the data set said of slices that are groups of their own."""
+    return tuple(
+        f"{finding['text']} Training and validation would share patients; run softlabel generate "
+        "again with --group, which computes nothing anew."
+        for finding in cache.findings
+        if finding["code"] == "groups" and len(cache.statistics) == len(cache)
+    )
 
 
 def _check_settings(recipe: Recipe, path: Path, cache: Cache) -> tuple[str, ...]:
