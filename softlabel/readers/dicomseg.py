@@ -10,7 +10,7 @@ empty.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -210,23 +210,21 @@ def _require_fractions(values: Array, maximum: int, path: Path) -> None:
 
 
 def _kind(dataset: Any, path: Path) -> str:
-    kind = str(dataset.get("SegmentationType"))
-    if kind not in _KINDS:
-        raise CaseError(
-            f"{path} is a segmentation of the type {kind!r:.40}; expected {', '.join(_KINDS)}. "
-            "Export it again."
-        )
-    return kind
+    return _one_of(_KINDS, dataset, "SegmentationType", f"{path} is a segmentation")
 
 
 def _meaning(dataset: Any, path: Path) -> str:
-    meaning = str(dataset.get("SegmentationFractionalType"))
-    if meaning not in _MEANINGS:
+    return _one_of(_MEANINGS, dataset, "SegmentationFractionalType", f"{path} has fractions")
+
+
+def _one_of(known: Sequence[str], dataset: Any, element: str, what: str) -> str:
+    value = str(dataset.get(element))
+    if value not in known:
         raise CaseError(
-            f"{path} has fractions of the type {meaning!r:.40}; expected {' or '.join(_MEANINGS)}. "
-            "Export it again."
+            f"{what} of the type {value!r:.40}; expected one of {', '.join(known)}. Export it "
+            "again."
         )
-    return meaning
+    return value
 
 
 def _label(labels: Mapping[int, str], number: int, path: Path) -> str:
