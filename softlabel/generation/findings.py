@@ -6,7 +6,7 @@ Findings are data. :mod:`softlabel.generation.check` collects what they are draw
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -300,32 +300,53 @@ def _is_grey(facts: LabelFacts) -> bool:
 MANY_OBJECTS = 4
 """Fewer values than these are more likely classes, of which some cases lack some."""
 
+MORE_THAN_CLASSES = 12
+"""Values in one piece each that number the objects of a single image."""
+
+MOST_RECURRING = 0.9
+"""Share of the cases that hold a value, over all values: above it, they are classes."""
+
 
 def _instances(evidence: Evidence) -> Iterator[Finding]:
     """Values that number objects: each one piece, as many as the image has objects."""
-    if _named(evidence):
+    if _named(evidence) or _is_grey_any(evidence):
         return
-    counts: Counter[int] = Counter()
-    numbered: list[str] = []
-    for case, facts in evidence.facts.items():
-        others = [(v, n) for v, n in zip(facts.values, facts.pieces, strict=False) if v]
-        counts[len(others)] += 1
-        values = [v for v, _ in others]
-        one_piece = sum(n == 1 for _, n in others) >= 0.9 * len(others)
-        if len(others) >= MANY_OBJECTS and one_piece and _is_run(values):
-            numbered.append(case)
-    most = max(counts, default=0)
-    varied = len(counts) > 1 or len(evidence.looks) == 1
-    if varied and numbered and not _is_grey_any(evidence):
-        first = evidence.facts[numbered[0]].values
-        yield Finding(
-            "instances",
-            f"{plural(len(numbered), 'label map')} number their objects (for example "
-            f"{numbered[0]}: {', '.join(map(str, first[:8]))}{' …' if len(first) > 8 else ''}, "
-            "each one piece); "
-            f"images have {min(counts)} to {most} of them.",
-            tuple(numbered),
-        )
+    objects = {case: [v for v in facts.values if v] for case, facts in evidence.facts.items()}
+    numbered = [
+        case for case, facts in evidence.facts.items()
+        if len(objects[case]) >= MANY_OBJECTS and _is_run(objects[case]) and _in_one_piece(facts)
+    ]  # fmt: skip
+    counts = [len(values) for values in objects.values()]
+    if not numbered or not _vary(list(objects.values())):
+        return
+    first = evidence.facts[numbered[0]].values
+    yield Finding(
+        "instances",
+        f"{plural(len(numbered), 'label map')} number their objects (for example {numbered[0]}: "
+        f"{', '.join(map(str, first[:8]))}{' …' if len(first) > 8 else ''}, each one piece); "
+        f"images have {min(counts)} to {max(counts)} of them.",
+        tuple(numbered),
+    )
+
+
+def _in_one_piece(facts: LabelFacts) -> bool:
+    """Whether nearly every value but 0 is one connected piece."""
+    pieces = [n for v, n in zip(facts.values, facts.pieces, strict=False) if v]
+    return bool(pieces) and sum(n == 1 for n in pieces) >= 0.9 * len(pieces)
+
+
+def _vary(objects: list[list[int]]) -> bool:
+    """Whether images have different numbers of values, as of objects.
+
+    Classes recur: of the layers of a retina a case lacks one, of ten nuclei it may lack six. A
+    single image does not tell, unless it has more values than people have classes.
+    """
+    counts = [len(values) for values in objects]
+    if len(counts) == 1:
+        return counts[0] >= MORE_THAN_CLASSES
+    kinds = len({value for values in objects for value in values})
+    recurring = sum(counts) / (len(counts) * kinds)
+    return max(counts) - min(counts) >= 2 and recurring < MOST_RECURRING
 
 
 def _is_run(values: list[int]) -> bool:

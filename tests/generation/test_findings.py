@@ -196,6 +196,22 @@ def test_numbered_objects(number):
     assert "3 to 9" in finding.text
 
 
+@pytest.mark.parametrize("counts", [(8, 9, 8, 8), (7, 9, 9, 9, 9, 9), (4, 4, 5), (9,)], ids=str)
+def test_layers_that_some_cases_lack_are_no_numbered_objects(counts):
+    """Each is one piece, and the last ones, as of fluid, are in some cases only."""
+    maps = [np.repeat(np.arange(count + 1), 6)[:, None] * np.ones((1, 60), int) for count in counts]
+    assert "instances" not in codes(evidence(maps))
+
+
+def test_numbered_objects_of_a_single_image():
+    labels = np.zeros((80, 100), int)
+    for number in range(20):
+        labels[disk((10 + 20 * (number // 5), 10 + 20 * (number % 5)), 7, (80, 100)) > 0] = (
+            number + 1
+        )
+    assert "instances" in codes(evidence([labels]))
+
+
 def test_classes_in_several_pieces_are_no_numbered_objects():
     maps = []
     for count in (4, 6, 5):
