@@ -4,6 +4,8 @@ numba keeps compiled code beside the source or, when that folder is read-only, i
 user. Where neither can be written (a cluster node without a home folder, a locked-down container)
 it refuses to cache at all; :func:`kernel` then turns to a private folder among the temporary
 files, so that the workers of a run need not compile everything again each.
+
+numba itself is imported when a kernel is first called: commands that compute nothing do without.
 """
 
 from __future__ import annotations
@@ -11,12 +13,11 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+import threading
 from collections.abc import Callable
-from functools import cache
+from functools import cache, update_wrapper
 from pathlib import Path
-from typing import Any, TypeVar
-
-import numba
+from typing import Any, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,27 +31,65 @@ def kernel(function: F) -> F:
 
     No fast-math: results do not depend on how the compiler would reorder them.
     """
-    return _compiled(function, inline="never")
+    return cast(F, _Kernel(function, inline="never"))
 
 
 def inlined_kernel(function: F) -> F:
     """As :func:`kernel`, for a small function that is to become part of its callers."""
-    return _compiled(function, inline="always")
+    return cast(F, _Kernel(function, inline="always"))
 
 
-def _compiled(function: F, inline: str) -> F:
+_making = threading.RLock()
+
+
+class _Kernel:
+    """A function that becomes numba's when it is first called, or asked for what numba adds.
+
+    numba looks up what a function calls in its module, and knows its own functions only. So all
+    kernels that a module holds are replaced there together.
+    """
+
+    def __init__(self, function: Callable[..., Any], inline: str) -> None:
+        self.py_func = function
+        self._inline = inline
+        self._made: Any = None
+        self._ready = False
+        update_wrapper(self, function)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._numbas()(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self._numbas(), name)
+
+    def _numbas(self) -> Any:
+        """The function as numba has it; other threads wait until its module is complete."""
+        if self._ready:
+            return self._made
+        with _making:
+            if self._made is None:
+                self._made = _compiled(self.py_func, self._inline)
+                names = self.py_func.__globals__
+                for name, value in list(names.items()):
+                    if isinstance(value, _Kernel):
+                        names[name] = value._numbas()
+                self._ready = True
+            return self._made
+
+
+def _compiled(function: Callable[..., Any], inline: str) -> Any:
+    import numba
+
     try:
-        return _jit(function, cache=True, inline=inline)
+        return numba.njit(nogil=True, cache=True, inline=inline)(function)
     except RuntimeError:  # numba found no folder that it may write
         folder = _private_folder()
         if folder is None:
-            return _jit(function, cache=False, inline=inline)
+            return numba.njit(nogil=True, cache=False, inline=inline)(function)
         numba.config.CACHE_DIR = str(folder)
-        return _jit(function, cache=True, inline=inline)
-
-
-def _jit(function: F, **options: Any) -> F:
-    return numba.njit(nogil=True, **options)(function)  # type: ignore[no-any-return]
+        return numba.njit(nogil=True, cache=True, inline=inline)(function)
 
 
 @cache

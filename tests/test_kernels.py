@@ -74,6 +74,26 @@ def test_a_folder_that_others_can_write_is_not_used(folder):
     assert list(planted.iterdir()) == []
 
 
+LAZY = """
+import sys, threading
+import numpy as np
+from softlabel.cache import open_cache
+from softlabel.superpixels import slic
+assert "numba" not in sys.modules, "imported before anything is computed"
+found, image = [], np.arange(99, dtype=np.float32).reshape(9, 11)
+threads = [threading.Thread(target=lambda: found.append(slic(image, 4))) for _ in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+assert len(found) == 4 and all((ids == found[0]).all() for ids in found)
+from softlabel.superpixels import slic_assign
+assert isinstance(slic_assign.assign, sys.modules["numba"].core.dispatcher.Dispatcher)
+"""
+
+
+def test_numba_is_imported_when_the_first_kernel_is_called_by_any_thread():
+    subprocess.run([sys.executable, "-c", LAZY], check=True)
+
+
 def dispatchers():
     """Every kernel of the modules that are loaded, by module and name."""
     return {
