@@ -40,7 +40,7 @@ _TRY_ALL = 6  # up to so many rivals are tried at once, without the distance bou
 _LANES = 16  # a block's list of rivals is padded to a multiple of this
 
 # Rows of the list of rivals: position, window (first and past-last pixel along every axis),
-# number, then one row a colour.
+# number, lead, then one row a colour.
 _WINDOW = 3
 _NUMBER = 9
 _LEAD = 10
@@ -99,16 +99,15 @@ class Rivals(NamedTuple):
 
     Attributes
     ----------
-    rows : (10 + C, longest) float32 array
-        Position, window, number and colours, filled up with zeros to a multiple of ``_LANES``.
+    rows : (11 + C, longest) float32 array
+        Position, window, number, lead and colours, filled up with zeros to a multiple of
+        ``_LANES``. The lead is by how much the centre of the tile's middle pixel beats the rival at
+        least.
     place : (n,) int32 array
         Column of each centre; of a centre that does not compete here, any number.
-    lead : (longest,) float32 array
-        By how much the centre of the tile's middle pixel beats each rival at least.
-    chosen : (2, longest + 1) int32 array
-        Columns of the rivals that are tried first, and of the others.
-    tried : (longest,) int64 array
-        The tile in which a rival was last tried first.
+    chosen : (3, longest + 1) int32 array
+        Columns of the rivals that are tried first, columns of the others, and the tile in which
+        each column was last tried first.
     """
 
     rows: Array
@@ -344,7 +343,8 @@ def _settle_block(
     sums: Array,
 ) -> None:
     """Give each pixel of one block its nearest centre, tile by tile, and count it there."""
-    # Taken out of the loops, where every access to a tuple's array counts a reference.
+    # Taken out of the loops, where every access to a tuple's array counts a reference. What is done
+    # with a tile stays here: as a function of its own it took a sixth longer in a plane.
     colours, low, high, owners = tiles
     rows, place, chosen = rivals
     box, pixels, lanes, codes = desk
