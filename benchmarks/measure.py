@@ -36,16 +36,27 @@ def alternate(
     warm : bool
         Call each once before, so that compiling and caches are not counted.
     """
+    return {name: wall for name, (wall, _) in alternate_with_cpu(functions, repeats, warm).items()}
+
+
+def alternate_with_cpu(
+    functions: dict[str, Callable[[], Any]], repeats: int, warm: bool = True
+) -> dict[str, tuple[float, float]]:
+    """As :func:`alternate`: median seconds by the clock, and of the processor.
+
+    On a machine that others use as well, the processor's are the steadier ones.
+    """
     if warm:
         for function in functions.values():
             function()
-    times: dict[str, list[float]] = {name: [] for name in functions}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in functions}
     for _ in range(repeats):
         for name, function in functions.items():
-            started = time.perf_counter()
+            wall, cpu = time.perf_counter(), time.process_time()
             function()
-            times[name].append(time.perf_counter() - started)
-    return {name: float(np.median(values)) for name, values in times.items()}
+            times[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+    medians = {name: np.median(values, axis=0).tolist() for name, values in times.items()}
+    return {name: (wall, cpu) for name, (wall, cpu) in medians.items()}
 
 
 def show(

@@ -7,10 +7,11 @@ on the same image; where labels should be the same they are compared first.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.measure import alternate, one_thread, show
+from benchmarks.measure import alternate_with_cpu, one_thread, show
 
 one_thread()
 
@@ -25,6 +26,7 @@ from softlabel.types import Array  # noqa: E402
 N_SEGMENTS, COMPACTNESS, ROUNDS = 2000, 0.1, 10
 
 Run = Callable[[], Any]
+Row = dict[str, Any]
 
 
 def opencv(image: Array) -> Run | None:
@@ -69,7 +71,7 @@ def simpleitk(image: Array, spacing: tuple[float, ...]) -> Run | None:
 
 def measure(
     what: str, image: Array, spacing: tuple[float, ...], sigma: float, connected: bool, repeats: int
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """Rows of one image: scikit-image, softlabel, and the peers with other labels."""
 
     def skimage() -> Array:
@@ -94,19 +96,22 @@ def measure(
             others["OpenCV ximgproc, 8 bit, no smoothing"] = opencv(image)
         functions |= {name: run for name, run in others.items() if run is not None}
         missing = [name for name, run in others.items() if run is None]
-    seconds = alternate(functions, repeats, warm=False)
-    rows: list[dict[str, Any]] = [
-        {"work": what, "by": name, "ms": 1e3 * s, "times as fast": seconds["scikit-image"] / s}
-        for name, s in seconds.items()
-    ]
+    seconds = alternate_with_cpu(functions, repeats, warm=False)
+    wall, cpu = seconds["scikit-image"]
+    rows: list[Row] = [row(what, name, w, c, wall, cpu) for name, (w, c) in seconds.items()]
     nan = float("nan")
-    return rows + [
-        {"work": what, "by": f"{name}: not installed", "ms": nan, "times as fast": nan}
-        for name in missing
-    ]
+    return rows + [row(what, f"{name}: not installed", nan, nan, nan, nan) for name in missing]
 
 
-def main(repeats: int = 5) -> list[dict[str, Any]]:
+def row(what: str, by: str, wall: float, cpu: float, peer_wall: float, peer_cpu: float) -> Row:
+    """Seconds by the clock and of the processor, beside those of scikit-image."""
+    return {
+        "work": what, "by": by, "ms": 1e3 * wall, "times as fast": peer_wall / wall,
+        "CPU ms": 1e3 * cpu, "by CPU": peer_cpu / cpu,
+    }  # fmt: skip
+
+
+def main(repeats: int = 5) -> list[Row]:
     """Print the table and return its rows."""
     compiled = compile_kernels()
     rows = []
@@ -120,7 +125,8 @@ def main(repeats: int = 5) -> list[dict[str, Any]]:
     show(
         f"Superpixels ({N_SEGMENTS}, compactness {COMPACTNESS:g}), one core",
         rows,
-        note=f"Kernels compiled, or loaded from numba's cache, in {compiled:.1f} s.",
+        note=f"Kernels compiled, or loaded from numba's cache, in {compiled:.1f} s. "
+        f"Load of the machine: {os.getloadavg()[0]:.1f}.",
     )
     return rows
 
