@@ -18,6 +18,10 @@ PACKAGES = {
 NO_CODE = ("__init__.py", "__main__.py", "_version.py")
 
 TESTED_ELSEWHERE: dict[str, str] = {
+    "distance/blocks.py": "distance/test_measure.py: what it asks for and gives",
+    "distance/bounds.py": "distance/test_measure.py: a box too small gives other values",
+    "distance/number_types.py": "distance/test_measure.py: every type gives the same values",
+    "distance/transform.py": "distance/test_measure.py: the transform is all that it calls",
     "readers/annotated.py": "readers/test_coco.py, test_labelme.py: both list and read by it",
     "readers/dicomfiles.py": "readers/test_dicom.py",
     "readers/dicomseg.py": "readers/test_dicom.py",

@@ -16,14 +16,16 @@ what is left of a class in it may face its boundary only beyond the ignored ones
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from softlabel.coerce import make_plain
-from softlabel.distance.boundary import BOUNDARIES, ROUNDING, Boundary, Metric
-from softlabel.distance.search import Scratch, Search, search_levels
+from softlabel.distance.blocks import Blocks, Measured
+from softlabel.distance.boundary import BOUNDARIES, ROUNDING, Metric
+from softlabel.distance.measure import measure_blocks
 from softlabel.kernels import kernel
-from softlabel.softening.mixed import Mixed, mixed_superpixels
+from softlabel.softening.mixed import mixed_superpixels
 from softlabel.softmaps.class_index import ignored_index
 from softlabel.softmaps.maps import SoftMaps
 from softlabel.types import Array, ClassTable, coarsest_axis
@@ -101,32 +103,23 @@ def soften_by_superpixels(
     ids = np.ascontiguousarray(superpixels).reshape(volume.shape)
     ignored = ignored_index(index.dtype)
     mixed = mixed_superpixels(volume, ignored, len(table), ids, options.min_minority)
-    sizes = np.diff(mixed.regions.start)[mixed.block_region]
+    regions = mixed.regions
+    sizes = np.diff(regions.start)[mixed.block_region]
     block_start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     values = np.empty(int(block_start[-1]), np.float32)
     boundary = BOUNDARIES[options.boundary]
     metric = metric_of(index.ndim, spacing, options)
-    work = _Work(volume, ignored, ids, mixed, metric, scale, Scratch())
-    for class_index in np.unique(mixed.block_class):
-        blocks = np.flatnonzero(mixed.block_class == class_index)
-        _soften_class(work, int(class_index), boundary, blocks, block_start[blocks], values)
+    limits = metric.diagonals(regions.lower, regions.upper) * (1 + ROUNDING)
+    blocks = Blocks(
+        volume, ignored, regions.pixels, regions.start, regions.lower, regions.upper, limits,
+        mixed.block_region, mixed.block_class,
+    )  # fmt: skip
+    for measured in measure_blocks(blocks, boundary, metric):
+        _soften_measured(blocks, measured, scale, block_start[measured.blocks], values)
     return SoftMaps(
-        index, table, 1.0, 0.0, mixed.regions, mixed.block_region, mixed.block_class,
+        index, table, 1.0, 0.0, regions, mixed.block_region, mixed.block_class,
         block_start, values,
     )  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class _Work:
-    """What every class of one image shares."""
-
-    index: Array
-    ignored: int
-    superpixels: Array
-    mixed: Mixed
-    metric: Metric
-    scale: float
-    scratch: Scratch
 
 
 def metric_of(ndim: int, spacing: tuple[float, ...], options: SuperpixelOptions) -> Metric:
@@ -146,56 +139,83 @@ def metric_of(ndim: int, spacing: tuple[float, ...], options: SuperpixelOptions)
     return Metric(padded, tuple(active), to_face)  # type: ignore[arg-type]
 
 
-def _soften_class(
-    work: _Work,
-    class_index: int,
-    boundary: Boundary,
-    blocks: Array,
-    block_start: Array,
-    values: Array,
+def _soften_measured(
+    blocks: Blocks, measured: Measured, scale: float, value_start: Array, values: Array
 ) -> None:
-    """Fill the values of one class."""
-    regions = work.mixed.regions
-    block_region = work.mixed.block_region[blocks]
-    lower, upper = regions.lower[block_region], regions.upper[block_region]
-    limits = work.metric.diagonals(lower, upper) * (1 + ROUNDING)
-    reach = np.full(int(work.superpixels.max()) + 2, -1.0)
-    reach[work.mixed.ids[block_region] + 1] = limits
-    search = Search(
-        work.index, work.ignored, work.superpixels, class_index, reach,
-        tuple(int(n) for n in lower.min(axis=0)),  # type: ignore[arg-type]
-        tuple(int(n) for n in upper.max(axis=0)),  # type: ignore[arg-type]
-        work.scratch,
+    """Fill the values of the blocks that have been measured (Eq. 1)."""
+    region = blocks.region[measured.blocks]
+    limits = blocks.limits[region] ** 2 * measured.factor
+    own = Own(
+        blocks.index.reshape(-1), blocks.class_index[measured.blocks].astype(blocks.index.dtype),
+        blocks.pixels, blocks.start[region], blocks.start[region + 1],
     )  # fmt: skip
-    levels, squared = search_levels(search, boundary, work.metric)
-    distance = np.sqrt(squared)
-    inside = 0.5 * (distance / (work.scale + distance) + 1.0)
-    outside = 0.5 * (-distance / (work.scale + distance) + 1.0)
-    _fill_values(
-        work.index, class_index, levels, np.array(search.lower), regions.pixels, regions.start,
-        block_region, block_start, limits**2, squared, inside.astype(np.float32),
-        outside.astype(np.float32), values,
-    )  # fmt: skip
+    if measured.squared.dtype == np.float64:
+        _fill_values(own, measured.squared, measured.start, limits, scale, value_start, values)
+    else:
+        distance = np.sqrt(np.arange(int(limits.max()) + 1) / measured.factor)
+        inside = 0.5 * (distance / (scale + distance) + 1.0)
+        outside = 0.5 * (-distance / (scale + distance) + 1.0)
+        table = np.array([np.append(outside, 0.0), np.append(inside, 1.0)], np.float32)
+        _look_up_values(own, measured.squared, measured.start, limits, table, value_start, values)
+
+
+class Own(NamedTuple):
+    """What tells the pixels of a block's class from others.
+
+    Attributes
+    ----------
+    flat : ndarray of uint8 or uint16
+        Class indices of the image.
+    class_index : ndarray of the same type, shape (N,)
+        Of each block.
+    pixels : ndarray of int32 or int64
+    first, last : ndarray of int64, shape (N,)
+        Block ``b`` has ``pixels[first[b]:last[b]]``.
+    """
+
+    flat: Array
+    class_index: Array
+    pixels: Array
+    first: Array
+    last: Array
 
 
 @kernel
-def _fill_values(  # type: ignore[no-untyped-def]
-    index, c, levels, low, pixels, start, block_region, block_start, limits, squared, inside,
-    outside, values,
-):  # fmt: skip
-    flat = index.ravel()
-    ny, nx = index.shape[1], index.shape[2]
-    for b in range(len(block_region)):
-        first = start[block_region[b]]
-        for i in range(first, start[block_region[b] + 1]):
-            rest = pixels[i] // nx
-            x = pixels[i] - rest * nx
-            z = rest // ny
-            y = rest - z * ny
-            own = flat[pixels[i]] == c
-            level = levels[z - low[0], y - low[1], x - low[2]]
-            if level < 0 or squared[level] > limits[b]:
-                value = np.float32(1) if own else np.float32(0)
+def _fill_values(
+    own: Own, squared: Array, start: Array, limits: Array, scale: float, value_start: Array,
+    values: Array,
+) -> None:  # fmt: skip
+    flat, pixels = own.flat, own.pixels
+    for b in range(len(limits)):
+        first, class_index = own.first[b], own.class_index[b]
+        for i in range(own.last[b] - first):
+            mine = flat[pixels[first + i]] == class_index
+            square = squared[start[b] + i]
+            if square <= limits[b]:
+                distance = np.sqrt(square)
+                signed = distance if mine else -distance
+                value = np.float32(0.5 * (signed / (scale + distance) + 1.0))
             else:
-                value = inside[level] if own else outside[level]
-            values[block_start[b] + i - first] = value
+                value = np.float32(1.0 if mine else 0.0)
+            values[value_start[b] + i] = value
+
+
+@kernel
+def _look_up_values(
+    own: Own, squared: Array, start: Array, limits: Array, table: Array, value_start: Array,
+    values: Array,
+) -> None:  # fmt: skip
+    """As :func:`_fill_values`, for whole numbers, without a branch.
+
+    The table has the values outside and inside of the class by the square, and last the hard ones.
+    """
+    flat, pixels, entries = own.flat, own.pixels, table.reshape(-1)
+    length = np.uint64(table.shape[1])
+    for b in range(len(limits)):
+        first, class_index = np.uint64(own.first[b]), own.class_index[b]
+        source, to, limit = np.uint64(start[b]), np.uint64(value_start[b]), limits[b]
+        for i in range(np.uint64(own.last[b]) - first):
+            square = squared[source + i]
+            entry = np.uint64(square) if square <= limit else length - np.uint64(1)
+            mine = flat[np.uint64(pixels[first + i])] == class_index
+            values[to + i] = entries[entry + (length if mine else np.uint64(0))]

@@ -25,6 +25,8 @@ labels = np.random.default_rng(0).integers(0, 3, (6, 20, 70))
 for part in (np.s_[0], np.s_[:]):
     ids = softlabel.slic(labels[part].astype(np.float32), 20)
     softlabel.soften(labels[part], ids, ignore=2, normalize="sum").dense()
+    softlabel.soften(labels[part], ids, spacing=(0.9,) * ids.ndim)
+softlabel.soften(np.arange(2000) % 2, np.zeros(2000, int))  # far: another type of numbers
 print(json.dumps([before, signatures()]))
 """
 

@@ -1,7 +1,7 @@
 """Distances to class boundaries as tensor code, for any torch device.
 
-The same distances as :mod:`softlabel.distance.search`, found another way: not pixel by pixel
-outward, but for many (pixel, class) pairs of several images at once.
+The same distances as :mod:`softlabel.distance.measure`, found another way: not superpixel by
+superpixel, but for many (pixel, class) pairs of several images at once.
 
 1. *Along x* the distance of every pixel to the nearest target of its row, by doubling: after steps
    of 1, 2, 4 … pixels each way, every row has looked as far as any pair may need.
@@ -298,7 +298,7 @@ def search(
 def search_rows(offsets: Tensor, pairs: Pairs, costs: Costs, shape: Shape3) -> Tensor:
     """Smallest squared distance of each pair, over the rows around it in ascending order.
 
-    Adds the squares in the order of :mod:`softlabel.distance.search`, so that float64 rounds
+    Adds the squares in the order of :mod:`softlabel.distance.transform`, so that float64 rounds
     alike; with integers :func:`plane_costs` and :func:`search` come to the same in fewer steps.
 
     Parameters

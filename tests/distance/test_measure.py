@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import itertools
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
 import reference
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenes import scenes, smooth_field
 
 import softlabel
-from softlabel.distance import search
+from softlabel.distance import groups, measure, number_types
 from softlabel.distance.boundary import BOUNDARIES
 
 IGNORED = 9
+
+few = settings(max_examples=settings.default.max_examples // 4)
 
 
 def distances(labels, boundary, spacing=None):
@@ -137,48 +140,105 @@ def test_mirroring_and_turning_the_image_mirrors_and_turns_the_distances(scene, 
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 @pytest.mark.parametrize("shape", [(37, 150), (20, 18, 70)])
-def test_searching_slab_by_slab_changes_nothing(boundary, shape, monkeypatch):
-    """Rows of more than one word of 64 pixels, more rows than are searched together."""
+def test_distances_in_a_large_image_equal_the_reference(shape, boundary):
     rng = np.random.default_rng(0)
     labels = (smooth_field(rng, shape, 3) < 0.3).astype(int)
     labels[smooth_field(rng, shape, 2) < 0.2] = IGNORED
     wanted = reference.signed_distance(
         labels == 1, labels != IGNORED, boundary, np.ones(labels.ndim)
     )
-    whole = distances(labels, boundary)
-    np.testing.assert_allclose(whole[labels != IGNORED], wanted[labels != IGNORED], rtol=1e-4)
-    monkeypatch.setattr(search, "PLANE_BYTES", 1)  # as few rows at a time as there can be
-    np.testing.assert_array_equal(distances(labels, boundary), whole)
-
-
-@pytest.mark.parametrize("most", [0, 200])
-@pytest.mark.parametrize("boundary", BOUNDARIES)
-@pytest.mark.parametrize("shape", [(37, 150), (20, 18, 70)])
-def test_searching_axis_by_axis_changes_nothing(boundary, shape, most, monkeypatch):
-    """Far pixels: from the start, and after the first shell."""
-    rng = np.random.default_rng(1)
-    labels = (smooth_field(rng, shape, 4) > 0.85).astype(int)
-    labels[smooth_field(rng, shape, 2) < 0.2] = IGNORED
-    near = distances(labels, boundary)
-    assert {0, 1, IGNORED} == set(labels.ravel().tolist()) and np.abs(near[labels == 0]).max() > 9
-    monkeypatch.setattr(search, "MOST_OFFSETS", most)
-    np.testing.assert_array_equal(distances(labels, boundary), near)
-
-
-@pytest.mark.parametrize("boundary", BOUNDARIES)
-@pytest.mark.parametrize("most", [1, 10**9])
-def test_kernels_are_right_as_plain_python(boundary, most, interpreted, monkeypatch):
-    """More than one word, near and far: no index may leave its array."""
-    monkeypatch.setattr(search, "MOST_OFFSETS", most)
-    rng = np.random.default_rng(1)
-    labels = (smooth_field(rng, (2, 3, 66), 1) < 0.3).astype(int)
-    labels[rng.random(labels.shape) < 0.2] = IGNORED
-    wanted = reference.signed_distance(
-        labels == 1, labels != IGNORED, boundary, np.ones(labels.ndim)
-    )
-    assert any(name.startswith("softlabel.distance.") for name in interpreted)
     found = distances(labels, boundary)
     np.testing.assert_allclose(found[labels != IGNORED], wanted[labels != IGNORED], rtol=1e-4)
+
+
+@st.composite
+def tilings(draw):
+    """Label maps under superpixels of every size, from single pixels to the whole image."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shape = draw(st.sampled_from([(70,), (23, 31), (40, 7), (9, 12, 14), (3, 20, 5), (15, 1, 37)]))
+    edges = [draw(st.sampled_from([1, 3, 8, 100])) for _ in shape]
+    cells = [i // e for i, e in zip(np.indices(shape), edges, strict=True)]
+    superpixels = np.ravel_multi_index(tuple(cells), [c.max() + 1 for c in cells])
+    if draw(st.booleans()):
+        superpixels = np.where(smooth_field(rng, shape, 1) < 0.3, 0, superpixels)  # of any form
+    labels = np.minimum((smooth_field(rng, shape, 3) ** 2 * 4).astype(int), 3)
+    labels[rng.random(shape) < draw(st.sampled_from([0.0, 0.0, 0.1, 0.6]))] = IGNORED
+    spacing = draw(st.sampled_from([None, (0.7,) * 3, (2.0, 1.0, 1.0), (1.0, 0.9, 3.0)]))
+    return labels, superpixels, spacing and spacing[: len(shape)]
+
+
+@few
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+@given(case=tilings(), in_plane=st.booleans(), dtype=st.sampled_from([np.uint8, np.int64]))
+def test_superpixels_of_every_size(boundary, case, in_plane, dtype):
+    labels, superpixels, spacing = case
+    axis = 0 if in_plane and labels.ndim > 1 else None
+    found = softlabel.soften(
+        labels.astype(dtype), superpixels, classes=range(4), ignore=IGNORED, boundary=boundary,
+        spacing=spacing, in_plane=axis is not None, slice_axis=axis,
+    ).dense()  # fmt: skip
+    wanted = reference.soften(
+        labels, superpixels, range(4), ignore=IGNORED, boundary=boundary, spacing=spacing,
+        slice_axis=axis,
+    )  # fmt: skip
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def values(labels, superpixels, **options):
+    return softlabel.soften(labels, superpixels, ignore=IGNORED, **options).values
+
+
+@few
+@given(case=tilings(), boundary=st.sampled_from(list(BOUNDARIES)))
+def test_no_setting_of_the_search_changes_a_value(case, boundary):
+    """The first box, the size of parts, what is measured together: bit for bit."""
+    labels, superpixels, spacing = case
+    usual = values(labels, superpixels, boundary=boundary, spacing=spacing)
+    for module, name, value in (
+        (measure, "FIRST_PAD", 0), (measure, "FIRST_PAD", 9), (groups, "CHUNK_VALUES", 1),
+        (groups, "SCATTERED", 0), (groups, "TILE", 1), (groups, "DENSE", 1e-9),
+    ):  # fmt: skip
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, name, value)
+            found = values(labels, superpixels, boundary=boundary, spacing=spacing)
+        np.testing.assert_array_equal(found, usual)
+
+
+@few
+@given(case=tilings(), boundary=st.sampled_from(list(BOUNDARIES)))
+def test_every_type_of_numbers_gives_the_same_values(case, boundary):
+    labels, superpixels, spacing = case
+    usual = values(labels, superpixels, boundary=boundary, spacing=spacing)
+    for first in (1, 2):
+        with pytest.MonkeyPatch.context() as patch:
+            larger = partial(number_types_from, first)
+            patch.setattr(number_types, "number_types", larger)
+            found = values(labels, superpixels, boundary=boundary, spacing=spacing)
+        np.testing.assert_array_equal(found, usual)
+
+
+ALL_TYPES = number_types.number_types
+
+
+def number_types_from(first, metric):
+    """Without the smallest types, when there are several."""
+    types = ALL_TYPES(metric)
+    return types[first:] or types
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.0, 0.7, 1.0), (1.0, 1.0, 200.0)])
+def test_kernels_are_right_as_plain_python(boundary, spacing, interpreted):
+    """In every type of numbers: no index may leave its array."""
+    rng = np.random.default_rng(1)
+    labels = (smooth_field(rng, (3, 4, 9), 1) < 0.3).astype(int)
+    labels[rng.random(labels.shape) < 0.2] = IGNORED
+    superpixels = np.indices(labels.shape)[2] // 4
+    assert "softlabel.distance.transform._lower" in interpreted
+    chosen = {"ignore": IGNORED, "boundary": boundary, "spacing": spacing}
+    found = softlabel.soften(labels, superpixels, **chosen).dense()
+    wanted = reference.soften(labels, superpixels, (0, 1), **chosen)
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
 
 
 def test_distances_of_far_pixels_take_little_memory():
