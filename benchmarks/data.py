@@ -14,6 +14,8 @@ from softlabel.readers import READERS, list_dataset
 from softlabel.types import Array, Case
 
 FOLDER = Path(__file__).parents[1] / ".bench"
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+"""Small real scans, which the project does not contain; what needs one is left out without."""
 
 
 def oct_folder() -> Path:
@@ -71,3 +73,37 @@ def voronoi(shape: tuple[int, ...], sites: int, seed: int = 0) -> Array:
         grid = np.column_stack([np.full(len(rest), z), rest])
         labels[z] = tree.query(grid)[1].reshape(shape[1:])
     return labels
+
+
+def random_field(shape: tuple[int, ...], n_classes: int, seed: int = 0) -> tuple[Array, Array]:
+    """An image and labels with boundaries everywhere: the largest of some smooth random fields."""
+    from scipy.ndimage import gaussian_filter
+
+    rng = np.random.default_rng(seed)
+    labels = np.zeros(shape, np.uint8)
+    image = np.full(shape, -np.inf, np.float32)
+    for c in range(n_classes):
+        field = gaussian_filter(rng.standard_normal(shape, dtype=np.float32), 2.0)
+        labels[field > image] = c
+        np.maximum(image, field, out=image)
+    return (image - image.min()) / np.ptp(image), labels
+
+
+def real_bscan() -> tuple[Array, Array] | None:
+    """A real B-scan and its layers, when a folder with one is at hand."""
+    files = [SHARED / "oct_zeiss_onh" / kind / "im0100.png" for kind in ("img", "mask")]
+    if not all(file.exists() for file in files):
+        return None
+    from PIL import Image
+
+    image, labels = (np.asarray(Image.open(file)) for file in files)
+    return image.astype(np.float32), labels // 30
+
+
+def real_brain() -> tuple[Array, Array] | None:
+    """A real brain with FreeSurfer's labels, when a folder with one is at hand."""
+    file = SHARED / "brain_t1_aseg_voxelmorph" / "test_scan.npz"
+    if not file.exists():
+        return None
+    with np.load(file, allow_pickle=False) as scan:
+        return scan["vol"].astype(np.float32), scan["seg"].astype(np.uint8)

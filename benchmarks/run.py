@@ -23,6 +23,7 @@ GPU_START = "## GPU"
 BENCHMARKS = {
     "slic": "Superpixels: the labels of scikit-image, one core",
     "soften": "Distances and softening, one core",
+    "versions": "Softening against 0.1.0: the same values, one core",
     "generate": "A whole case, one core, from memory to a file",
     "scaling": "Workers, number of cases, memory",
     "metrics": "Metrics against MedPy",
