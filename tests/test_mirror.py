@@ -18,6 +18,11 @@ PACKAGES = {
 NO_CODE = ("__init__.py", "__main__.py", "_version.py")
 
 TESTED_ELSEWHERE: dict[str, str] = {
+    "phantom/bodywall.py": "phantom/test_body.py: the anatomy as a whole",
+    "phantom/landmarks.py": "phantom/test_body.py",
+    "phantom/skeleton.py": "phantom/test_body.py",
+    "phantom/vessels.py": "phantom/test_body.py",
+    "phantom/viscera.py": "phantom/test_body.py",
     "readers/annotated.py": "readers/test_coco.py, test_labelme.py: both list and read by it",
     "readers/dicomfiles.py": "readers/test_dicom.py",
     "readers/dicomseg.py": "readers/test_dicom.py",
