@@ -20,7 +20,7 @@ from softlabel.phantom.ctclasses import (
     SOFT_HU,
 )
 from softlabel.phantom.landmarks import CHEST
-from softlabel.phantom.solids import Both, Grown, Sheets, Solid
+from softlabel.phantom.solids import Both, Grown, Sheets, Side, Solid
 
 MESENTERY_HU, PERICARDIUM_HU = -95.0, -80.0
 
@@ -90,7 +90,9 @@ def _wall(fat_mm: float, breasts: bool) -> Iterator[Layer]:
 
 
 def _chest(rng: np.random.Generator) -> Iterator[Layer]:
-    yield Layer(Both(Grown(bodywall.DIAPHRAGM, 2.5), Grown(CHEST, -1)), MUSCLE_HU)
+    # A sheet of muscle: a solid of muscle, and one of fat inside that ends lower.
+    sheet = Both(Grown(bodywall.DIAPHRAGM, 2.5), Grown(CHEST, -1), Side((0, 0, -40), (0, 0, 1)))
+    yield Layer(sheet, MUSCLE_HU)
     yield Layer(Both(Grown(bodywall.DIAPHRAGM, -1), Grown(CHEST, -1)), MESENTERY_HU)
     yield from _named((f"lung_upper_lobe_{n}", lung) for n, lung in viscera.lungs().items())
     for cut, made, side in viscera.fissures():

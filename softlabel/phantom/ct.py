@@ -9,6 +9,7 @@ the surface. The label is what lies at the voxel's centre. Last come the scanner
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -111,7 +112,10 @@ def make_ct(
         When ``shape`` or ``spacing_mm`` is out of range.
     """
     check_grid(shape, spacing_mm)
-    spacing = spacing_mm or default_spacing_mm(shape)
+    spacing = default_spacing_mm(shape)
+    if spacing_mm is not None:
+        x, y, z = spacing_mm
+        spacing = (float(x), float(y), float(z))
     anatomy = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number, 0)))
     noise = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number, 2)))
     body = _Body(anatomy)
@@ -240,15 +244,17 @@ def _paint(layer: Layer, block: Block, hu: Array, labels: Array, spacing: Point)
 
 
 def _width(depth: Array, spacing: Point) -> Array | float:
-    """Width of a voxel across the surface: w² = Σ (sᵢ nᵢ)² with the unit normal n."""
-    width: Array | float = spacing[0] ** 2
-    for axis in (1, 2):
-        if spacing[axis] != spacing[0] and depth.shape[axis] > 1:
+    """Width of a voxel across the surface: w² = Σ (sᵢ nᵢ)² with the unit normal n, Σ nᵢ² = 1."""
+    # From the finest axis on nothing is taken away: rounding cannot make the square negative.
+    finest = min(spacing)
+    width: Array | float = finest**2
+    for axis, step in enumerate(spacing):
+        if step != finest and depth.shape[axis] > 1:
             normal = np.gradient(depth, axis=axis)
-            normal *= 1 / spacing[axis]
-            square = np.minimum(np.square(normal), 1)
-            width = width + (spacing[axis] ** 2 - spacing[0] ** 2) * square
-    return np.sqrt(width)
+            normal *= 1 / step
+            width = width + (step**2 - finest**2) * np.minimum(np.square(normal), 1)
+    # Both square roots keep float32: a scalar of NumPy's would make float64 of what it meets.
+    return math.sqrt(width) if isinstance(width, float) else np.sqrt(width)
 
 
 def _noisy(clean: Array, rng: np.random.Generator) -> Array:

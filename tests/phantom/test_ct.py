@@ -1,5 +1,7 @@
 """CT scans: grids, partial volume, noise, graders."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -52,6 +54,20 @@ def test_slabs_do_not_show(tiny, monkeypatch):
     assert (slabs.labels == tiny.labels).mean() > 0.9999
 
 
+def test_boxes_cut_nothing_off(tiny, monkeypatch):
+    """The same with solids evaluated 60 mm further around their boxes."""
+    made = ct_module._Body._block
+
+    def wider(*arguments, **options):
+        block = made(*arguments, **options)
+        return replace(block, margin_mm=tuple(60 + margin for margin in block.margin_mm))
+
+    monkeypatch.setattr(ct_module._Body, "_block", wider)
+    wide = make_ct(1, 2, TINY)
+    assert np.array_equal(wide.labels, tiny.labels)
+    assert (np.abs(wide.clean - tiny.clean.astype(int)) > 2).mean() < 1e-3
+
+
 def test_a_spacing_shows_a_part_of_the_body():
     scan = make_ct(0, 1, (40, 36, 20), (4.0, 4.5, 3.0))
     assert scan.spacing_mm == (4.0, 4.5, 3.0)
@@ -86,7 +102,10 @@ def test_impossible_grids_are_refused(shape, spacing, words):
 # --- partial volume -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("spacing", [(1.5, 1.5, 1.5), (1.0, 1.0, 4.0), (1.0, 2.0, 3.0)])
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "spacing", [(1.5, 1.5, 1.5), (1.0, 1.0, 4.0), (1.0, 2.0, 3.0), (3.0, 2.0, 1.0)]
+)
 def test_a_ball_fills_voxels_as_finer_voxels_do(spacing):
     radius, fine = 14.0, 8
     axes = [np.arange(-18, 18.1, s) + 0.0371 for s in spacing]
