@@ -39,6 +39,7 @@ def test_a_scan_follows_from_seed_and_number(tiny):
         assert (tiny.labels != other.labels).mean() > 0.01
 
 
+@pytest.mark.slow
 def test_other_grids_sample_the_same_body(tiny):
     """Every third voxel of three times as many has its centre where one of the coarse has."""
     fine = make_ct(1, 2, tuple(3 * n for n in TINY))
