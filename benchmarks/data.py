@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from softlabel.phantom import write_mri_dataset, write_oct_dataset
+from softlabel.phantom import Grader, write_ct_dataset, write_mri_dataset, write_oct_dataset
 from softlabel.readers import READERS, list_dataset
 from softlabel.types import Array, Case
 
@@ -46,6 +46,16 @@ def bscan() -> Case:
 def brain() -> Case:
     """A brain with its 11 true labels."""
     return _cases(mri_folder())[0]
+
+
+@cache
+def ct(shape: tuple[int, int, int]) -> Case:
+    """A CT scan with its true labels, 104 classes and the background, of ``shape`` voxels."""
+    folder = FOLDER / f"ct_{'x'.join(str(n) for n in shape)}"
+    if not (folder / "phantom.json").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        write_ct_dataset(folder, n_subjects=1, seed=1, grader=Grader(rms_px=0), shape=shape)
+    return _cases(folder)[0]
 
 
 def _cases(folder: Path) -> list[Case]:

@@ -12,7 +12,7 @@ import click
 
 from softlabel.console.display import progress
 from softlabel.errors import plural
-from softlabel.phantom import Grader, write_mri_dataset, write_oct_dataset
+from softlabel.phantom import Grader, write_ct_dataset, write_mri_dataset, write_oct_dataset
 from softlabel.phantom.graders import WEIGHTS
 
 
@@ -36,6 +36,27 @@ class Size(click.ParamType):
             example = "x".join(["240"] * len(self.axes))
             self.fail(f"{value!r} is not {' × '.join(self.axes)}, such as {example}.", param, ctx)
         return tuple(int(n) for n in numbers)
+
+
+class Spacing(click.ParamType):
+    """Millimetres along each axis, with commas, x or × between them."""
+
+    name = "x,y,z"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """Parse ``0.9,0.9,3``; a tuple passes."""
+        if isinstance(value, tuple):
+            return value
+        numbers = re.split(r"[xX×,]", value.strip())
+        if len(numbers) != 3 or not all(
+            re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,9})?", n) for n in numbers
+        ):
+            self.fail(
+                f"{value!r} is not millimetres along x, y and z, such as 0.9,0.9,3.", param, ctx
+            )
+        return tuple(float(n) for n in numbers)
 
 
 def shared_options(rms_px: float, graders: int) -> Callable[[Any], Any]:
@@ -125,6 +146,36 @@ def mri_command(folder: Path, size: tuple[int, int, int], **shared: Any) -> None
     labels and the images without noise in truth/, and phantom.json with the settings.
     """
     _write(write_mri_dataset, folder, shared, shape=size)
+
+
+@phantom.command("ct")
+@shared_options(rms_px=0.75, graders=1)
+@click.option(
+    "--size",
+    type=Size("X", "Y", "Z"),
+    default="512x512x300",
+    show_default=True,
+    help="Voxels of a scan, in the order of the file.",
+)
+@click.option(
+    "--spacing-mm",
+    type=Spacing(),
+    help="Distance of voxels in mm. Without it the field of view stays 500 × 500 × 900 mm, from "
+    "the skull base to the thighs; with it the scan shows what lies in the field.",
+)
+def ct_command(
+    folder: Path,
+    size: tuple[int, int, int],
+    spacing_mm: tuple[float, float, float] | None,
+    **shared: Any,
+) -> None:
+    """CT scans with the 104 classes of a whole trunk, in the layout of nnU-Net.
+
+    DIR must be new or empty. It receives dataset.json, imagesTr/ and labelsTr/, the true labels and
+    the images without noise in truth/, and phantom.json with the settings. A structure that no
+    voxel's centre meets is absent: a few in small scans, many in those of a part of the body.
+    """
+    _write(write_ct_dataset, folder, shared, shape=size, spacing_mm=spacing_mm)
 
 
 def _write(

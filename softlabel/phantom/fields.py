@@ -49,18 +49,76 @@ def smooth_noise(
 @lru_cache(maxsize=64)
 def _interpolation(n: int, sigma: float) -> Any:
     """Sparse weights (n, nodes) of Gaussians on nodes ``sigma`` apart; each row has a norm of 1."""
-    if sigma <= 0:
-        return None
-    position = np.arange(n) / sigma
-    reach = 5
+    return _gaussians(np.arange(n) / sigma) if sigma > 0 else None
+
+
+_REACH = 5
+"""Nodes on either side whose Gaussians still count."""
+
+
+def _gaussians(position: Array, n_nodes: int | None = None) -> Any:
+    """Sparse weights of the nodes −5, −4 … at positions from 0, in node distances."""
     nearest = np.rint(position).astype(np.int64)
-    node = nearest[:, None] + np.arange(-reach, reach + 1)
+    node = nearest[:, None] + np.arange(-_REACH, _REACH + 1)
     weights = np.exp(-((position[:, None] - node) ** 2) / 2)
     # A row's norm is the standard deviation of the value that it makes out of white noise.
     weights /= np.linalg.norm(weights, axis=1, keepdims=True)
-    ends = np.arange(n + 1) * node.shape[1]
-    content = weights.astype(np.float32).ravel(), (node + reach).ravel(), ends
-    return sparse.csr_array(content, shape=(n, int(nearest[-1]) + 2 * reach + 1))
+    ends = np.arange(len(position) + 1) * node.shape[1]
+    content = weights.astype(np.float32).ravel(), (node + _REACH).ravel(), ends
+    return sparse.csr_array(
+        content, shape=(len(position), n_nodes or int(nearest[-1]) + 2 * _REACH + 1)
+    )
+
+
+class SmoothField:
+    """The noise of :func:`smooth_noise` as a function of the place, in mm.
+
+    It is drawn once on its nodes, and evaluated on any grid, or part of a grid: the same place has
+    the same value on all of them.
+
+    Parameters
+    ----------
+    sigma_mm : float
+        Width of the Gaussians, along each axis.
+    extent_mm : tuple of (float, float)
+        Lowest and highest coordinate along each axis. Beyond, the field goes on unchanged.
+    rng : numpy.random.Generator
+
+    Examples
+    --------
+    >>> field = SmoothField(10, ((0, 50), (0, 50)), np.random.default_rng(0))
+    >>> coarse, fine = (field.at(np.arange(0, 50, step), np.array([20.0])) for step in (2, 1))
+    >>> bool((coarse == fine[::2]).all())
+    True
+    """
+
+    def __init__(
+        self, sigma_mm: float, extent_mm: Sequence[tuple[float, float]], rng: np.random.Generator
+    ) -> None:
+        self.sigma_mm = sigma_mm
+        self.extent_mm = tuple(extent_mm)
+        steps = [int(np.rint((high - low) / sigma_mm)) for low, high in self.extent_mm]
+        nodes = [n + 2 * _REACH + 1 for n in steps]
+        self.nodes: Array = rng.standard_normal(nodes, dtype=np.float32)
+
+    def at(self, *axes_mm: Array) -> Array:
+        """Values on the grid of ``axes_mm``: float32, one axis for each of them.
+
+        Parameters
+        ----------
+        *axes_mm : ndarray, shape (n,)
+            Coordinates along each axis.
+        """
+        values = self.nodes
+        # The last axis first: of a slab it is the short one.
+        for axis in reversed(range(values.ndim)):
+            low, high = self.extent_mm[axis]
+            position = (np.clip(axes_mm[axis], low, high) - low) / self.sigma_mm
+            kernel = _gaussians(position, values.shape[axis])
+            columns = np.moveaxis(values, axis, 0)
+            smooth = kernel @ columns.reshape(kernel.shape[1], -1)
+            values = np.moveaxis(smooth.reshape(-1, *columns.shape[1:]), 0, axis)
+        return np.ascontiguousarray(values)
 
 
 def sigmoid(t: Array) -> Array:

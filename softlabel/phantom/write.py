@@ -17,6 +17,15 @@ MRBrainS18::
     truth/1_FLAIR.nii.gz …     images without noise
     phantom.json
 
+CT, as nnU-Net v2 raw data::
+
+    dataset.json                    the table of the 104 classes
+    imagesTr/ct_001_0000.nii.gz …   int16, Hounsfield units
+    labelsTr/ct_001.nii.gz …        labels of grader 1; of grader 2 in labelsTr_grader2/
+    truth/ct_001.nii.gz …           true labels
+    truth/ct_001_CT.nii.gz …        images without noise
+    phantom.json
+
 The same settings give the same bytes: where a format carries a clock, it is set to a constant.
 """
 
@@ -37,6 +46,9 @@ from scipy import io as scipy_io
 
 from softlabel.errors import SoftlabelError, UsageError
 from softlabel.files.atomic import publish
+from softlabel.phantom.ct import FULL_SHAPE as CT_SHAPE
+from softlabel.phantom.ct import CtScan, annotate_ct, check_grid, default_spacing_mm, make_ct
+from softlabel.phantom.ctclasses import CT_CLASSES
 from softlabel.phantom.graders import Grader
 from softlabel.phantom.mri import FULL_SHAPE as MRI_SHAPE
 from softlabel.phantom.mri import SEQUENCES, Brain, annotate_brain, brain_id, make_brain
@@ -50,7 +62,7 @@ ROW_BASE = 1
 """MATLAB counts rows from 1."""
 
 MAX_SUBJECTS = 999
-MAX_OCT_GRADERS, MAX_MRI_GRADERS = 2, 9
+MAX_OCT_GRADERS, MAX_MRI_GRADERS, MAX_CT_GRADERS = 2, 9, 9
 
 _MAT_HEADER = b"MATLAB 5.0 MAT-file, phantom written by softlabel".ljust(116)
 
@@ -170,6 +182,63 @@ def write_mri_dataset(
     return written
 
 
+def write_ct_dataset(
+    folder: Path,
+    *,
+    n_subjects: int = 2,
+    seed: int = 0,
+    grader: Grader | None = None,
+    n_graders: int = 1,
+    shape: tuple[int, int, int] = CT_SHAPE,
+    spacing_mm: tuple[float, float, float] | None = None,
+    on_subject: Callable[[str], None] = lambda name: None,
+) -> list[Path]:
+    """Write a CT data set with 104 classes, as nnU-Net v2 raw data.
+
+    Parameters
+    ----------
+    folder : Path
+        New or empty.
+    n_subjects : int
+    seed : int
+    grader : Grader, optional
+        How every grader errs, in in-plane voxels; default ``contrast`` with an RMS of 0.75.
+    n_graders : int, 1 to 9
+        The layout holds one; others are written beside it.
+    shape, spacing_mm
+        As for :func:`~softlabel.phantom.ct.make_ct`.
+    on_subject : callable
+        Called with each subject's name when its files are there.
+
+    Returns
+    -------
+    list of Path
+        The subjects' images.
+
+    Raises
+    ------
+    UsageError
+        For a folder that is not empty or cannot be written to, and for numbers out of range.
+    """
+    grader = grader or Grader(rms_px=0.75)
+    check_grid(shape, spacing_mm)
+    _check_counts(n_subjects, seed, n_graders, MAX_CT_GRADERS, "the layout of nnU-Net")
+    _prepare(folder)
+    _publish(folder / "dataset.json", _json_bytes(_ct_description(n_subjects)))
+    written = []
+    for number in range(1, n_subjects + 1):
+        name = f"ct_{number:03d}"
+        scan = make_ct(seed, number, shape, spacing_mm)
+        for path, content in _ct_files(scan, name, grader, n_graders):
+            _publish(folder / path, content)
+        written.append(folder / "imagesTr" / f"{name}_0000.nii.gz")
+        on_subject(name)
+    sizes: dict[str, Any] = dict(zip("xyz", shape, strict=True))
+    sizes["spacing_mm"] = list(spacing_mm or default_spacing_mm(shape))
+    _describe(folder, "ct", seed, n_subjects, grader, n_graders, sizes)
+    return written
+
+
 # --- decisions before anything is written -----------------------------------------------------
 
 
@@ -277,21 +346,49 @@ def _mri_files(
     """Yield relative paths and content, the annotation last: with it a case is complete."""
     subject, truth = Path("training") / name, Path("truth")
     for channel, sequence in enumerate(SEQUENCES):
-        yield subject / "pre" / f"{sequence}.nii.gz", _nifti_bytes(brain, brain.images[channel])
-        yield truth / f"{name}_{sequence}.nii.gz", _nifti_bytes(brain, brain.clean[channel])
-    yield truth / f"{name}.nii.gz", _nifti_bytes(brain, brain.labels)
+        images = (brain.images[channel], brain.clean[channel])
+        noisy, clean = (_nifti_bytes(values, brain.affine) for values in images)
+        yield subject / "pre" / f"{sequence}.nii.gz", noisy
+        yield truth / f"{name}_{sequence}.nii.gz", clean
+    yield truth / f"{name}.nii.gz", _nifti_bytes(brain.labels, brain.affine)
     for who in range(n_graders, 0, -1):
         file = "segm.nii.gz" if who == 1 else f"segm_grader{who}.nii.gz"
-        yield subject / file, _nifti_bytes(brain, annotate_brain(brain, grader, who))
+        yield subject / file, _nifti_bytes(annotate_brain(brain, grader, who), brain.affine)
 
 
-def _nifti_bytes(brain: Brain, values: Array) -> bytes:
-    """NIfTI-1 on the grid of the brain; gzip without clock and file name."""
-    image = nib.Nifti1Image(values, brain.affine)
+def _ct_description(n_subjects: int) -> dict[str, Any]:
+    """``dataset.json`` of nnU-Net v2."""
+    return {
+        "name": "CT phantom",
+        "channel_names": {"0": "CT"},
+        "labels": dict(CT_CLASSES),
+        "numTraining": n_subjects,
+        "file_ending": ".nii.gz",
+    }
+
+
+def _ct_files(
+    scan: CtScan, name: str, grader: Grader, n_graders: int
+) -> Iterator[tuple[Path, bytes]]:
+    """Yield relative paths and content, the annotation last: with it a case is complete."""
+    fast = 1  # noise hardly gets smaller with more effort
+    noisy, clean = Path("imagesTr") / f"{name}_0000.nii.gz", Path("truth") / f"{name}_CT.nii.gz"
+    yield noisy, _nifti_bytes(scan.image, scan.affine, fast)
+    yield clean, _nifti_bytes(scan.clean, scan.affine, fast)
+    yield Path("truth") / f"{name}.nii.gz", _nifti_bytes(scan.labels, scan.affine)
+    for who in range(n_graders, 0, -1):
+        folder = "labelsTr" if who == 1 else f"labelsTr_grader{who}"
+        drawn = annotate_ct(scan, grader, who)
+        yield Path(folder) / f"{name}.nii.gz", _nifti_bytes(drawn, scan.affine)
+
+
+def _nifti_bytes(values: Array, affine: Array, compresslevel: int = 6) -> bytes:
+    """NIfTI-1 on a grid; gzip without clock and file name."""
+    image = nib.Nifti1Image(values, affine)
     image.header.set_xyzt_units("mm")
-    image.header.set_sform(brain.affine, code=1)
-    image.header.set_qform(brain.affine, code=1)
-    return gzip.compress(image.to_bytes(), compresslevel=6, mtime=0)
+    image.header.set_sform(affine, code=1)
+    image.header.set_qform(affine, code=1)
+    return gzip.compress(image.to_bytes(), compresslevel=compresslevel, mtime=0)
 
 
 # --- files ------------------------------------------------------------------------------------
@@ -304,7 +401,7 @@ def _describe(
     n_subjects: int,
     grader: Grader,
     n_graders: int,
-    sizes: dict[str, int],
+    sizes: dict[str, Any],
 ) -> None:
     description: dict[str, Any] = {
         "format": "softlabel phantom",
@@ -315,8 +412,11 @@ def _describe(
         "graders": {"number": n_graders, **asdict(grader)},
         "truth": "truth/ holds the true labels and the images without noise of each subject",
     }
-    text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
-    _publish(folder / "phantom.json", text.encode())
+    _publish(folder / "phantom.json", _json_bytes(description))
+
+
+def _json_bytes(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _publish(path: Path, content: bytes) -> None:

@@ -1,4 +1,8 @@
-"""nnU-Net v2 raw data: ``dataset.json``, ``imagesTr/CASE_0000.ext``, ``labelsTr/CASE.ext``."""
+"""nnU-Net v2 raw data: ``dataset.json``, ``imagesTr/CASE_0000.ext``, ``labelsTr/CASE.ext``.
+
+Beside them, a phantom (a folder with ``phantom.json``) keeps the true labels in ``truth/CASE.ext``
+and the annotations of further graders in ``labelsTr_grader2/CASE.ext`` and so on.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +30,9 @@ from softlabel.types import ClassTable, Dataset
 
 _CHANNEL_FILE = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})", re.DOTALL)
 
+
+PHANTOM = "phantom.json"
+"""Says that a folder holds a phantom."""
 
 REFUSE, VALUES = "refuse", "values"
 
@@ -295,7 +302,24 @@ def _add(
         files.append(key["spacing_json"])
     if plan.merge:
         key["merge"] = [list(pair) for pair in plan.merge]
+    if (root / PHANTOM).is_file():
+        files += _list_truth(root, label.name, key)
     listing.add(case, files, source=key["images"][0], key=key)
+
+
+def _list_truth(root: Path, name: str, key: dict[str, Any]) -> list[str]:
+    """Add a phantom's further label maps of one case to its key; return their relative paths."""
+    truth = root / "truth" / name
+    if truth.is_file():
+        key["truth"] = relative_name(truth, root)
+    graders = {
+        path.parent.name.removeprefix("labelsTr_"): relative_name(path, root)
+        for path in sorted(root.glob("labelsTr_grader[2-9]/*"))
+        if path.name == name
+    }
+    if graders:
+        key["label_maps"] = graders
+    return [*([key["truth"]] if "truth" in key else []), *graders.values()]
 
 
 READER = Reader(

@@ -1,9 +1,13 @@
 import errno
 import json
 
+import factories
+import nibabel as nib
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import softlabel
 from softlabel.cli import main
 
 SMALL_OCT = ["--bscans", "2", "--size", "256x256", "--subjects", "1"]
@@ -36,6 +40,31 @@ def test_mri_writes_brains(tmp_path):
     assert json.loads((tmp_path / "phantom.json").read_text())["seed"] == 3
 
 
+@pytest.mark.slow
+def test_ct_in_a_process_of_its_own_and_on_to_the_cache(tmp_path):
+    size = ("--size", "48x40x36", "--spacing-mm", "9.5,9.5,20", "--subjects", "1")
+    done = factories.run_cli("phantom", "ct", "scans", *size, "--graders", "2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "1 subject in scans: ct_001_0000.nii.gz" in done.stdout
+    image = nib.load(tmp_path / "scans/imagesTr/ct_001_0000.nii.gz")
+    assert image.shape == (48, 40, 36)
+    assert image.header.get_zooms() == pytest.approx((9.5, 9.5, 20))
+
+    checked = factories.run_cli("check", "scans", "--distance-unit", "mm", cwd=tmp_path)
+    assert checked.returncode == 0, checked.stderr
+    assert "105 classes" in checked.stderr
+    assert "Warning" not in checked.stderr and "Error" not in checked.stderr
+    options = ("-o", "scans.h5", "--distance-unit", "mm", "--n-segments", "200", "--jobs", "1")
+    made = factories.run_cli("generate", "scans", *options, cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert "Warning" not in made.stderr
+    with softlabel.open_cache(tmp_path / "scans.h5") as cache:
+        case = cache["ct_001"]
+        assert cache.classes.names[5] == "liver"
+        truth = nib.load(tmp_path / "scans/truth/ct_001.nii.gz")
+        assert np.array_equal(case.truth[:], np.asarray(truth.dataobj))
+
+
 def test_quiet_prints_nothing(tmp_path):
     result = run("mri", tmp_path, *SMALL_MRI, "-q")
     assert (result.exit_code, result.output) == (0, "")
@@ -51,7 +80,7 @@ def test_a_full_disk_is_no_usage_error(tmp_path, monkeypatch):
     assert "No space left on device" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["oct", "mri"])
+@pytest.mark.parametrize("command", ["oct", "mri", "ct"])
 def test_a_folder_that_is_not_empty_is_a_usage_error(tmp_path, command):
     (tmp_path / "x").touch()
     result = run(command, tmp_path)
@@ -72,6 +101,12 @@ def test_a_folder_that_is_not_empty_is_a_usage_error(tmp_path, command):
         (["oct", "--rms", "-1"], "expected 0 to 20"),
         (["mri", "--size", "32x32x8"], "too small"),
         (["mri", "--correlation", "0"], "expected 1 to 500"),
+        (["ct", "--size", "64x64x8"], "three numbers from 16 to 1024"),
+        (["ct", "--size", "64x64"], "such as 240x240x240"),
+        (["ct", "--spacing-mm", "1,1"], "such as 0.9,0.9,3"),
+        (["ct", "--spacing-mm", "1,1,-3"], "such as 0.9,0.9,3"),
+        (["ct", "--spacing-mm", "1,1,0"], "three numbers from 0.1 to 60"),
+        (["ct", "--graders", "10"], "has room for 1 to 9"),
     ],
 )
 def test_values_out_of_range_are_usage_errors(tmp_path, args, words):
@@ -81,7 +116,7 @@ def test_values_out_of_range_are_usage_errors(tmp_path, args, words):
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("command", ["oct", "mri"])
+@pytest.mark.parametrize("command", ["oct", "mri", "ct"])
 def test_help_names_every_option_with_its_default(command):
     text = run(command, "--help").stdout
     for option in (

@@ -13,9 +13,13 @@ import scipy.io
 
 from softlabel.errors import SoftlabelError, UsageError
 from softlabel.phantom import (
+    CT_CLASSES,
     Grader,
+    annotate_ct,
     make_brain,
+    make_ct,
     make_oct_subject,
+    write_ct_dataset,
     write_mri_dataset,
     write_oct_dataset,
 )
@@ -23,6 +27,7 @@ from softlabel.readers import detect, list_dataset
 
 OCT = {"shape": (256, 256, 3), "n_annotated": 2, "seed": 4}
 MRI = {"shape": (64, 64, 16), "seed": 4}
+CT = {"shape": (40, 36, 30), "seed": 4}
 
 
 def digests(folder):
@@ -125,7 +130,61 @@ def test_the_reader_finds_the_brains_and_their_truth(tmp_path):
         assert 0 < (case.labels != case.truth).mean() < 0.15
 
 
-@pytest.mark.parametrize(("write", "options"), [(write_oct_dataset, OCT), (write_mri_dataset, MRI)])
+def test_ct_files_are_raw_data_of_nnunet(tmp_path):
+    images = write_ct_dataset(tmp_path, n_subjects=2, n_graders=2, **CT)
+    assert images == [tmp_path / "imagesTr" / f"ct_00{n}_0000.nii.gz" for n in (1, 2)]
+    content = json.loads((tmp_path / "dataset.json").read_text())
+    assert content["channel_names"] == {"0": "CT"}
+    assert content["file_ending"] == ".nii.gz"
+    assert content["numTraining"] == 2
+    assert content["labels"] == dict(CT_CLASSES) and len(content["labels"]) == 105
+    scan, grader = make_ct(4, 2, (40, 36, 30)), Grader(rms_px=0.75)
+    expected = {
+        "imagesTr/ct_002_0000": scan.image,
+        "truth/ct_002_CT": scan.clean,
+        "truth/ct_002": scan.labels,
+        "labelsTr/ct_002": annotate_ct(scan, grader, 1),
+        "labelsTr_grader2/ct_002": annotate_ct(scan, grader, 2),
+    }
+    for name, values in expected.items():
+        image = nib.load(tmp_path / f"{name}.nii.gz")
+        assert image.get_data_dtype() == values.dtype
+        assert np.array_equal(np.asarray(image.dataobj), values), name
+        assert image.affine == pytest.approx(scan.affine, abs=1e-3)
+        assert image.header.get_zooms() == pytest.approx(scan.spacing_mm)
+        assert nib.aff2axcodes(image.affine) == ("R", "A", "S")
+
+
+def test_the_reader_finds_the_scans_their_classes_and_their_truth(tmp_path):
+    write_ct_dataset(tmp_path, n_subjects=2, n_graders=3, **CT)
+    read = list(cases(tmp_path))
+    assert [case.id for case in read] == ["ct_001", "ct_002"]
+    for number, case in enumerate(read, start=1):
+        assert case.classes.names == tuple(CT_CLASSES)
+        assert case.classes.values == tuple(range(105))
+        assert case.channels == ("CT",)
+        assert case.image.dtype == np.int16 and case.image.shape == (1, 40, 36, 30)
+        assert case.notes == ()
+        assert np.array_equal(case.truth, make_ct(4, number, (40, 36, 30)).labels)
+        assert 0 < (case.labels != case.truth).mean() < 0.1
+        assert list(case.label_maps) == ["grader2", "grader3"]
+        assert not np.array_equal(*case.label_maps.values())
+
+
+def test_a_perfect_grader_of_scans_draws_the_truth(tmp_path):
+    write_ct_dataset(tmp_path, n_subjects=1, grader=Grader(rms_px=0), spacing_mm=(9, 9, 20), **CT)
+    (case,) = cases(tmp_path)
+    assert np.array_equal(case.labels, case.truth)
+    assert case.spacing_mm == pytest.approx((9, 9, 20))
+    settings = json.loads((tmp_path / "phantom.json").read_text())
+    assert settings["kind"] == "ct"
+    assert settings["size"] == {"x": 40, "y": 36, "z": 30, "spacing_mm": [9, 9, 20]}
+
+
+@pytest.mark.parametrize(
+    ("write", "options"),
+    [(write_oct_dataset, OCT), (write_mri_dataset, MRI), (write_ct_dataset, CT)],
+)
 def test_same_seed_same_bytes_whatever_the_number_of_subjects(
     tmp_path, write, options, monkeypatch
 ):
@@ -135,7 +194,9 @@ def test_same_seed_same_bytes_whatever_the_number_of_subjects(
     monkeypatch.setattr("time.asctime", lambda *_: "another day")
     write(tmp_path / "b", n_subjects=2, **options)
     one, two = digests(tmp_path / "a"), digests(tmp_path / "b")
-    one.pop("phantom.json"), two.pop("phantom.json")
+    for digest in (one, two):
+        digest.pop("phantom.json")
+        digest.pop("dataset.json", None)  # has the number of subjects
     assert one.items() <= two.items()
     assert len(two) == 2 * len(one)
 

@@ -255,6 +255,24 @@ def test_symbolic_links_are_fine(tmp_path):
     assert read_one(linked).id == "a"
 
 
+def test_truth_and_further_graders_are_those_of_phantoms_only(tmp_path):
+    root = write_nnunet(tmp_path)
+    for folder, seed in (("truth", 5), ("labelsTr_grader2", 6)):
+        for case in ("case_2", "case_10"):
+            write_nifti(root / folder / f"{case}.nii.gz", label_volume(seed=seed))
+    assert all(
+        case.truth is None and not case.label_maps for case in read_all(list_dataset(root)).values()
+    )
+    (root / "phantom.json").write_text("{}")
+    for case in read_all(list_dataset(root)).values():
+        np.testing.assert_array_equal(case.truth, label_volume(seed=5))
+        assert list(case.label_maps) == ["grader2"]
+        np.testing.assert_array_equal(case.label_maps["grader2"], label_volume(seed=6))
+    (root / "truth/case_2.nii.gz").unlink()
+    truths = {case.id: case.truth for case in read_all(list_dataset(root)).values()}
+    assert truths["case_2"] is None and truths["case_10"] is not None
+
+
 def test_groups(tmp_path):
     write_nnunet(tmp_path, ("pat1_scan1", "pat1_scan2", "pat2_scan1"))
     dataset = list_dataset(tmp_path, options={"group": r"(pat\d+)_"})
