@@ -39,7 +39,7 @@ from softlabel.types import CaseRef, Dataset
 FOLDER_VARIABLE = "SOFTLABEL_CACHE_DIR"
 """Environment variable that names another folder for what is remembered."""
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 
 Progress = Callable[[str], None]
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from softlabel.errors import plural
+from softlabel.generation.numbering import numbered_maps
 from softlabel.generation.settings import Settings
 from softlabel.mapping import LabelMapping
 from softlabel.readers.labelfacts import LabelFacts
@@ -297,64 +298,25 @@ def _is_grey(facts: LabelFacts) -> bool:
     return bool(thin and facts.between > 0.3 * pixels[rare].sum())
 
 
-MANY_OBJECTS = 4
-"""Fewer values than these are more likely classes, of which some cases lack some."""
-
-MORE_THAN_CLASSES = 12
-"""Values in one piece each that number the objects of a single image."""
-
-MOST_RECURRING = 0.9
-"""Share of the cases that hold a value, over all values: above it, they are classes."""
-
-
 def _instances(evidence: Evidence) -> Iterator[Finding]:
-    """Values that number objects: each one piece, as many as the image has objects."""
+    """Values that number objects: each one piece, and no structure that recurs."""
     if _named(evidence) or _is_grey_any(evidence):
         return
-    objects = {case: [v for v in facts.values if v] for case, facts in evidence.facts.items()}
-    numbered = [
-        case for case, facts in evidence.facts.items()
-        if len(objects[case]) >= MANY_OBJECTS and _is_run(objects[case]) and _in_one_piece(facts)
-    ]  # fmt: skip
-    counts = [len(values) for values in objects.values()]
-    if not numbered or not _vary(list(objects.values())):
+    ignore = evidence.dataset.ignore
+    unmarked = {0} if ignore is None else {0, ignore}
+    numbered = numbered_maps(evidence.facts, unmarked)
+    if not numbered:
         return
+    counts = [len(set(facts.values) - unmarked) for facts in evidence.facts.values()]
     first = evidence.facts[numbered[0]].values
+    least, most = min(counts), max(counts)
     yield Finding(
         "instances",
         f"{plural(len(numbered), 'label map')} number their objects (for example {numbered[0]}: "
         f"{', '.join(map(str, first[:8]))}{' …' if len(first) > 8 else ''}, each one piece); "
-        f"images have {min(counts)} to {max(counts)} of them.",
+        f"images have {most if least == most else f'{least} to {most}'} of them.",
         tuple(numbered),
     )
-
-
-def _in_one_piece(facts: LabelFacts) -> bool:
-    """Whether nearly every value but 0 is one connected piece."""
-    pieces = [n for v, n in zip(facts.values, facts.pieces, strict=False) if v]
-    return bool(pieces) and sum(n == 1 for n in pieces) >= 0.9 * len(pieces)
-
-
-def _vary(objects: list[list[int]]) -> bool:
-    """Whether images have different numbers of values, as of objects.
-
-    Classes recur: of the layers of a retina a case lacks one, of ten nuclei it may lack six. A
-    single image does not tell, unless it has more values than people have classes.
-    """
-    counts = [len(values) for values in objects]
-    if len(counts) == 1:
-        return counts[0] >= MORE_THAN_CLASSES
-    kinds = len({value for values in objects for value in values})
-    recurring = sum(counts) / (len(counts) * kinds)
-    return max(counts) - min(counts) >= 2 and recurring < MOST_RECURRING
-
-
-def _is_run(values: list[int]) -> bool:
-    """1, 2, 3 … or 255, 254, 253 … with few left out."""
-    if not values:
-        return False
-    span = values[-1] - values[0] + 1
-    return span <= 1.5 * len(values) and (values[0] <= 2 or values[-1] >= 254)
 
 
 def _is_grey_any(evidence: Evidence) -> bool:

@@ -54,9 +54,7 @@ class LabelLook:
         KeyError, TypeError, ValueError
             When it is the record of something else.
         """
-        facts: dict[str, Any] = {
-            name: tuple(v) if isinstance(v, list) else v for name, v in record["facts"].items()
-        }
+        facts = {name: _immutable(value) for name, value in record["facts"].items()}
         spacing = record["spacing_mm"]
         return cls(
             LabelFacts(**facts),
@@ -83,3 +81,8 @@ def look_at(
     notes : tuple of Note
     """
     return LabelLook(label_facts(labels), spacing_mm=spacing_mm, notes=notes)
+
+
+def _immutable(value: Any) -> Any:
+    """Lists, and those within them, as tuples."""
+    return tuple(map(_immutable, value)) if isinstance(value, list) else value

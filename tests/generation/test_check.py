@@ -109,13 +109,13 @@ def test_the_spacing_that_a_format_states_is_looked_at(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": 99, "cases": {}}',
-                                     b'{"version": 1, "cases": {"a": [1, 2]}}'])  # fmt: skip
+                                     b'{"version": 2, "cases": {"a": [1, 2]}}'])  # fmt: skip
 def test_a_damaged_memory_is_read_past(data, remembered, content):
     before = check(list_dataset(data), SETTINGS)
     (path,) = remembered.rglob("*.json")
     path.write_bytes(content)
     assert check(list_dataset(data), SETTINGS) == before
-    assert json.loads(path.read_text())["version"] == 1
+    assert json.loads(path.read_text())["version"] == module.RECORD_VERSION
 
 
 def test_a_memory_that_cannot_be_written_is_done_without(data, tmp_path, monkeypatch):
