@@ -31,7 +31,7 @@ from softlabel.mapping import LabelMapping
 from softlabel.readers.geometry import check_same_grid, check_same_shape, labels_on_grid
 from softlabel.readers.imagefiles import read_label_map, read_pixels
 from softlabel.readers.labelfacts import label_facts
-from softlabel.readers.labels import check_values
+from softlabel.readers.labels import check_values, distinct_values
 from softlabel.readers.listing import parse_spacing
 from softlabel.readers.look import LabelLook
 from softlabel.readers.pixels import Pixels, require_finite
@@ -119,6 +119,7 @@ def look(dataset: Dataset, ref: CaseRef, opened: object = None) -> LabelLook:
         pixels.spacing_mm or parse_spacing(dataset.options.get("spacing_mm")),
         _looks_one_hot(pixels),
         pixels.axes_known,
+        annotation.other_values,
         annotation.notes,
     )
 
@@ -162,6 +163,12 @@ class Annotation:
         if not self.raters:
             return self.first.pixels.values
         return np.stack([located.pixels.values for located in self.maps])
+
+    @property
+    def other_values(self) -> tuple[int, ...]:
+        """Label values that only raters after the first one have given."""
+        found = {v for located in self.maps[1:] for v in distinct_values(located.pixels.values)}
+        return tuple(sorted(found.difference(distinct_values(self.first.pixels.values))))
 
     @property
     def notes(self) -> tuple[Note, ...]:
