@@ -313,7 +313,7 @@ def _look_at_source(dataset: Dataset, refs: tuple[CaseRef, ...]) -> Iterator[tup
     opened: Any = None
     fault = ""
     try:
-        opened = reader.open_source(dataset, refs[0].source)
+        opened = reader.opened_labels(dataset, refs[0].source)
     except Exception as error:
         fault = str(error)
     for ref in refs:

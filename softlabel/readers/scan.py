@@ -42,7 +42,7 @@ def scan_classes(dataset: Dataset) -> ClassTable:
     first_error: Exception | None = None
     for file, refs in groupby(sorted(dataset.refs, key=lambda r: r.source), lambda r: r.source):
         try:
-            opened = reader.open_source(source, file)
+            opened = reader.opened_labels(source, file)
         except Exception as error:
             first_error = first_error or error
             continue
