@@ -33,7 +33,7 @@ class Scan:
     imports, volume : str
         Python code; ``volume`` is an array (B-scans, rows, columns) of the file ``{path}``.
     hint : str
-        A better way, or what must be known.
+        A better way, or what must be known; goes before "save".
     """
 
     name: str
@@ -49,9 +49,10 @@ class Scan:
         code = f"import numpy; {self.imports}; numpy.save({array!r}, {volume})"
         # in double quotes the code needs no escapes, but for names with marks of the shell
         quoted = shlex.quote(code) if set(code) & set('"$`\\!') else f'"{code}"'
+        fix = f"{self.hint}save its B-scans as an array"
         return (
-            f"{path} is {self.name}, which softlabel does not read. {self.hint}Save its B-scans as "
-            f"an array: pip install {self.packages}, then python -c {quoted}"
+            f"{path} is {self.name}, which softlabel does not read. {fix[0].upper()}{fix[1:]}: "
+            f"pip install {self.packages}, then python -c {quoted}"
         )
 
 
@@ -63,7 +64,7 @@ HEYEX = Scan(
     "eyepy",
     "import eyepy",
     "eyepy.import_heyex_e2e({path}).data",
-    "Export it from HEYEX as .vol, which softlabel reads with its layers. Or: ",
+    "export it from HEYEX as .vol, which softlabel reads with its layers, or ",
 )
 TOPCON_FDA = Scan(
     "a scan of Topcon (.fda)",
@@ -82,7 +83,7 @@ ZEISS = Scan(
     "oct-converter",
     "from oct_converter.readers import IMG",
     "numpy.stack(IMG({path}).read_oct_volume(rows=1024, cols=512).volume)",
-    "It states no shape: put in the rows and columns of a B-scan. ",
+    "put in the rows and columns of a B-scan, which it does not state, and ",
 )
 
 
