@@ -125,15 +125,19 @@ def look(dataset: Dataset, ref: CaseRef, opened: object = None) -> LabelLook:
 
 
 MOST_ONE_HOT = 64
-"""A last axis that is longer counts pixels, not classes."""
+"""A first or last axis that is longer counts pixels, not classes."""
 
 
 def _looks_one_hot(pixels: Pixels) -> bool:
-    """Whether each pixel is 1 in exactly one place of the last axis, and 0 elsewhere."""
+    """Whether each pixel is marked in exactly one place of the first or the last axis."""
     values = pixels.values
-    if values.ndim < 3 or not 2 <= values.shape[-1] <= MOST_ONE_HOT or values.max() != 1:
+    top = values.max()
+    if values.ndim < 3 or top <= 0 or np.any((values != 0) & (values != top)):
         return False
-    return bool((values.sum(axis=-1) == 1).all())
+    return any(
+        2 <= values.shape[axis] <= MOST_ONE_HOT and (np.count_nonzero(values, axis=axis) == 1).all()
+        for axis in (0, -1)
+    )
 
 
 @dataclass(frozen=True, eq=False)

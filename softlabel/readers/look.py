@@ -27,7 +27,7 @@ class LabelLook:
         Names of the values as the file states them; empty when it states none.
     spacing_mm : tuple of float or None
     one_hot : bool
-        The last axis looks like one channel a class: each pixel is 1 in one of them.
+        The first or last axis looks like one channel a class: each pixel is marked in one of them.
     axes_known : bool
         The file says which of its axes are spatial.
     other_values : tuple of int

@@ -122,6 +122,16 @@ def test_one_hot_arrays(data):
     np.save(data / "images/a.npy", np.stack([grey(labels)] * 3, axis=-1))
     np.save(data / "labels/a.npy", np.eye(3, dtype=np.uint8)[labels])
     refused(data, "one-hot")
+    np.save(data / "labels/a.npy", np.eye(3, dtype=np.uint8)[labels] * 255)
+    refused(data, "one-hot")
+
+
+def test_one_hot_arrays_with_the_classes_first(data):
+    labels = np.where(MASKS["a"], 1, 0)
+    labels[:10] = 2
+    np.save(data / "images/a.npy", np.stack([grey(labels)] * 3))
+    np.save(data / "labels/a.npy", np.moveaxis(np.eye(3, dtype=np.uint8)[labels], -1, 0))
+    refused(data, "one-hot")
 
 
 def test_an_error_that_is_accepted_is_a_warning_and_kept_in_the_cache(data):
