@@ -35,6 +35,7 @@ from softlabel.errors import plural
 from softlabel.generation.check import Check
 from softlabel.generation.check import check as check_dataset
 from softlabel.generation.findings import ERROR, FINDINGS, Finding
+from softlabel.generation.looks import require_place, save_check
 from softlabel.parallel import cpu_count
 from softlabel.readers import list_dataset
 
@@ -53,6 +54,13 @@ SHOWN_CLASSES = 60
     "-j", "--jobs", type=click.IntRange(min=1), help="Worker processes. Default: one a core."
 )
 @click.option("--again", is_flag=True, help="Read label maps again, though they have not changed.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="CHECK.json",
+    help="Write what was seen, for `softlabel generate --checked`.",
+)
 @json_option
 @verbosity_options
 @reader_options
@@ -64,6 +72,7 @@ def check(
     accept: tuple[str, ...],
     jobs: int | None,
     again: bool,
+    output: Path | None,
     as_json: bool,
     verbose: bool,
     quiet: bool,
@@ -78,6 +87,8 @@ def check(
     dataset = list_dataset(
         source, format_, given_reader_options(options), mapping_of(map_, threshold)
     )
+    if output is not None:
+        require_place(output)
     if not quiet:
         click.echo(dataset.description, err=True)
     with progress(len(dataset.refs), "label maps", quiet or as_json) as advance:
@@ -85,6 +96,8 @@ def check(
             dataset, settings_of(options), accept=accept, jobs=jobs or cpu_count(),
             remember=not again, progress=lambda case_id: advance(case_id if verbose else ""),
         )  # fmt: skip
+    if output is not None:
+        save_check(output, dataset, dataset.refs, found.seen)
     if as_json:
         click.echo(json.dumps(found.as_dict(), indent=2, ensure_ascii=False))
     else:

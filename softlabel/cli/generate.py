@@ -43,9 +43,10 @@ from softlabel.cli.setting_options import (
 )
 from softlabel.console.display import duration, progress
 from softlabel.console.group import EXIT_FAILED
-from softlabel.errors import UsageError
+from softlabel.errors import UsageError, plural
 from softlabel.generation.check import Check, checked, readable
 from softlabel.generation.device_choice import named_devices
+from softlabel.generation.looks import SavedCheck, load_check
 from softlabel.generation.output import output_path
 from softlabel.generation.plan import STALE, Plan, check_method, plan
 from softlabel.generation.report import CaseReport, Report
@@ -92,6 +93,14 @@ STOPPING = b"\nStopping after this case; press Ctrl-C again to stop at once.\n"
 )
 @label_options
 @accept_option
+@click.option(
+    "--checked",
+    "saved_check",
+    type=click.Path(path_type=Path),
+    metavar="CHECK.json",
+    help="What `softlabel check -o` wrote: label maps that have not changed since are not read "
+    "for the check.",
+)
 @superpixel_settings
 @softening_settings
 @method_options("Softening")
@@ -131,6 +140,7 @@ def generate(
     map_: str | None,
     threshold: float | None,
     accept: tuple[str, ...],
+    saved_check: Path | None,
     ids: tuple[str, ...],
     limit: int | None,
     superpixels: str,
@@ -160,11 +170,14 @@ def generate(
     settings = settings_of(options, superpixels=superpixels)
     check_method(dataset, settings)  # before all label maps are read
     wanted, jobs = _wanted(ids, dataset), jobs or cpu_count()
-    found = _checked(dataset, settings, wanted, limit, accept, jobs, quiet)
+    saved = None if saved_check is None else load_check(saved_check)
+    found = _checked(dataset, settings, wanted, limit, accept, jobs, quiet, saved)
+    if found.changed and not quiet:
+        click.echo(_changed_sentence(found.changed, saved_check), err=True)
     decided = plan(
         found.dataset, settings, output_path(output), ids=wanted, limit=limit,
         overwrite=overwrite, check_content=check_content, superpixel_files=files,
-        findings=[finding.as_record() for finding in found.findings],
+        findings=[finding.as_record() for finding in found.findings], classes=found.class_table,
     )  # fmt: skip
     if dataset.classes is None and not quiet:
         click.echo(class_sentence(decided, recorded), err=True)
@@ -195,6 +208,7 @@ def _checked(
     accept: tuple[str, ...],
     jobs: int,
     quiet: bool,
+    saved: SavedCheck | None,
 ) -> Check:
     """Look at the label maps of the chosen cases; what would certainly be wrong ends the command.
 
@@ -206,8 +220,15 @@ def _checked(
     with progress(len(readable(dataset, ids, limit)), "label maps checked", quiet) as advance:
         return checked(
             dataset, settings, ids=ids, limit=limit, accept=accept, jobs=jobs,
-            progress=lambda case_id: advance(""), tell=print_findings,
+            progress=lambda case_id: advance(""), tell=print_findings, saved=saved,
         )  # fmt: skip
+
+
+def _changed_sentence(changed: tuple[str, ...], saved_check: Path | None) -> str:
+    return (
+        f"{plural(len(changed), 'label map')} read again, since {saved_check} holds none of that "
+        f"size and time, for example {changed[0]}."
+    )
 
 
 def _carry_out(decided: Plan, jobs: int, device: str, verbose: bool, quiet: bool) -> Report:

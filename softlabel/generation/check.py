@@ -1,26 +1,20 @@
 """A look at all label maps of a data set before anything is computed.
 
 :func:`check` reads every label map once, in parallel, and draws the findings of
-:mod:`softlabel.generation.findings`. What it read is remembered in the user's cache folder by the
-size and time of the files; nothing is written beside the data.
+:mod:`softlabel.generation.findings`. What it read is remembered
+(:mod:`softlabel.generation.looks`); nothing is written beside the data.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
-import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from softlabel import parallel
 from softlabel.errors import UsageError, did_you_mean, plural
-from softlabel.files.atomic import temporary_name
 from softlabel.generation.findings import (
     ERROR,
     FINDINGS,
@@ -29,17 +23,21 @@ from softlabel.generation.findings import (
     colour_mapping,
     findings_of,
 )
+from softlabel.generation.looks import (
+    SavedCheck,
+    Seen,
+    records_of,
+    remember,
+    remembered,
+    unchanged,
+)
 from softlabel.generation.plan import choose
 from softlabel.generation.settings import Settings
 from softlabel.readers import READERS
 from softlabel.readers.look import LabelLook, look_at
 from softlabel.readers.mapped import as_source, mapped_facts, mapped_value, with_mapping
-from softlabel.types import CaseRef, Dataset
-
-FOLDER_VARIABLE = "SOFTLABEL_CACHE_DIR"
-"""Environment variable that names another folder for what is remembered."""
-
-RECORD_VERSION = 1
+from softlabel.readers.scan import classes_of_values
+from softlabel.types import MAX_CLASSES, CaseRef, ClassTable, Dataset
 
 Progress = Callable[[str], None]
 
@@ -80,17 +78,45 @@ class Check:
         Label maps that could not be read, and why.
     findings : tuple of Finding
         Errors first.
+    seen : mapping of id to LabelLook or str
+        Looks before such a mapping, and why some could not be had: what
+        :func:`softlabel.generation.looks.save_check` writes.
+    changed : tuple of str
+        Cases that were read although a saved check was given: their files have changed since, or
+        it does not hold them.
     """
 
     dataset: Dataset
     looks: Mapping[str, LabelLook]
     unreadable: Mapping[str, str]
     findings: tuple[Finding, ...]
+    seen: Mapping[str, Seen]
+    changed: tuple[str, ...] = ()
 
     @property
     def errors(self) -> tuple[Finding, ...]:
         """Findings that would certainly give a wrong cache."""
         return tuple(f for f in self.findings if f.severity == ERROR)
+
+    @property
+    def class_table(self) -> ClassTable | None:
+        """Classes that the label maps hold, as :func:`softlabel.readers.scan_classes` finds them.
+
+        None where the source names them, where not all label maps were looked at, and where it
+        takes another look to say what is wrong.
+        """
+        dataset = self.dataset
+        seen = set(self.looks) | set(self.unreadable)
+        if (
+            dataset.classes is not None
+            or dataset.soft
+            or not seen.issuperset(r.id for r in dataset.refs)
+        ):
+            return None
+        maps = [{*look.facts.values, *look.other_values} for look in self.looks.values()]
+        if any(len(values) > MAX_CLASSES for values in maps):
+            return None
+        return classes_of_values(dataset, set[int]().union(*maps))
 
     def classes(self) -> list[ClassRow]:
         """What each value of the label maps is, after the mapping."""
@@ -138,6 +164,7 @@ def check(
     jobs: int = 1,
     remember: bool = True,
     progress: Progress | None = None,
+    saved: SavedCheck | None = None,
 ) -> Check:
     """Look at the label maps of a data set.
 
@@ -156,11 +183,14 @@ def check(
         Keep what was read in the user's cache folder, and take from there what has not changed.
     progress : callable, optional
         Called with the id of each case that was looked at.
+    saved : SavedCheck, optional
+        Takes what it holds from there, where files have not changed. Findings are then drawn from
+        all cases that it holds, so that every share of a data set is judged alike.
 
     Raises
     ------
     UsageError
-        For an unknown code.
+        For an unknown code, and for a saved check of label maps that were read in another way.
     """
     for code in accept:
         if code not in FINDINGS:
@@ -169,17 +199,24 @@ def check(
                 f"The findings are: {', '.join(FINDINGS)}."
             )
     chosen = tuple(dataset.refs if refs is None else refs)
-    looks, unreadable = _look_at(dataset, chosen, jobs, remember, progress or (lambda _: None))
-    evidence = Evidence(dataset, settings, chosen, looks)
-    found = findings_of(evidence, frozenset(accept))
+    seen: dict[str, Seen] = {}
+    if saved is not None:
+        saved.require_reading(dataset)
+        seen = unchanged(dataset, dataset.refs, saved.records)
+    unknown = [ref for ref in chosen if ref.id not in seen]
+    seen |= _look_at(dataset, unknown, jobs, remember, progress or (lambda _: None))
+    refs = tuple(ref for ref in dataset.refs if ref.id in seen)
+    looks = {ref.id: look for ref in refs if isinstance(look := seen[ref.id], LabelLook)}
+    unreadable = {case: reason for case, reason in seen.items() if isinstance(reason, str)}
+    found = findings_of(Evidence(dataset, settings, refs, looks), frozenset(accept))
     if any(f.code == "palette" for f in found) and dataset.mapping is None:
         by_colour = colour_mapping(looks)
         if by_colour is not None:
-            settled = with_mapping(dataset, by_colour)
-            looks, unreadable = _look_at(settled, chosen, jobs, remember, lambda _: None)
+            dataset = with_mapping(dataset, by_colour)
+            looks = {case: look.by_colour(by_colour.colours) for case, look in looks.items()}
             found = tuple(replace(f, accepted=True) if f.code == "palette" else f for f in found)
-            return Check(settled, looks, unreadable, found)
-    return Check(dataset, looks, unreadable, found)
+    changed = tuple(ref.id for ref in unknown) if saved is not None else ()
+    return Check(dataset, looks, unreadable, found, seen, changed)
 
 
 def readable(dataset: Dataset, ids: Sequence[str] | None, limit: int | None) -> list[CaseRef]:
@@ -198,12 +235,13 @@ def checked(
     jobs: int = 1,
     progress: Progress | None = None,
     tell: Callable[[Sequence[Finding]], None] | None = None,
+    saved: SavedCheck | None = None,
 ) -> Check:
     """Look at the cases that a run would compute.
 
     Parameters
     ----------
-    dataset, settings, accept, jobs, progress
+    dataset, settings, accept, jobs, progress, saved
         See :func:`check`.
     ids, limit
         See :func:`softlabel.generation.plan.plan`.
@@ -217,7 +255,9 @@ def checked(
         When a finding would certainly give a wrong cache.
     """
     refs = readable(dataset, ids, limit)
-    found = check(dataset, settings, refs=refs, accept=accept, jobs=jobs, progress=progress)
+    found = check(
+        dataset, settings, refs=refs, accept=accept, jobs=jobs, progress=progress, saved=saved
+    )
     if tell is not None:
         tell(found.findings)
     if found.errors:
@@ -241,16 +281,16 @@ def _look_at(
     dataset: Dataset,
     refs: Sequence[CaseRef],
     jobs: int,
-    remember: bool,
+    use_memory: bool,
     progress: Progress,
-) -> tuple[dict[str, LabelLook], dict[str, str]]:
-    """Looks at all cases, and why some could not be had."""
-    memory = _Memory(dataset) if remember else None
-    known = memory.looks(refs) if memory is not None else {}
+) -> dict[str, Seen]:
+    """Looks at all cases, and why some could not be had, in any order."""
+    records = remembered(dataset) if use_memory else {}
+    seen = unchanged(dataset, refs, records)
     by_source = [
         tuple(group)
         for _, group in groupby(
-            sorted((r for r in refs if r.id not in known), key=lambda r: r.source),
+            sorted((r for r in refs if r.id not in seen), key=lambda r: r.source),
             key=lambda r: r.source,
         )
     ]
@@ -259,26 +299,21 @@ def _look_at(
         (replace(source, refs=tuple(share), problems={}, unlabelled=()), tuple(share))
         for share in parallel.split_evenly(by_source, jobs)
     ]
-    looks, unreadable = dict(known), {}
     for case_id, look in parallel.run(_look_at_source, tasks, jobs):
-        if isinstance(look, str):
-            unreadable[case_id] = look
-        else:
-            looks[case_id] = look
+        seen[case_id] = look
         progress(case_id)
-    if memory is not None:
-        memory.keep(refs, looks)
-    return {ref.id: looks[ref.id] for ref in refs if ref.id in looks}, unreadable
+    if use_memory and refs:
+        looks = {case: look for case, look in seen.items() if isinstance(look, LabelLook)}
+        remember(dataset, {**records, **records_of(dataset, refs, looks)})
+    return seen
 
 
-def _look_at_source(
-    dataset: Dataset, refs: tuple[CaseRef, ...]
-) -> Iterator[tuple[str, LabelLook | str]]:
+def _look_at_source(dataset: Dataset, refs: tuple[CaseRef, ...]) -> Iterator[tuple[str, Seen]]:
     reader = READERS[dataset.format]
     opened: Any = None
     fault = ""
     try:
-        opened = reader.open_source(dataset, refs[0].source)
+        opened = reader.opened_labels(dataset, refs[0].source)
     except Exception as error:
         fault = str(error)
     for ref in refs:
@@ -292,70 +327,3 @@ def _look_at_source(
                 yield ref.id, reader.look(dataset, ref, opened)
         except Exception as error:
             yield ref.id, str(error) or type(error).__name__
-
-
-# --- remembering ----------------------------------------------------------------------------------
-
-
-def memory_folder() -> Path:
-    """Where what was read of label maps is remembered: a folder of the user's."""
-    given = os.environ.get(FOLDER_VARIABLE)
-    if given:
-        return Path(given)
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    return (Path(base) if base else Path.home() / ".cache") / "softlabel"
-
-
-class _Memory:
-    """Looks at a data set that were had before, by the size and time of each case's files."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        self.root = dataset.root
-        mapping = dataset.mapping
-        of_files = [] if mapping is None else [mapping.threshold, sorted(mapping.colours.items())]
-        options = {k: v for k, v in dataset.options.items() if k not in ("mapping", "group")}
-        what = [str(dataset.root.absolute()), dataset.format, options, of_files]
-        digest = hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode())
-        self.path: Path | None = None
-        with contextlib.suppress(RuntimeError):  # a user without a home
-            self.path = memory_folder() / "labels" / f"{digest.hexdigest()[:32]}.json"
-        self.record = self._read()
-
-    def _read(self) -> dict[str, Any]:
-        if self.path is None:
-            return {}
-        try:
-            content = json.loads(self.path.read_text(encoding="utf-8"))
-            return dict(content["cases"]) if content["version"] == RECORD_VERSION else {}
-        except (OSError, ValueError, KeyError, TypeError):
-            return {}  # lost or damaged: looked at again
-
-    def looks(self, refs: Sequence[CaseRef]) -> dict[str, LabelLook]:
-        """Those whose files have not changed since."""
-        found = {}
-        for ref in refs:
-            with contextlib.suppress(KeyError, TypeError, ValueError, OSError):
-                versions, record = self.record[ref.id]
-                if versions == self._versions(ref):
-                    found[ref.id] = LabelLook.from_record(record)
-        return found
-
-    def keep(self, refs: Sequence[CaseRef], looks: Mapping[str, LabelLook]) -> None:
-        """Write what was seen; a folder that cannot be written is left alone."""
-        if self.path is None:
-            return
-        for ref in refs:
-            if ref.id in looks:
-                with contextlib.suppress(OSError):
-                    self.record[ref.id] = [self._versions(ref), looks[ref.id].as_record()]
-        content = {"version": RECORD_VERSION, "cases": self.record}
-        with contextlib.suppress(OSError):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            # not flushed to the disk: what is lost is looked at again
-            new = self.path.with_name(temporary_name())
-            new.write_text(json.dumps(content), encoding="utf-8")
-            new.replace(self.path)
-
-    def _versions(self, ref: CaseRef) -> list[list[Any]]:
-        statuses = [(name, (self.root / name).stat()) for name in ref.files]
-        return [[name, status.st_size, status.st_mtime_ns] for name, status in statuses]

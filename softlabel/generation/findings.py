@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from softlabel.errors import plural
+from softlabel.generation.numbering import numbered_maps
 from softlabel.generation.settings import Settings
 from softlabel.mapping import LabelMapping
 from softlabel.readers.labelfacts import LabelFacts
@@ -53,7 +54,7 @@ FINDINGS: dict[str, FindingKind] = {
     ),
     "codings": FindingKind(
         ERROR,
-        "Classes are 0, 1, 2 … in some files and stretched up to 255 in others.",
+        "Classes are 0, 1, 2 … in some files and stretched up to 255 or 65535 in others.",
         "--map, for masks 0=background,1-=NAME",
     ),
     "grey": FindingKind(
@@ -69,7 +70,7 @@ FINDINGS: dict[str, FindingKind] = {
     ),
     "one-hot": FindingKind(
         ERROR,
-        "The last axis of the label arrays looks like one channel for each class.",
+        "The first or last axis of the label arrays looks like one channel for each class.",
         "label maps with one value a pixel (np.argmax along that axis)",
     ),
     "names": FindingKind(
@@ -231,34 +232,42 @@ def colour_mapping(looks: Mapping[str, LabelLook]) -> LabelMapping | None:
     return LabelMapping(colours=value_of) if value_of else None
 
 
-FULL_SCALE = (127, 128, 254, 255)
-"""Highest values of label maps that were stretched to be seen, as 0, 255 or 0, 127, 254 are."""
+FULL_SCALES = ((127, 128, 254, 255), (32767, 32768, 65534, 65535))
+"""Highest values of label maps that were stretched to be seen, as 0, 255 or 0, 127, 254 are, in 8
+and in 16 bits."""
 
 
 def _codings(evidence: Evidence) -> Iterator[Finding]:
-    """Files of 0, 1, 2 … beside files of the same classes stretched up to 255."""
+    """Files of 0, 1, 2 … beside files of the same classes stretched up to 255 or 65535."""
     if _named(evidence):
         return
-    small: dict[str, tuple[int, ...]] = {}
-    stretched: dict[str, tuple[int, ...]] = {}
+    codings: dict[int, dict[str, set[int]]] = defaultdict(dict)
     for case, facts in evidence.facts.items():
-        others = tuple(v for v in facts.values if v != 0)
-        if others and others[-1] <= FEW_VALUES:
-            small[case] = others
-        elif others and others[-1] in FULL_SCALE:
-            stretched[case] = others
-        elif others:
+        others = set(facts.values) - {0}
+        if others:
+            coding = _coding(max(others))
+            if coding is None:
+                return
+            codings[coding][case] = others
+    found = [codings[coding] for coding in sorted(codings)]
+    values = [set[int]().union(*cases.values()) for cases in found]
+    for n in range(1, len(found)):
+        if values[n - 1].isdisjoint(values[n]) and len(values[n]) <= len(values[n - 1]):
+            low, high = found[n - 1], found[n]
+            yield Finding(
+                "codings",
+                f"{plural(len(low), 'label map')} of {_listed(values[n - 1])} (for example "
+                f"{next(iter(low))}) beside {len(high)} of {_listed(values[n])} (for example "
+                f"{next(iter(high))}).",
+                tuple(low if len(low) <= len(high) else high),
+            )
             return
-    low = set().union(*small.values())
-    high = set().union(*stretched.values())
-    if small and stretched and low.isdisjoint(high) and len(high) <= len(low):
-        first, second = next(iter(small)), next(iter(stretched))
-        yield Finding(
-            "codings",
-            f"{plural(len(small), 'label map')} of {_listed(low)} (for example {first}) beside "
-            f"{len(stretched)} of {_listed(high)} (for example {second}).",
-            tuple(sorted((small, stretched), key=len)[0]),
-        )
+
+
+def _coding(highest: int) -> int | None:
+    """0 for few values, 1 and 2 for those stretched over 8 and 16 bits; None for any others."""
+    scales = (range(FEW_VALUES + 1), *FULL_SCALES)
+    return next((n for n, scale in enumerate(scales) if highest in scale), None)
 
 
 def _listed(values: set[int]) -> str:
@@ -297,64 +306,25 @@ def _is_grey(facts: LabelFacts) -> bool:
     return bool(thin and facts.between > 0.3 * pixels[rare].sum())
 
 
-MANY_OBJECTS = 4
-"""Fewer values than these are more likely classes, of which some cases lack some."""
-
-MORE_THAN_CLASSES = 12
-"""Values in one piece each that number the objects of a single image."""
-
-MOST_RECURRING = 0.9
-"""Share of the cases that hold a value, over all values: above it, they are classes."""
-
-
 def _instances(evidence: Evidence) -> Iterator[Finding]:
-    """Values that number objects: each one piece, as many as the image has objects."""
+    """Values that number objects: each one piece, and no structure that recurs."""
     if _named(evidence) or _is_grey_any(evidence):
         return
-    objects = {case: [v for v in facts.values if v] for case, facts in evidence.facts.items()}
-    numbered = [
-        case for case, facts in evidence.facts.items()
-        if len(objects[case]) >= MANY_OBJECTS and _is_run(objects[case]) and _in_one_piece(facts)
-    ]  # fmt: skip
-    counts = [len(values) for values in objects.values()]
-    if not numbered or not _vary(list(objects.values())):
+    ignore = evidence.dataset.ignore
+    unmarked = {0} if ignore is None else {0, ignore}
+    numbered = numbered_maps(evidence.facts, unmarked)
+    if not numbered:
         return
+    counts = [len(set(facts.values) - unmarked) for facts in evidence.facts.values()]
     first = evidence.facts[numbered[0]].values
+    least, most = min(counts), max(counts)
     yield Finding(
         "instances",
         f"{plural(len(numbered), 'label map')} number their objects (for example {numbered[0]}: "
         f"{', '.join(map(str, first[:8]))}{' …' if len(first) > 8 else ''}, each one piece); "
-        f"images have {min(counts)} to {max(counts)} of them.",
+        f"images have {most if least == most else f'{least} to {most}'} of them.",
         tuple(numbered),
     )
-
-
-def _in_one_piece(facts: LabelFacts) -> bool:
-    """Whether nearly every value but 0 is one connected piece."""
-    pieces = [n for v, n in zip(facts.values, facts.pieces, strict=False) if v]
-    return bool(pieces) and sum(n == 1 for n in pieces) >= 0.9 * len(pieces)
-
-
-def _vary(objects: list[list[int]]) -> bool:
-    """Whether images have different numbers of values, as of objects.
-
-    Classes recur: of the layers of a retina a case lacks one, of ten nuclei it may lack six. A
-    single image does not tell, unless it has more values than people have classes.
-    """
-    counts = [len(values) for values in objects]
-    if len(counts) == 1:
-        return counts[0] >= MORE_THAN_CLASSES
-    kinds = len({value for values in objects for value in values})
-    recurring = sum(counts) / (len(counts) * kinds)
-    return max(counts) - min(counts) >= 2 and recurring < MOST_RECURRING
-
-
-def _is_run(values: list[int]) -> bool:
-    """1, 2, 3 … or 255, 254, 253 … with few left out."""
-    if not values:
-        return False
-    span = values[-1] - values[0] + 1
-    return span <= 1.5 * len(values) and (values[0] <= 2 or values[-1] >= 254)
 
 
 def _is_grey_any(evidence: Evidence) -> bool:
@@ -367,8 +337,8 @@ def _one_hot(evidence: Evidence) -> Iterator[Finding]:
         shape = evidence.looks[found[0]].facts.shape
         yield Finding(
             "one-hot",
-            f"{plural(len(found), 'label array')} of shapes such as {shape} ({found[0]}), 1 in one "
-            "place of the last axis for each pixel.",
+            f"{plural(len(found), 'label array')} of shapes such as {shape} ({found[0]}), of which "
+            "each pixel is marked in one place of the first or last axis.",
             tuple(found),
         )
 

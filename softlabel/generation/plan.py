@@ -31,7 +31,7 @@ from softlabel.ids import check_id, fitting_ids
 from softlabel.readers import READERS, scan_classes
 from softlabel.readers.listing import GROUP_OPTION
 from softlabel.softening import METHODS
-from softlabel.types import CaseRef, Dataset
+from softlabel.types import CaseRef, ClassTable, Dataset
 
 AGREEING_IMAGES, DIFFERING_IMAGES = 3, 9
 """Images that are read for the names of their channels, where they agree and where they do not."""
@@ -121,6 +121,7 @@ def plan(
     check_content: bool = False,
     superpixel_files: SuperpixelFiles | None = None,
     findings: Sequence[Mapping[str, Any]] | None = None,
+    classes: ClassTable | None = None,
 ) -> Plan:
     """Decide for every case whether it must be computed; writes nothing.
 
@@ -142,6 +143,9 @@ def plan(
         For ``settings.superpixels == "file"``.
     findings : sequence of mapping, optional
         Records of what the check of the data set found; without them those of the index stay.
+    classes : ClassTable, optional
+        What the check found in the label maps of a data set that names no classes; without it
+        they are read for that.
 
     Raises
     ------
@@ -158,7 +162,7 @@ def plan(
     if existing is not None:
         _refuse_other_settings(out, existing.header, settings_json)
     chosen = choose(dataset, ids, limit)
-    header = _header(dataset, settings_json, existing)
+    header = _header(dataset, settings_json, existing, classes)
     if existing is not None and existing.header.fingerprint != header.fingerprint:
         raise UsageError(
             f"{out} was made with the classes {_brief(existing.header)}, the data set now has "
@@ -291,12 +295,17 @@ def _source_record(
     return {"format": format_} | ({"format_options": given} if given else {})
 
 
-def _header(dataset: Dataset, settings_json: str, existing: IndexContent | None) -> Header:
+def _header(
+    dataset: Dataset,
+    settings_json: str,
+    existing: IndexContent | None,
+    found: ClassTable | None,
+) -> Header:
     """The header of every file of the run: a cache that is there goes on as it was begun."""
     known = existing.header if existing is not None else None
     if known is not None:
         settings_json = known.settings
-    classes = dataset.classes or (known.classes if known else scan_classes(dataset))
+    classes = dataset.classes or (known.classes if known else found or scan_classes(dataset))
     return Header(
         settings_json,
         fingerprint(settings_json, classes, dataset.ignore),

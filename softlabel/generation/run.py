@@ -33,6 +33,7 @@ from softlabel.files.atomic import publish, sweep
 from softlabel.generation.check import checked
 from softlabel.generation.device_choice import Sample, Say, chosen_devices, named_devices
 from softlabel.generation.device_server import DeviceProcess
+from softlabel.generation.looks import load_check
 from softlabel.generation.output import (
     cannot_write,
     drop_foreign_parts,
@@ -72,6 +73,7 @@ def generate(
     device: str = CPU,
     progress: Progress | None = None,
     accept: Collection[str] = (),
+    saved_check: str | os.PathLike[str] | None = None,
 ) -> Report:
     """Compute the soft labels of a data set into a cache.
 
@@ -104,6 +106,9 @@ def generate(
         Called with a :class:`CaseReport` as each case is done.
     accept : collection of str
         Codes of findings that are as they should be: their errors count as warnings.
+    saved_check : path, optional
+        What ``softlabel check -o`` wrote: label maps that have not changed since are not read for
+        the check, and all that it holds are judged, whichever cases are chosen here.
 
     Returns
     -------
@@ -134,11 +139,12 @@ def generate(
         settings = replace(settings, superpixels="file")
     path = output_path(out)
     _require_jobs(jobs)
-    found = checked(dataset, settings, ids=ids, limit=limit, accept=accept, jobs=jobs)
+    saved = None if saved_check is None else load_check(saved_check)
+    found = checked(dataset, settings, ids=ids, limit=limit, accept=accept, jobs=jobs, saved=saved)
     decided = plan(
         found.dataset, settings, path, ids=ids, limit=limit, overwrite=overwrite,
         check_content=check_content, superpixel_files=files,
-        findings=[finding.as_record() for finding in found.findings],
+        findings=[finding.as_record() for finding in found.findings], classes=found.class_table,
     )  # fmt: skip
     report = carry_out(decided, jobs=jobs, device=device, progress=progress)
     told = [f"[{finding.code}] {finding.text}" for finding in found.findings]

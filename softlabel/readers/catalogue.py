@@ -28,6 +28,7 @@ from softlabel.readers import (
 from softlabel.readers.classfile import joined_mapping, load_class_file
 from softlabel.readers.mapped import with_mapping
 from softlabel.readers.registry import Reader, ReaderOption
+from softlabel.readers.vendors import scan_sentence
 from softlabel.types import Dataset
 
 READERS: dict[str, Reader] = {
@@ -89,6 +90,8 @@ def detect(root: Path | str) -> tuple[Reader, str]:
             f"{root} could be more than one format: {names}. Say which with --format "
             f"{'|'.join(reader.name for reader, _ in found)}."
         )
+    if (sentence := scan_sentence([root])) is not None:
+        raise SourceError(sentence)
     raise SourceError(
         f"{root} is of no format that softlabel recognises; looked for "
         f"{'; '.join(_LOOKED_FOR.values())}.{_hint_above(root)}{_hint_below(root)} Say "

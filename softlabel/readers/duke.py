@@ -7,7 +7,7 @@ those whose boundaries are not all NaN.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,20 +79,32 @@ OPTIONS = (
 
 
 @dataclass(frozen=True, eq=False)
-class Volume:
+class Annotations:
+    """What annotators drew in the annotated B-scans of one file.
+
+    Attributes
+    ----------
+    n_rows : int
+    layers : mapping of annotator to ndarray of float, shape (8, columns, N)
+    fluids : mapping of annotator to ndarray of bool, shape (rows, columns, N)
+    """
+
+    n_rows: int
+    layers: Mapping[str, Array]
+    fluids: Mapping[str, Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Volume(Annotations):
     """The annotated B-scans of one file, read once.
 
     Attributes
     ----------
     images : ndarray, shape (rows, columns, N)
-    layers : mapping of annotator to ndarray of float, shape (8, columns, N)
-    fluids : mapping of annotator to ndarray of bool, shape (rows, columns, N)
     truth : ndarray of an integer type, shape (rows, columns, N), or None
     """
 
     images: Array
-    layers: Mapping[str, Array]
-    fluids: Mapping[str, Array]
     truth: Array | None
 
 
@@ -139,24 +151,49 @@ def open_source(dataset: Dataset, source: str) -> Volume:
     CaseError
         When the file is damaged or its variables do not fit together.
     """
-    path = dataset.root / source
     refs = [ref for ref in dataset.refs if ref.source == source]
     indices = sorted(ref.key["bscan"] for ref in refs)
-    file = open_matlab(path)
+    file = open_matlab(dataset.root / source)
     images = _bscans(file, "images", indices)
+    layers, fluids = _annotations(file, tuple(_ANNOTATORS), indices, images.shape)
+    truth_file = next((ref.key["truth"] for ref in refs if "truth" in ref.key), None)
+    truth = _truth(dataset.root / truth_file, indices, images.shape) if truth_file else None
+    return Volume(len(images), layers, fluids, images, truth)
+
+
+def open_labels(dataset: Dataset, source: str) -> Annotations:
+    """Read what the wanted graders drew in one subject; images are not inflated.
+
+    Raises
+    ------
+    CaseError
+        As :func:`open_source`, for these variables.
+    """
+    indices = sorted(ref.key["bscan"] for ref in dataset.refs if ref.source == source)
+    file = open_matlab(dataset.root / source)
+    rows, columns = _shape_of_bscans(file, "images", indices)[:2]
+    layers, fluids = _annotations(
+        file, _wanted_graders(dataset.options), indices, (rows, columns, len(indices))
+    )
+    return Annotations(rows, layers, fluids)
+
+
+def _annotations(
+    file: MatlabFile, annotators: Sequence[str], indices: list[int], shape: tuple[int, ...]
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Layers and fluids of those annotators that the file has; ``shape`` is that of its images."""
     layers: dict[str, Array] = {}
     fluids: dict[str, Array] = {}
-    for annotator, (layer_name, fluid_name) in _ANNOTATORS.items():
+    for annotator in annotators:
+        layer_name, fluid_name = _ANNOTATORS[annotator]
         if layer_name not in file:
             continue
         layers[annotator] = _bscans(file, layer_name, indices)
-        _require_shape(file, layer_name, layers[annotator], (N_BOUNDARIES, *images.shape[1:]))
+        _require_shape(file, layer_name, layers[annotator], (N_BOUNDARIES, *shape[1:]))
         if fluid_name in file:
             fluids[annotator] = _bscans(file, fluid_name, indices) > 0  # NaN is no fluid
-            _require_shape(file, fluid_name, fluids[annotator], images.shape)
-    truth_file = next((ref.key["truth"] for ref in refs if "truth" in ref.key), None)
-    truth = _truth(dataset.root / truth_file, indices, images.shape) if truth_file else None
-    return Volume(images, layers, fluids, truth)
+            _require_shape(file, fluid_name, fluids[annotator], shape)
+    return layers, fluids
 
 
 def read_case(dataset: Dataset, ref: CaseRef, opened: Volume) -> Case:
@@ -195,7 +232,7 @@ def read_case(dataset: Dataset, ref: CaseRef, opened: Volume) -> Case:
     )
 
 
-def read_labels(dataset: Dataset, ref: CaseRef, opened: Volume) -> Array:
+def read_labels(dataset: Dataset, ref: CaseRef, opened: Annotations) -> Array:
     """Class map of one B-scan, or one for each grader, as uint8."""
     position = _position(dataset, ref)
     maps = [
@@ -204,7 +241,7 @@ def read_labels(dataset: Dataset, ref: CaseRef, opened: Volume) -> Array:
     return maps[0] if len(maps) == 1 else np.stack(maps)
 
 
-def look(dataset: Dataset, ref: CaseRef, opened: Volume) -> LabelLook:
+def look(dataset: Dataset, ref: CaseRef, opened: Annotations) -> LabelLook:
     """Look at the annotation of a B-scan, of both graders that of the first."""
     labels = read_labels(dataset, ref, opened)
     first = labels if labels.ndim == 2 else labels[0]
@@ -291,6 +328,12 @@ def _annotated_bscans(file: MatlabFile, grader: str) -> set[int]:
 
 def _bscans(file: MatlabFile, name: str, indices: list[int]) -> Array:
     """The chosen B-scans of a variable, so that the other fifty leave the memory."""
+    shape = _shape_of_bscans(file, name, indices)
+    return _three_axes(file.read(name, indices if len(shape) == 3 else None))
+
+
+def _shape_of_bscans(file: MatlabFile, name: str, indices: list[int]) -> tuple[int, ...]:
+    """Shape of a variable that has two or three axes and the chosen B-scans, by its header."""
     shape, last = file.shape_of(name), max(indices, default=0)
     n_bscans = {2: 1, 3: shape[-1] if shape else 0}.get(
         len(shape), 0
@@ -300,7 +343,7 @@ def _bscans(file: MatlabFile, name: str, indices: list[int]) -> Array:
             f"{file.path}: the variable {name!r} has the shape {shape}; expected rows × columns × "
             f"at least {last + 1} B-scans. Check that the file is the original."
         )
-    return _three_axes(file.read(name, indices if len(shape) == 3 else None))
+    return shape
 
 
 def _three_axes(values: Array) -> Array:
@@ -323,12 +366,12 @@ def _position(dataset: Dataset, ref: CaseRef) -> int:
     return indices.index(ref.key["bscan"])
 
 
-def _class_map(dataset: Dataset, opened: Volume, annotator: str, position: int) -> Array:
+def _class_map(dataset: Dataset, opened: Annotations, annotator: str, position: int) -> Array:
     fluid = opened.fluids.get(annotator)
     return class_map_from_layers(
         opened.layers[annotator][:, :, position],
         None if fluid is None else fluid[:, :, position],
-        n_rows=opened.images.shape[0],
+        n_rows=opened.n_rows,
         row_base=dataset.options["row_base"],
     )
 
@@ -358,6 +401,7 @@ READER = Reader(
     detect=detect,
     list_cases=list_cases,
     open_source=open_source,
+    open_labels=open_labels,
     read_case=read_case,
     read_labels=read_labels,
     look=look,

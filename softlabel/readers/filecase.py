@@ -31,7 +31,7 @@ from softlabel.mapping import LabelMapping
 from softlabel.readers.geometry import check_same_grid, check_same_shape, labels_on_grid
 from softlabel.readers.imagefiles import read_label_map, read_pixels
 from softlabel.readers.labelfacts import label_facts
-from softlabel.readers.labels import check_values
+from softlabel.readers.labels import check_values, distinct_values
 from softlabel.readers.listing import parse_spacing
 from softlabel.readers.look import LabelLook
 from softlabel.readers.pixels import Pixels, require_finite
@@ -119,20 +119,25 @@ def look(dataset: Dataset, ref: CaseRef, opened: object = None) -> LabelLook:
         pixels.spacing_mm or parse_spacing(dataset.options.get("spacing_mm")),
         _looks_one_hot(pixels),
         pixels.axes_known,
+        annotation.other_values,
         annotation.notes,
     )
 
 
 MOST_ONE_HOT = 64
-"""A last axis that is longer counts pixels, not classes."""
+"""A first or last axis that is longer counts pixels, not classes."""
 
 
 def _looks_one_hot(pixels: Pixels) -> bool:
-    """Whether each pixel is 1 in exactly one place of the last axis, and 0 elsewhere."""
+    """Whether each pixel is marked in exactly one place of the first or the last axis."""
     values = pixels.values
-    if values.ndim < 3 or not 2 <= values.shape[-1] <= MOST_ONE_HOT or values.max() != 1:
+    top = values.max()
+    if values.ndim < 3 or top <= 0 or np.any((values != 0) & (values != top)):
         return False
-    return bool((values.sum(axis=-1) == 1).all())
+    return any(
+        2 <= values.shape[axis] <= MOST_ONE_HOT and (np.count_nonzero(values, axis=axis) == 1).all()
+        for axis in (0, -1)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,6 +167,12 @@ class Annotation:
         if not self.raters:
             return self.first.pixels.values
         return np.stack([located.pixels.values for located in self.maps])
+
+    @property
+    def other_values(self) -> tuple[int, ...]:
+        """Label values that only raters after the first one have given."""
+        found = {v for located in self.maps[1:] for v in distinct_values(located.pixels.values)}
+        return tuple(sorted(found.difference(distinct_values(self.first.pixels.values))))
 
     @property
     def notes(self) -> tuple[Note, ...]:

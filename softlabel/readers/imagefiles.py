@@ -36,7 +36,9 @@ NIFTI_ENDINGS = (".nii.gz", ".nii")
 ITK_ENDINGS = (SEGMENTATION_ENDING, ".nrrd", ".mha", ".mhd")
 MGH_ENDINGS = (".mgz", ".mgh")
 RASTER_ENDINGS = (".png", ".bmp", ".jpg", ".jpeg", ".gif")
-TIFF_ENDINGS = (".tif", ".tiff")
+TIFF_ENDINGS = (".ome.tif", ".ome.tiff", ".tif", ".tiff")
+"""The longer ones first: the stem of ``scan.ome.tif`` is ``scan``."""
+
 ARRAY_ENDINGS = (".npy", ".npz")
 ENDINGS = (
     *NIFTI_ENDINGS,
@@ -60,6 +62,8 @@ _KIND_OF_ENDING = {
     ".jpg": "jpeg",
     ".jpeg": "jpeg",
     ".gif": "gif",
+    ".ome.tif": "tiff",
+    ".ome.tiff": "tiff",
     ".tif": "tiff",
     ".tiff": "tiff",
     ".npy": "npy",
@@ -107,8 +111,8 @@ def stem_of(name: str) -> str:
 
     Examples
     --------
-    >>> stem_of("scan.v2.nii.gz")
-    'scan.v2'
+    >>> stem_of("scan.v2.nii.gz"), stem_of("scan.ome.tif")
+    ('scan.v2', 'scan')
     """
     return name[: len(name) - len(ending_of(name) or "")]
 

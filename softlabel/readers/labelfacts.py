@@ -17,6 +17,9 @@ MOST_VALUES = 1024
 """Pieces of maps with more values are not counted: they are no maps of classes."""
 
 
+Box = tuple[tuple[int, int], ...]
+
+
 @dataclass(frozen=True)
 class LabelFacts:
     """One label map.
@@ -29,6 +32,9 @@ class LabelFacts:
     pieces : tuple of int
         Connected pieces of each value, neighbours over faces, edges and corners; empty when there
         are more than :data:`MOST_VALUES` values.
+    boxes : tuple of tuple of (start, stop)
+        Where each value lies: its first position along every axis, and the one behind its last.
+        Empty when pieces are.
     edges : tuple of int
         Pixels of each value that have a face neighbour of another value.
     between : int
@@ -40,6 +46,7 @@ class LabelFacts:
     values: tuple[int, ...]
     pixels: tuple[int, ...]
     pieces: tuple[int, ...]
+    boxes: tuple[Box, ...]
     edges: tuple[int, ...]
     between: int
 
@@ -61,16 +68,20 @@ def label_facts(labels: Array) -> LabelFacts:
     >>> facts = label_facts(np.array([[0, 0, 7, 0, 7]]))
     >>> facts.values, facts.pixels, facts.pieces, facts.edges
     ((0, 7), (3, 2), (2, 2), (2, 2))
+    >>> facts.boxes
+    (((0, 1), (0, 4)), ((0, 1), (2, 5)))
     """
     values, index = np.unique(labels, return_inverse=True)
     index = index.reshape(labels.shape).astype(np.int32)
     count = len(values)
     edge = _edges(index)
+    slices = ndimage.find_objects(index + 1, count) if count <= MOST_VALUES else ()
     return LabelFacts(
         tuple(labels.shape),
         tuple(int(v) for v in values),
         _counted(index, count),
-        _pieces(index, count) if count <= MOST_VALUES else (),
+        tuple(_pieces(index[box] == k) for k, box in enumerate(slices)),
+        tuple(tuple((s.start, s.stop) for s in box) for box in slices),
         _counted(index[edge], count),
         _between(labels),
     )
@@ -99,11 +110,6 @@ def _between(labels: Array) -> int:
     return int(np.count_nonzero(between))
 
 
-def _pieces(index: Array, count: int) -> tuple[int, ...]:
-    """Connected pieces of every value, each searched in its own box."""
-    structure = np.ones((3,) * index.ndim, np.int32)
-    boxes = ndimage.find_objects(index + 1, count)
-    return tuple(
-        0 if box is None else int(ndimage.label(index[box] == k, structure)[1])
-        for k, box in enumerate(boxes)
-    )
+def _pieces(found: Array) -> int:
+    """Connected pieces of one value, of which the box that it lies in is enough."""
+    return int(ndimage.label(found, np.ones((3,) * found.ndim, np.int32))[1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from softlabel.readers.labelfacts import LabelFacts, label_facts
@@ -27,9 +27,11 @@ class LabelLook:
         Names of the values as the file states them; empty when it states none.
     spacing_mm : tuple of float or None
     one_hot : bool
-        The last axis looks like one channel a class: each pixel is 1 in one of them.
+        The first or last axis looks like one channel a class: each pixel is marked in one of them.
     axes_known : bool
         The file says which of its axes are spatial.
+    other_values : tuple of int
+        Values that only the maps of further raters hold.
     notes : tuple of Note
     """
 
@@ -39,11 +41,33 @@ class LabelLook:
     spacing_mm: tuple[float, ...] | None = None
     one_hot: bool = False
     axes_known: bool = True
+    other_values: tuple[int, ...] = ()
     notes: tuple[Note, ...] = ()
 
     def as_record(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self) | {"names": list((self.names or {}).items())}
+
+    def by_colour(self, values: Mapping[tuple[int, int, int], int]) -> LabelLook:
+        """The look at the same label map with its values given by the colours of its palette.
+
+        The pixels between two others stay those of the values before.
+        """
+        facts = self.facts
+        named = sorted((values[colour], n) for n, colour in enumerate(self.palette))
+        order = [n for _, n in named]
+        return replace(
+            self,
+            facts=replace(
+                facts,
+                values=tuple(value for value, _ in named),
+                pixels=tuple(facts.pixels[n] for n in order),
+                pieces=tuple(facts.pieces[n] for n in order if facts.pieces),
+                boxes=tuple(facts.boxes[n] for n in order if facts.boxes),
+                edges=tuple(facts.edges[n] for n in order),
+            ),
+            palette=(),
+        )
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> LabelLook:
@@ -54,9 +78,7 @@ class LabelLook:
         KeyError, TypeError, ValueError
             When it is the record of something else.
         """
-        facts: dict[str, Any] = {
-            name: tuple(v) if isinstance(v, list) else v for name, v in record["facts"].items()
-        }
+        facts = {name: _immutable(value) for name, value in record["facts"].items()}
         spacing = record["spacing_mm"]
         return cls(
             LabelFacts(**facts),
@@ -65,6 +87,7 @@ class LabelLook:
             None if spacing is None else tuple(float(s) for s in spacing),
             bool(record["one_hot"]),
             bool(record["axes_known"]),
+            tuple(int(value) for value in record["other_values"]),
             tuple(Note(**note) for note in record["notes"]),
         )
 
@@ -83,3 +106,8 @@ def look_at(
     notes : tuple of Note
     """
     return LabelLook(label_facts(labels), spacing_mm=spacing_mm, notes=notes)
+
+
+def _immutable(value: Any) -> Any:
+    """Lists, and those within them, as tuples."""
+    return tuple(map(_immutable, value)) if isinstance(value, list) else value

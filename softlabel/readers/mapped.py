@@ -7,6 +7,7 @@ the mapped labels to whoever asks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from softlabel.errors import UsageError
 from softlabel.mapping import LabelMapping
-from softlabel.readers.labelfacts import LabelFacts
+from softlabel.readers.labelfacts import Box, LabelFacts
 from softlabel.readers.registry import Reader
 from softlabel.types import Array, Case, CaseRef, ClassTable, Dataset
 
@@ -144,16 +145,29 @@ def mapped_facts(facts: LabelFacts, dataset: Dataset) -> LabelFacts:
     """Counts of values that become one are added; edges and pieces count twice where they touch."""
     if dataset.mapping is None:
         return facts
-    sums: dict[int, list[int]] = {}
-    rows = zip(facts.values, facts.pixels, facts.edges, facts.pieces or facts.values, strict=True)
-    for value, *counts in rows:
-        total = sums.setdefault(mapped_value(dataset, value), [0, 0, 0])
-        for position, count in enumerate(counts):
-            total[position] += count
-    values = tuple(sorted(sums))
-    pixels, edges, pieces = (tuple(sums[v][n] for v in values) for n in range(3))
+    members: dict[int, list[int]] = {}
+    for position, value in enumerate(facts.values):
+        members.setdefault(mapped_value(dataset, value), []).append(position)
+    values = tuple(sorted(members))
+
+    def added(counts: Sequence[int]) -> tuple[int, ...]:
+        return tuple(sum(counts[n] for n in members[v]) for v in values) if counts else ()
+
     return LabelFacts(
-        facts.shape, values, pixels, pieces if facts.pieces else (), edges, facts.between
+        facts.shape,
+        values,
+        added(facts.pixels),
+        added(facts.pieces),
+        tuple(_joined([facts.boxes[n] for n in members[v]]) for v in values if facts.boxes),
+        added(facts.edges),
+        facts.between,
+    )
+
+
+def _joined(boxes: Sequence[Box]) -> Box:
+    """The box around boxes."""
+    return tuple(
+        (min(a for a, _ in axis), max(b for _, b in axis)) for axis in zip(*boxes, strict=True)
     )
 
 

@@ -18,6 +18,7 @@ from softlabel.readers.listing import CLASSES_OPTION, GROUP_OPTION, Listing, cou
 from softlabel.readers.matching import Match, Matches, NamePattern, Roles, match_names
 from softlabel.readers.registry import Reader, ReaderOption
 from softlabel.readers.safety import relative_name
+from softlabel.readers.vendors import scan_sentence
 from softlabel.types import ClassTable, Dataset
 
 OPTIONS = (
@@ -249,6 +250,8 @@ def _found(root: Path, patterns: Patterns) -> _Found:
     images = tuple(_without(_files(root, pattern), taken) for pattern in patterns.images)
     for pattern in (*images, *others):
         if not pattern.names:
+            if (sentence := scan_sentence(sorted(root.glob(pattern.glob)))) is not None:
+                raise SourceError(sentence)
             raise SourceError(
                 f"{root} holds no image file that matches {pattern.glob!r}; expected files ending "
                 f"in {', '.join(ENDINGS)}. Check the path and the options images and labels."

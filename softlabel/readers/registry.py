@@ -67,6 +67,9 @@ class Reader:
     options : tuple of ReaderOption
     open_source : callable (dataset: Dataset, source: str) -> object, optional
         Whatever the cases of one source share, read once; by default nothing.
+    open_labels : callable (dataset: Dataset, source: str) -> object, optional
+        What ``read_labels`` and ``look`` need of a source, where that is less than what
+        ``open_source`` reads; they take either.
     look : callable (dataset: Dataset, ref: CaseRef, opened: object) -> LabelLook, optional
         What the check of a data set wants to know of a case's annotation. Without it, the check
         looks at the label map of ``read_labels`` alone.
@@ -81,3 +84,8 @@ class Reader:
     options: tuple[ReaderOption, ...] = ()
     open_source: Callable[[Dataset, str], Any] = nothing_shared
     look: Callable[[Dataset, CaseRef, Any], LabelLook] | None = None
+    open_labels: Callable[[Dataset, str], Any] | None = None
+
+    def opened_labels(self, dataset: Dataset, source: str) -> Any:
+        """What ``read_labels`` and ``look`` take, where no image is to be read."""
+        return (self.open_labels or self.open_source)(dataset, source)

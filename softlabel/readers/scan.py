@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import groupby
 
 from softlabel.errors import SourceError, plural
@@ -41,7 +42,7 @@ def scan_classes(dataset: Dataset) -> ClassTable:
     first_error: Exception | None = None
     for file, refs in groupby(sorted(dataset.refs, key=lambda r: r.source), lambda r: r.source):
         try:
-            opened = reader.open_source(source, file)
+            opened = reader.opened_labels(source, file)
         except Exception as error:
             first_error = first_error or error
             continue
@@ -58,15 +59,30 @@ def scan_classes(dataset: Dataset) -> ClassTable:
                     "images and labels are not exchanged."
                 )
             values.update(found)
-    values.discard(-1 if source.ignore is None else source.ignore)
-    if not values:
+    table = classes_of_values(dataset, values)
+    if table is None:
         reason = f" The first reason: {first_error}" if first_error else ""
         raise SourceError(
             f"{dataset.root}: no class was found in the label maps of "
             f"{plural(len(dataset.refs), 'case')}; "
             f"expected label values. Check the labels.{reason}"
         )
-    table = ClassTable.from_values(values)
+    return table
+
+
+def classes_of_values(dataset: Dataset, values: Iterable[int]) -> ClassTable | None:
+    """The class table of label values that occur in the files; None when no class does.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Its mapping is applied. What its source ignores is no class.
+    values : iterable of int
+    """
+    found = set(values) - {as_source(dataset).ignore}
+    if not found:
+        return None
+    table = ClassTable.from_values(found)
     return table if dataset.mapping is None else mapped_classes(table, dataset.mapping)
 
 

@@ -5,7 +5,9 @@ Each data set is small, of a kind that public reports tell of, and has one right
 
 from __future__ import annotations
 
+import contextlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from PIL import Image
 from softlabel.cache import open_cache
 from softlabel.cli import main
 from softlabel.generation.findings import FINDINGS
+from softlabel.readers import READERS
 
 QUICK = ("--n-segments", "60", "--jobs", "1")
 
@@ -26,6 +29,20 @@ def run(command, *arguments):
 
 def generate(data, *options):
     return run("generate", data, "-o", data.parent / "c.h5", *QUICK, *options)
+
+
+@contextlib.contextmanager
+def noting_what_is_read():
+    """Ids of the label maps that are read for the check, or for the classes."""
+    reader, read = READERS["pairs"], []
+
+    def noted(function):
+        return lambda dataset, ref, opened: (read.append(ref.id), function(dataset, ref, opened))[1]
+
+    changed = replace(reader, look=noted(reader.look), read_labels=noted(reader.read_labels))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(READERS, "pairs", changed)
+        yield read
 
 
 def disk(cy=30, cx=40, r=15, shape=(64, 80)):
@@ -104,6 +121,16 @@ def test_one_hot_arrays(data):
     labels[:10] = 2
     np.save(data / "images/a.npy", np.stack([grey(labels)] * 3, axis=-1))
     np.save(data / "labels/a.npy", np.eye(3, dtype=np.uint8)[labels])
+    refused(data, "one-hot")
+    np.save(data / "labels/a.npy", np.eye(3, dtype=np.uint8)[labels] * 255)
+    refused(data, "one-hot")
+
+
+def test_one_hot_arrays_with_the_classes_first(data):
+    labels = np.where(MASKS["a"], 1, 0)
+    labels[:10] = 2
+    np.save(data / "images/a.npy", np.stack([grey(labels)] * 3))
+    np.save(data / "labels/a.npy", np.moveaxis(np.eye(3, dtype=np.uint8)[labels], -1, 0))
     refused(data, "one-hot")
 
 
@@ -214,6 +241,31 @@ def test_phantoms_have_nothing_to_find(tmp_path):
                "--annotated", "4").exit_code == 0  # fmt: skip
     result = run("check", tmp_path / "oct", "--superpixel-size", "190", "--distance-unit", "mm")
     assert result.exit_code == 0 and "Error" not in result.stderr, result.stderr
+
+
+def test_a_saved_check_is_taken_by_every_share_of_a_run(data):
+    for name, mask in MASKS.items():
+        put(data, name, mask)
+    record = data.parent / "check.json"
+    assert run("check", data, *QUICK[:2], "-o", record).exit_code == 0
+    with noting_what_is_read() as read:
+        result = generate(data, "--checked", record, "--ids", "a")
+        assert result.exit_code == 0 and "read again" not in result.stderr, result.stderr
+        Image.fromarray(MASKS["c"].astype(np.uint8)[::-1]).save(data / "labels/b.png")
+        result = generate(data, "--checked", record, "--ids", "b,c")
+    assert read == ["b"] and result.exit_code == 0
+    assert f"1 label map read again, since {record} holds none" in result.stderr
+    assert classes(data) == {0: "label 0", 1: "label 1"}
+
+
+def test_a_file_that_is_no_saved_check(data):
+    put(data, "a", MASKS["a"])
+    table = data.parent / "classes.json"
+    table.write_text('{"0": "background"}')
+    result = generate(data, "--checked", table)
+    assert result.exit_code == 2 and "is no saved check" in result.stderr
+    result = run("check", data, "-o", table)
+    assert result.exit_code == 2 and table.read_text() == '{"0": "background"}'
 
 
 def test_wrong_usage(data, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from dataclasses import replace
 
 import factories
 import numpy as np
@@ -14,10 +15,11 @@ from readers.factories import WRITERS, read_all
 
 from softlabel.errors import UsageError
 from softlabel.generation import check as module
-from softlabel.generation.check import FOLDER_VARIABLE, check, memory_folder
+from softlabel.generation.check import check
+from softlabel.generation.looks import FOLDER_VARIABLE, RECORD_VERSION, load_check, save_check
 from softlabel.generation.settings import Settings
-from softlabel.mapping import parse_mapping
-from softlabel.readers import READERS, list_dataset
+from softlabel.mapping import LabelMapping, parse_mapping
+from softlabel.readers import READERS, list_dataset, scan_classes
 
 SETTINGS = Settings(n_segments=24)
 
@@ -70,7 +72,7 @@ def test_files_are_read_again_only_when_they_change(data, remembered, monkeypatc
         read.append(ref.id)
         return reader.look(dataset, ref, opened)
 
-    monkeypatch.setitem(module.READERS, "pairs", module.replace(reader, look=look))
+    monkeypatch.setitem(module.READERS, "pairs", replace(reader, look=look))
     assert check(list_dataset(data), SETTINGS).looks == before.looks and read == []
     Image.fromarray(labels_of(data)[0] * 0).save(data / "labels/b.png")
     os.utime(data / "labels/b.png", (1, 1))
@@ -86,7 +88,7 @@ def test_files_are_read_again_only_when_they_change(data, remembered, monkeypatc
 def test_every_format_is_looked_at(tmp_path, monkeypatch, format, own_look):
     WRITERS[format](tmp_path)
     if not own_look:  # as of a reader that somebody adds
-        plain = module.replace(READERS[format], look=None)
+        plain = replace(READERS[format], look=None)
         monkeypatch.setitem(module.READERS, format, plain)
     dataset = list_dataset(tmp_path, format)
     found = check(dataset, SETTINGS, remember=False)
@@ -109,13 +111,13 @@ def test_the_spacing_that_a_format_states_is_looked_at(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": 99, "cases": {}}',
-                                     b'{"version": 1, "cases": {"a": [1, 2]}}'])  # fmt: skip
+                                     b'{"version": 2, "cases": {"a": [1, 2]}}'])  # fmt: skip
 def test_a_damaged_memory_is_read_past(data, remembered, content):
     before = check(list_dataset(data), SETTINGS)
     (path,) = remembered.rglob("*.json")
     path.write_bytes(content)
     assert check(list_dataset(data), SETTINGS) == before
-    assert json.loads(path.read_text())["version"] == 1
+    assert json.loads(path.read_text())["version"] == RECORD_VERSION
 
 
 def test_a_memory_that_cannot_be_written_is_done_without(data, tmp_path, monkeypatch):
@@ -124,19 +126,124 @@ def test_a_memory_that_cannot_be_written_is_done_without(data, tmp_path, monkeyp
     assert check(list_dataset(data), SETTINGS).findings == ()
 
 
-def test_the_folder_of_the_memory(monkeypatch, tmp_path):
-    monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert memory_folder() == tmp_path / "softlabel"
-    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "own"))
-    assert memory_folder() == tmp_path / "own"
-
-
 def test_a_label_map_that_cannot_be_read_is_named(data):
     (data / "labels/b.png").write_bytes(b"torn")
     found = check(list_dataset(data), SETTINGS, remember=False)
     assert set(found.unreadable) == {"b"} and "b.png" in found.unreadable["b"]
     assert set(found.looks) == {"a", "c"}
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """Ids of the label maps that are read from now on."""
+    reader, found = READERS["pairs"], []
+
+    def look(dataset, ref, opened):
+        found.append(ref.id)
+        return reader.look(dataset, ref, opened)
+
+    monkeypatch.setitem(module.READERS, "pairs", replace(reader, look=look))
+    return found
+
+
+def saved(data, path, **options):
+    dataset = list_dataset(data, **options)
+    save_check(path, dataset, dataset.refs, check(dataset, SETTINGS, remember=False).seen)
+    return load_check(path)
+
+
+def test_a_saved_check_spares_reading(data, tmp_path, read):
+    record = saved(data, tmp_path / "check.json")
+    assert read == ["a", "b", "c"]
+    found = check(list_dataset(data), SETTINGS, remember=False, saved=record)
+    assert read == ["a", "b", "c"] and found.changed == ()
+    assert found == check(list_dataset(data), SETTINGS, remember=False)
+
+
+def test_files_that_changed_since_a_check_was_saved_are_read(data, tmp_path, read):
+    record = saved(data, tmp_path / "check.json")
+    Image.fromarray(labels_of(data)[0] * 0).save(data / "labels/b.png")
+    os.utime(data / "labels/c.png", (1, 1))  # of the same size
+    read.clear()
+    found = check(list_dataset(data), SETTINGS, remember=False, saved=record)
+    assert read == ["b", "c"] and found.changed == ("b", "c")
+    assert found.looks["b"].facts.values == (0,)
+
+
+def test_a_share_is_judged_as_the_whole_that_was_saved(data, tmp_path, read):
+    for name, labels in zip("abc", labels_of(data), strict=True):
+        mask = (labels > 0).astype(np.uint8) * (1 if name == "a" else 255)
+        Image.fromarray(mask).save(data / f"labels/{name}.png")
+    record = saved(data, tmp_path / "check.json")
+    read.clear()
+    dataset = list_dataset(data)
+    share = check(dataset, SETTINGS, refs=dataset.refs[2:], remember=False, saved=record)
+    assert read == [] and [f.code for f in share.findings] == ["codings"]
+    alone = check(dataset, SETTINGS, refs=dataset.refs[2:], remember=False)
+    assert alone.findings == ()
+
+
+def test_palettes_are_settled_alike_by_a_saved_check(data, tmp_path):
+    for name, order in (("a", (0, 1)), ("b", (1, 0)), ("c", (0, 1))):
+        labels = np.asarray(order, np.uint8)[(np.asarray(Image.open(data / f"labels/{name}.png"))
+                                              > 0).astype(int)]  # fmt: skip
+        image = Image.fromarray(labels, "P")
+        image.putpalette([0, 0, 0, 255, 0, 0] if order[0] == 0 else [255, 0, 0, 0, 0, 0])
+        image.save(data / f"labels/{name}.png")
+    record = saved(data, tmp_path / "check.json")
+    dataset = list_dataset(data)
+    found = check(dataset, SETTINGS, refs=dataset.refs[1:2], remember=False, saved=record)
+    assert found.dataset.mapping.colours == {(0, 0, 0): 0, (255, 0, 0): 1}
+    reread = check(found.dataset, SETTINGS, remember=False).looks
+    for name, look in found.looks.items():
+        assert replace(look.facts, between=0) == replace(reread[name].facts, between=0)
+
+
+def test_a_check_of_label_maps_that_are_read_in_another_way_is_refused(data, tmp_path):
+    record = saved(data, tmp_path / "check.json")
+    with pytest.raises(UsageError, match=r"other options \(threshold: None → 128"):
+        check(
+            list_dataset(data, mapping=LabelMapping(threshold=128)), SETTINGS, saved=record
+        )  # fmt: skip
+    grouped = list_dataset(
+        data, options={"group": "(.)"}
+    )  # another group is another reading of ids
+    assert check(grouped, SETTINGS, remember=False, saved=record).changed == ()
+
+
+def test_a_label_map_that_cannot_be_read_is_not_tried_again(data, tmp_path, read):
+    (data / "labels/b.png").write_bytes(b"torn")
+    record = saved(data, tmp_path / "check.json")
+    read.clear()
+    found = check(list_dataset(data), SETTINGS, remember=False, saved=record)
+    assert read == [] and "b.png" in found.unreadable["b"]
+    assert found.class_table == scan_classes(list_dataset(data))
+
+
+# --- classes --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "mapping"),
+    [({}, None), ({"ignore": 255}, None), ({}, "0=background,1-200=disc"), ({}, "255=ignore")],
+)
+def test_classes_are_those_of_a_scan(data, options, mapping):
+    given = None if mapping is None else parse_mapping(mapping)
+    dataset = list_dataset(data, options=options, mapping=given)
+    found = check(dataset, SETTINGS, remember=False)
+    assert found.class_table == scan_classes(dataset)
+    assert check(dataset, SETTINGS, refs=dataset.refs[:2], remember=False).class_table is None
+
+
+def test_classes_that_only_a_further_rater_marked(tmp_path):
+    for rater, value in (("one", 1), ("two", 7)):
+        (tmp_path / rater).mkdir()
+        Image.fromarray(np.full((32, 32), value, np.uint8)).save(tmp_path / rater / "a.png")
+    (tmp_path / "images").mkdir()
+    Image.fromarray(np.zeros((32, 32), np.uint8)).save(tmp_path / "images/a.png")
+    dataset = list_dataset(tmp_path, options={"images": "images/*", "raters": "one/*,two/*"})
+    found = check(dataset, SETTINGS, remember=False)
+    assert found.class_table.values == (1, 7) and found.class_table == scan_classes(dataset)
 
 
 def test_an_unknown_code_is_refused(data):

@@ -123,6 +123,14 @@ def test_classes_of_two_codings():
     assert codes(evidence([first, third])) == []
 
 
+def test_masks_of_8_and_16_bits():
+    wide = [mask.astype(np.uint16) * 65535 for mask in MASKS]
+    assert found(evidence([MASKS[0] * 255, *wide[1:]])).code == "codings"
+    finding = found(evidence([MASKS[0], MASKS[1], wide[2]]))
+    assert finding.code == "codings" and "0 and 65535 (for example c)" in finding.text
+    assert codes(evidence(wide)) == []
+
+
 def test_masks_with_a_value_of_their_own_are_not_of_another_coding():
     """255 beside 0 and 1 in one file marks what was not annotated, or another class."""
     marked = MASKS[1].copy()

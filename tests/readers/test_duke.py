@@ -103,6 +103,44 @@ def test_listing_reads_no_images(tmp_path, monkeypatch):
     assert set(read) == {"manualLayers1", "manualLayers2"}
 
 
+@pytest.mark.parametrize("version", ["5", "7.3"])
+@pytest.mark.parametrize("grader", ["1", "2", "both"])
+def test_labels_are_opened_without_images(tmp_path, monkeypatch, version, grader):
+    write_duke(tmp_path, version=version)
+    dataset, reader = list_dataset(tmp_path, options={"grader": grader}), READERS["duke"]
+    expected = {id: case.labels for id, case in read_all(dataset).items()}
+    read, names = matlab.MatlabFile.read, []
+
+    def noted(self, name, last=None):
+        names.append(name)
+        return read(self, name, last)
+
+    monkeypatch.setattr(matlab.MatlabFile, "read", noted)
+    opened = reader.opened_labels(dataset, "Subject_01.mat")
+    for ref in dataset.refs:
+        np.testing.assert_array_equal(reader.read_labels(dataset, ref, opened), expected[ref.id])
+    numbers = "12" if grader == "both" else grader
+    assert sorted(names) == sorted(f"manual{what}{n}" for what in ("Fluid", "Layers")
+                                   for n in numbers)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        ({}, "no variable 'images'"),
+        ({"images": np.zeros((ROWS, COLUMNS, 2), np.uint8)}, "at least 5 B-scans"),
+        ({"images": "text"}, "the variable 'images' has the shape"),
+    ],
+)
+def test_labels_of_a_file_without_its_images_are_refused(tmp_path, images, words):
+    write_duke(tmp_path)
+    dataset = list_dataset(tmp_path)
+    variables = {n: v for n, v in duke_variables().items() if n != "images"}
+    scipy.io.savemat(tmp_path / "Subject_01.mat", variables | images)
+    with pytest.raises(CaseError, match=words):
+        READERS["duke"].opened_labels(dataset, "Subject_01.mat")
+
+
 def test_listing_survives_broken_images(tmp_path):
     path = tmp_path / "Subject_01.mat"
     scipy.io.savemat(path, {"images": duke_variables()["images"]})

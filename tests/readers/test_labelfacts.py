@@ -41,11 +41,14 @@ def test_counts_edges_and_pieces(labels):
             a is not None and b is not None and (a < value < b or a > value > b) for a, b in pairs
         )
     assert facts.edges == tuple(edges[v] for v in facts.values) and facts.between == between
-    for value, pixels, pieces in zip(facts.values, facts.pixels, facts.pieces, strict=True):
+    rows = zip(facts.values, facts.pixels, facts.pieces, facts.boxes, strict=True)
+    for value, pixels, pieces, box in rows:
         assert pixels == (labels == value).sum()
+        assert box == tuple((min(at), max(at) + 1) for at in np.nonzero(labels == value))
         assert pieces == ndimage.label(labels == value, np.ones((3,) * labels.ndim))[1]
 
 
 def test_pieces_of_what_is_no_map_of_classes_are_not_counted():
-    assert label_facts(np.arange(MOST_VALUES + 1)).pieces == ()
+    many = label_facts(np.arange(MOST_VALUES + 1))
+    assert many.pieces == () and many.boxes == ()
     assert len(label_facts(np.arange(MOST_VALUES)).pieces) == MOST_VALUES

@@ -78,3 +78,4 @@ def test_counts_after_the_mapping_are_those_of_the_mapped_label_map(tmp_path, te
         labels = read_case(reader, mapped, ref, opened).labels
         values, pixels = np.unique(labels, return_counts=True)
         assert found.values == tuple(values) and found.pixels == tuple(pixels)
+        assert found.boxes == label_facts(labels).boxes

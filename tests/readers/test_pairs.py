@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import tifffile
 
 from softlabel.errors import CaseError, SourceError, UsageError
 from softlabel.readers import READERS, detect, list_dataset, scan_classes
@@ -62,6 +63,25 @@ def test_other_usual_names(tmp_path, images, labels):
     (tmp_path / "img").rename(tmp_path / images)
     (tmp_path / "mask").rename(tmp_path / labels)
     assert len(list_dataset(tmp_path).refs) == 2
+
+
+@pytest.mark.parametrize("ending", [".ome.tif", ".ome.tiff", ".OME.TIF"])
+@pytest.mark.parametrize("label", ["a.tif", "a.ome.tif", "a.png"])
+def test_the_id_of_an_ome_tiff_is_its_stem(tmp_path, ending, label):
+    shape = (8, 9)
+    for folder, name in (("images", f"a{ending}"), ("labels", label)):
+        (tmp_path / folder).mkdir()
+        values = np.ones(shape, np.uint8)
+        path = tmp_path / folder / name
+        if name.lower().endswith(".png"):
+            write_png(path, values)
+        else:
+            metadata = {"axes": "YX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.25}
+            tifffile.imwrite(path, values, ome=".ome" in name.lower(),
+                             metadata=metadata if ".ome" in name.lower() else None)  # fmt: skip
+    (case,) = read_all(list_dataset(tmp_path)).values()
+    assert case.id == "a" and case.shape == shape
+    assert case.spacing_mm == pytest.approx((0.25e-3, 0.5e-3))
 
 
 def test_two_candidates_need_a_word(tmp_path):

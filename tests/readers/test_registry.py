@@ -35,6 +35,10 @@ def test_read_labels_are_the_labels_of_the_case(tmp_path, name):
     case = reader.read_case(dataset, ref, opened)
     labels = reader.read_labels(dataset, ref, opened)
     np.testing.assert_array_equal(labels, case.labels)
+    alone = reader.opened_labels(dataset, ref.source)
+    np.testing.assert_array_equal(reader.read_labels(dataset, ref, alone), case.labels)
+    if reader.look is not None:
+        assert reader.look(dataset, ref, alone) == reader.look(dataset, ref, opened)
     assert case.labels.dtype.kind in "iu" and case.labels.shape == case.shape
     assert case.image.dtype.isnative and case.image.flags.c_contiguous
     assert case.group and case.channels and len(case.channels) == len(case.image)

@@ -53,6 +53,7 @@ def write_label_map(
     ending = (ending_of(file.name) or "").lower() if file is not None else ""
     if file is None:
         ending = ".nii.gz" if affine is not None else ".png" if labels.ndim == 2 else ".npy"
+    ending = ending.removeprefix(".ome")  # what is written has no metadata of OME
     if ending in RASTER_ENDINGS and (ending != ".bmp" or labels.dtype != np.uint8):
         ending = ".png"
     if ending in (".png", ".bmp") and labels.dtype not in (np.uint8, np.uint16):
