@@ -29,6 +29,9 @@ RISES_APART_UM = (97.0, 773.0)
 MEMBRANE_BELOW_UM = (20.0, 116.0)
 """Distance from IS/OS down to Bruch's membrane."""
 
+DEPTH_WEIGHT = 0.9
+"""What a fall loses of its weight from the upper end of that stretch to the lower."""
+
 OUTLIER_UM = 26.0
 """Further than this from the curve, or from the neighbours, an A-scan does not count."""
 
@@ -64,11 +67,15 @@ narrow axially that the membrane is not moved towards the dark vessels of the ch
 SECOND_REACH_UM = 40.0
 """How far from the curve the fall is looked for."""
 
-MIN_AGREEMENT = 0.35
-"""Share of A-scans near the curve below which there is no retina; noise has 0.1 to 0.25."""
+MIN_AGREEMENT = 0.42
+"""Share of A-scans near the curve below which there is no retina; noise, and scans on their side,
+have 0.1 to 0.35."""
 
-SURE_AGREEMENT = 0.7
+SURE_AGREEMENT = 0.8
 """Share from which nobody asks whether the image is inverted or upside down."""
+
+CLEARLY_BETTER = 0.1
+"""By how much more the A-scans must agree in an image that was turned or inverted."""
 
 MAX_TOUCHING = 0.5
 """Share of A-scans whose retina may leave the frame."""
@@ -181,7 +188,8 @@ def first_guess(image: Array, spacing_um: tuple[float, float]) -> tuple[Array, A
     ilm, junction = np.minimum(largest, second), np.maximum(largest, second)
     below = (row - junction) * axial
     low, high = MEMBRANE_BELOW_UM
-    membrane = np.where((below >= low) & (below <= high), gradient, np.inf).argmin(axis=0)
+    weight = 1 - DEPTH_WEIGHT * (below - low) / (high - low)
+    membrane = np.where((below >= low) & (below <= high), weight * gradient, np.inf).argmin(axis=0)
     return np.maximum(ilm - border, 0.0), np.asarray(membrane - border, dtype=np.float64)
 
 
@@ -277,35 +285,43 @@ def _strips(image: Array, found: Retina, axial: float) -> tuple[float, float, fl
 
 
 def _is_upright(image: Array, found: Retina, axial: float) -> bool:
-    """Whether the vitreous is darker than the retina and the choroid, as far as they are seen."""
+    """Whether the vitreous is the darkest, and the retina nearer to the choroid than to it.
+
+    What is not in the frame is not asked.
+    """
     above, inside, below = _strips(image, found, axial)
-    return not above >= inside and not above >= below and not np.isnan(inside)
+    if np.isnan(inside) or above >= inside or above >= below:
+        return False
+    return not 2 * inside < above + below
 
 
 def _check_orientation(
     image: Array, found: Retina, spacing_um: tuple[float, float], used: Array
 ) -> None:
     """Raise ValueError when an image shows no retina, or shows a better one the other way round."""
-    best, what = -1.0, ""
+    own = _score(image, found, spacing_um, used)
+    best, what = max(own + CLEARLY_BETTER, MIN_AGREEMENT), ""
     bright = image.max()
     for name, other in (
-        ("", image),
         ("inverted (dark tissue on bright ground); invert its grey levels", bright - image),
         ("upside down (the vitreous at the bottom); turn it over", image[::-1]),
         ("inverted and upside down; invert its grey levels and turn it over", bright - image[::-1]),
     ):
-        there = _search(other, spacing_um, used) if name else found
-        few_touch = there.touches_border <= MAX_TOUCHING * np.count_nonzero(used)
-        acceptable = there.agreement >= MIN_AGREEMENT and few_touch
-        if acceptable and _is_upright(other, there, spacing_um[0]) and there.agreement > best:
-            best, what = there.agreement, name
+        score = _score(other, _search(other, spacing_um, used), spacing_um, used)
+        if score > best:
+            best, what = score, name
     if what:
         raise ValueError(f"the B-scan seems to be {what}, or leave flattening and cropping out.")
-    if best < 0 and (
-        found.agreement < MIN_AGREEMENT or not _is_upright(image, found, spacing_um[0])
-    ):
+    if found.agreement < MIN_AGREEMENT or not _is_upright(image, found, spacing_um[0]):
         raise ValueError(
             f"no retina was found in the frame: the gradients of {found.agreement:.0%} of the "
             f"A-scans lie on one curve, expected at least {MIN_AGREEMENT:.0%} and a dark vitreous "
             "above. Check the image and its spacing, or leave flattening and cropping out."
         )
+
+
+def _score(image: Array, found: Retina, spacing_um: tuple[float, float], used: Array) -> float:
+    """Agreement of the A-scans, or 0 when what was found cannot be a retina."""
+    few_touch = found.touches_border <= MAX_TOUCHING * np.count_nonzero(used)
+    sound = found.agreement >= MIN_AGREEMENT and _is_upright(image, found, spacing_um[0])
+    return found.agreement if sound and few_touch else 0.0
