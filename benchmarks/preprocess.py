@@ -219,23 +219,29 @@ def crop_table(held_out: list[Scan]) -> list[Row]:
     return rows
 
 
-def main() -> None:
+def main(repeats: int = 5, bscans: int = 32) -> list[Row]:
+    """Print the tables and return their rows."""
+    held_out = list(scans(HELD_OUT, bscans))
+    images = denoised(held_out)
+    what = f"{len(held_out)} B-scans of phantoms, seeds {HELD_OUT} on"
+    tables = {
+        f"Denoisers, {what} (in-domain)": noise_table(held_out, images),
+        f"Bruch's membrane, {what}": membrane_table(held_out, images),
+        f"Cropping, {what}": crop_table(held_out),
+        "A B-scan of 496 × 768 pixels, one core": time_table(held_out[0], repeats),
+    }
+    for title, rows in tables.items():
+        show(title, rows)
+    return [row for rows in tables.values() for row in rows]
+
+
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bscans", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--choose", action="store_true")
     options = parser.parse_args()
     if options.choose:
-        show(f"PSNR on phantoms of the seeds {CHOOSING} on", choose(options.bscans))
-        return
-    held_out = list(scans(HELD_OUT, options.bscans))
-    images = denoised(held_out)
-    what = f"{len(held_out)} B-scans of phantoms, seeds {HELD_OUT} on"
-    show(f"Denoisers, {what} (in-domain)", noise_table(held_out, images))
-    show(f"Bruch's membrane, {what}", membrane_table(held_out, images))
-    show(f"Cropping, {what}", crop_table(held_out))
-    show("Time of a B-scan of 496 × 768 pixels, one core", time_table(held_out[0], options.repeats))
-
-
-if __name__ == "__main__":
-    main()
+        show(f"PSNR on phantoms, seeds {CHOOSING} on", choose(options.bscans))
+    else:
+        main(options.repeats, options.bscans)
