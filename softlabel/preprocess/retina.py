@@ -139,7 +139,7 @@ def find_retina(image: Array, spacing_um: tuple[float, float], mask: Array | Non
     filled = fill_background(image.astype(np.float32), ~known)
     used = np.asarray(known.any(axis=0))
     found = _search(filled, spacing_um, used)
-    if found.agreement < SURE_AGREEMENT or not _is_upright(filled, found, spacing_um[0]):
+    if found.agreement < SURE_AGREEMENT or not is_upright(filled, found, spacing_um[0]):
         _check_orientation(filled, found, spacing_um, used)
     if found.touches_border > MAX_TOUCHING * np.count_nonzero(used):
         raise ValueError(
@@ -284,7 +284,7 @@ def _strips(image: Array, found: Retina, axial: float) -> tuple[float, float, fl
     return means[0], means[1], means[2]
 
 
-def _is_upright(image: Array, found: Retina, axial: float) -> bool:
+def is_upright(image: Array, found: Retina, axial: float) -> bool:
     """Whether the vitreous is the darkest, and the retina nearer to the choroid than to it.
 
     What is not in the frame is not asked.
@@ -292,7 +292,7 @@ def _is_upright(image: Array, found: Retina, axial: float) -> bool:
     above, inside, below = _strips(image, found, axial)
     if np.isnan(inside) or above >= inside or above >= below:
         return False
-    return not 2 * inside < above + below
+    return bool(not 2 * inside < above + below)
 
 
 def _check_orientation(
@@ -312,7 +312,7 @@ def _check_orientation(
             best, what = score, name
     if what:
         raise ValueError(f"the B-scan seems to be {what}, or leave flattening and cropping out.")
-    if found.agreement < MIN_AGREEMENT or not _is_upright(image, found, spacing_um[0]):
+    if found.agreement < MIN_AGREEMENT or not is_upright(image, found, spacing_um[0]):
         raise ValueError(
             f"no retina was found in the frame: the gradients of {found.agreement:.0%} of the "
             f"A-scans lie on one curve, expected at least {MIN_AGREEMENT:.0%} and a dark vitreous "
@@ -323,5 +323,5 @@ def _check_orientation(
 def _score(image: Array, found: Retina, spacing_um: tuple[float, float], used: Array) -> float:
     """Agreement of the A-scans, or 0 when what was found cannot be a retina."""
     few_touch = found.touches_border <= MAX_TOUCHING * np.count_nonzero(used)
-    sound = found.agreement >= MIN_AGREEMENT and _is_upright(image, found, spacing_um[0])
+    sound = found.agreement >= MIN_AGREEMENT and is_upright(image, found, spacing_um[0])
     return found.agreement if sound and few_touch else 0.0

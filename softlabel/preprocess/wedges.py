@@ -126,5 +126,5 @@ def from_runs(runs: Array, shape: tuple[int, ...]) -> Array:
     """
     change = np.zeros(int(np.prod(shape)) + 1, np.int8)
     change[runs[:, 0]] = 1
-    change[runs[:, 1]] -= 1
+    change[runs[:, 1]] = -1
     return np.asarray(np.cumsum(change[:-1], dtype=np.int8).reshape(shape) > 0)

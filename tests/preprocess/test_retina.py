@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from softlabel.preprocess import denoise_bscan, fill_background, find_retina
-from softlabel.preprocess.retina import fall_near, first_guess, robust_curve
+from softlabel.preprocess.retina import (
+    OUTLIER_UM,
+    RESULT,
+    Retina,
+    fall_near,
+    first_guess,
+    is_upright,
+    robust_curve,
+    smooth_without_outliers,
+)
 from softlabel.wedges import find_wedges
 
 from .conftest import AXIAL_UM, LATERAL_UM
@@ -159,3 +168,38 @@ def test_the_curve_follows_the_many_and_not_the_few():
     assert np.abs(robust_curve(rows, used, 3.0) - true).max() < 2
     used[100:140] = False
     assert np.abs(robust_curve(rows, used, 3.0) - true).max() < 1.5
+
+
+def test_outliers_are_left_out_and_the_others_smoothed():
+    rng = np.random.default_rng(0)
+    true = 5 * np.sin(np.arange(300) / 60)
+    rows = true + rng.normal(0, 1, 300)
+    far = rng.random(300) < 0.15
+    rows[far] += 2 * OUTLIER_UM / AXIAL_UM
+    used = np.ones(300, bool)
+    assert np.abs(smooth_without_outliers(rows, used, SPACING_UM) - true).max() < 1
+    all_of_them = RESULT._replace(limit_um=1e9)
+    assert np.abs(smooth_without_outliers(rows, used, SPACING_UM, all_of_them) - true).max() > 2
+    # where nothing is used the curve stands
+    assert not smooth_without_outliers(rows, ~used, SPACING_UM).any()
+
+
+@pytest.mark.parametrize(
+    ("above", "inside", "below", "upright"),
+    [
+        (30, 115, 115, True),
+        (30, 106, 154, True),  # the membrane near the border: the strip is the bright epithelium
+        (140, 140, 250, False),
+        (110, 90, 30, False),  # upside down
+        (40, 110, 35, False),
+        (114, 160, 223, False),  # inverted and upside down
+    ],
+)
+def test_which_way_a_retina_lies(above, inside, below, upright):
+    image = np.full((200, 10), above, np.float32)
+    image[60:140], image[140:] = inside, below
+    found = Retina(np.full(10, 60.0), np.full(10, 139.0), 1.0, 0)
+    assert is_upright(image, found, AXIAL_UM) is upright
+    # a strip that the frame does not hold is not asked
+    at_the_top = Retina(np.zeros(10), np.full(10, 79.0), 1.0, 10)
+    assert is_upright(image[60:], at_the_top, AXIAL_UM)
