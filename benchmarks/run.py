@@ -22,6 +22,7 @@ GPU_START = "## GPU"
 
 BENCHMARKS = {
     "slic": "Superpixels: the labels of scikit-image, one core",
+    "preprocess": "Preprocessing of OCT, on phantoms",
     "soften": "Distances and softening, one core",
     "versions": "Softening against 0.1.0: the same values, one core",
     "generate": "A whole case, one core, from memory to a file",

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS = (
     ("errors", "coerce", "kernels", "parallel", "interrupt", "_version"),
-    ("ids", "device", "files", "mapping"),
+    ("ids", "device", "files", "mapping", "wedges"),
     ("types",),
     ("distance", "superpixels", "softmaps", "readers", "phantom"),
     ("preprocess", "softening", "cache"),

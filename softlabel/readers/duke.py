@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from softlabel.errors import CaseError, SourceError
 from softlabel.readers.arrays import npz_keys, read_npz_array
@@ -26,6 +25,7 @@ from softlabel.readers.pixels import require_finite
 from softlabel.readers.registry import Reader, ReaderOption
 from softlabel.readers.safety import relative_name
 from softlabel.types import Array, Case, CaseRef, ClassTable, Dataset
+from softlabel.wedges import SATURATED, find_wedges
 
 CLASSES = ClassTable(
     tuple(range(10)),
@@ -43,9 +43,6 @@ CLASSES = ClassTable(
     ),
 )
 N_BOUNDARIES = 8
-SATURATED = 255
-MIN_WEDGE_PIXELS = 50
-"""A saturated area at the border with fewer pixels is a bright spot, not a registration wedge."""
 
 _ANNOTATORS = {
     "grader1": ("manualLayers1", "manualFluid1"),
@@ -259,18 +256,10 @@ def wedge_mask(image: Array) -> Array | None:
     Returns
     -------
     ndarray of bool, shape (rows, columns), or None
-        False in saturated areas that touch the top or the bottom and have at least
-        :data:`MIN_WEDGE_PIXELS` pixels; None when there is none, or nothing else.
+        False in saturated areas that touch the top or the bottom
+        (:func:`softlabel.wedges.find_wedges`); None when there is none, or nothing else.
     """
-    areas, n_areas = ndimage.label(image >= SATURATED)
-    if n_areas == 0:
-        return None
-    sizes = np.bincount(areas.reshape(-1), minlength=n_areas + 1)
-    touching = np.zeros(n_areas + 1, dtype=bool)
-    touching[areas[[0, -1]]] = True
-    wedge = touching & (sizes >= MIN_WEDGE_PIXELS)
-    wedge[0] = False
-    mask: Array = ~wedge[areas]
+    mask: Array = ~find_wedges(image, SATURATED, min_solid=0)
     return mask if 0 < np.count_nonzero(mask) < mask.size else None
 
 

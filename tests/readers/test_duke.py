@@ -6,7 +6,8 @@ import scipy.io
 
 from softlabel.errors import CaseError, SourceError, UsageError
 from softlabel.readers import READERS, detect, list_dataset, matlab
-from softlabel.readers.duke import CLASSES, MIN_WEDGE_PIXELS, wedge_mask
+from softlabel.readers.duke import CLASSES, wedge_mask
+from softlabel.wedges import MIN_WEDGE_PIXELS
 
 from .factories import (
     ANNOTATED,

@@ -1,0 +1,247 @@
+"""Preprocessing of OCT on phantoms whose truth is known.
+
+Run with ``python -m benchmarks.preprocess [--bscans 32]``; ``--choose`` prints the peak
+signal-to-noise ratio over a grid of the denoisers' strengths instead, on the seeds by which the
+defaults were chosen. The tables are from other seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.measure import alternate_with_cpu, one_thread, show
+
+one_thread()
+
+import numpy as np  # noqa: E402
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity  # noqa: E402
+
+from softlabel.phantom import make_oct_subject  # noqa: E402
+from softlabel.phantom.retina import AXIAL_UM, LATERAL_UM  # noqa: E402
+from softlabel.preprocess import (  # noqa: E402
+    STEPS,
+    DenoiseOptions,
+    PreprocessOptions,
+    denoise_bscan,
+    fill_background,
+    find_retina,
+    plan_of,
+    preprocess,
+)
+from softlabel.types import Array, Case, ClassTable  # noqa: E402
+from softlabel.wedges import find_wedges  # noqa: E402
+
+CHOOSING, HELD_OUT = 1000, 4000
+"""First seeds of the phantoms that settings were chosen on, and of those that are reported."""
+
+PER_SUBJECT = 4
+"""B-scans of a subject that are looked at: every other one of the middle, where fluid is."""
+
+METHODS = ("tv", "nlm", "bilateral")
+
+GRID: dict[str, list[dict[str, float]]] = {
+    "tv": [{"tv_weight": w} for w in (1.0, 2.0, 2.5, 3.0, 4.0)],
+    "nlm": [{"nlm_h": h} for h in (1.0, 1.4, 1.6, 1.8, 2.2)],
+    "bilateral": [
+        {"bilateral_range": r, "bilateral_spatial_px": s}
+        for r in (3.0, 3.5, 4.5)
+        for s in (1.5, 2, 3)
+    ],
+}
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """A B-scan: with filled wedges, where it means something, and its truth."""
+
+    raw: Array
+    image: Array
+    known: Array
+    clean: Array
+    boundaries: Array
+    wet: Array
+    labels: Array
+
+
+def scans(first_seed: int, count: int) -> Iterator[Scan]:
+    """Phantoms of the real size, ``PER_SUBJECT`` B-scans of each seed."""
+    for seed in range(first_seed, first_seed + -(-count // PER_SUBJECT)):
+        subject = make_oct_subject(seed, 1, (496, 768, 15), 15)
+        labels = subject.labels
+        for b in (4, 6, 8, 10):
+            wedge = find_wedges(subject.images[..., b])
+            yield Scan(
+                subject.images[..., b],
+                fill_background(subject.images[..., b], wedge),
+                ~wedge,
+                subject.clean[..., b],
+                subject.boundaries[..., b],
+                (subject.fluid[..., b] > 0).any(axis=0),
+                labels[..., b],
+            )
+
+
+def psnr(scan: Scan, image: Array) -> float:
+    return float(peak_signal_noise_ratio(scan.clean[scan.known], image[scan.known], data_range=255))
+
+
+def ssim(scan: Scan, image: Array) -> float:
+    _, local = structural_similarity(scan.clean, image, data_range=255, full=True)
+    return float(local[scan.known].mean())
+
+
+def choose(count: int) -> list[Row]:
+    """Mean PSNR over a grid of strengths, on the seeds for choosing."""
+    chosen = list(scans(CHOOSING, count))
+    rows: list[Row] = []
+    for method, grid in GRID.items():
+        for strength in grid:
+            options = DenoiseOptions(method, **strength)  # type: ignore[arg-type]
+            values = [psnr(s, denoise_bscan(s.image, options, s.known)) for s in chosen]
+            text = ", ".join(f"{name} {value:g}" for name, value in strength.items())
+            rows.append({"method": method, "strength": text, "PSNR dB": float(np.mean(values))})
+    return rows
+
+
+def denoised(held_out: list[Scan]) -> dict[str, list[Array]]:
+    images = {"none": [s.image for s in held_out]}
+    for method in METHODS:
+        options = DenoiseOptions(method)
+        images[method] = [denoise_bscan(s.image, options, s.known) for s in held_out]
+    return images
+
+
+def noise_table(held_out: list[Scan], images: dict[str, list[Array]]) -> list[Row]:
+    """PSNR and SSIM of each denoiser; in-domain, since its strength was chosen on phantoms."""
+    return [
+        {
+            "denoiser": method,
+            "PSNR dB": float(np.mean([psnr(s, i) for s, i in zip(held_out, own, strict=True)])),
+            "SSIM": float(np.mean([ssim(s, i) for s, i in zip(held_out, own, strict=True)])),
+        }
+        for method, own in images.items()
+    ]
+
+
+def membrane_table(held_out: list[Scan], images: dict[str, list[Array]]) -> list[Row]:
+    """Error of Bruch's membrane in µm, in A-scans with and without fluid."""
+    rows: list[Row] = []
+    wet = np.stack([s.wet for s in held_out])
+    true = np.stack([s.boundaries[7] for s in held_out])
+    for method, own in images.items():
+        found = [
+            find_retina(image, (AXIAL_UM, LATERAL_UM), s.known).membrane
+            for s, image in zip(held_out, own, strict=True)
+        ]
+        error = (np.stack(found) - true) * AXIAL_UM
+        whole = (np.rint(np.stack(found)) - true) * AXIAL_UM
+        for name, columns in (("none", ~wet), ("fluid", wet), ("all", np.ones_like(wet))):
+            off = np.abs(error[columns])
+            rows.append(
+                {
+                    "denoiser": method,
+                    "A-scans with": name,
+                    "A-scans": int(columns.sum()),
+                    "mean µm": float(off.mean()),
+                    "95th µm": float(np.percentile(off, 95)),
+                    "max µm": float(off.max()),
+                    "signed µm": float(error[columns].mean()),
+                    "mean µm, whole pixels": float(np.abs(whole[columns]).mean()),
+                }
+            )
+    return rows
+
+
+def case_of(scan: Scan) -> Case:
+    return Case(
+        "phantom", scan.raw[None], scan.labels, ClassTable.from_values(range(10)),
+        spacing_mm=(AXIAL_UM / 1000, LATERAL_UM / 1000), source="phantom",
+    )  # fmt: skip
+
+
+def time_table(scan: Scan, repeats: int) -> list[Row]:
+    """Milliseconds a B-scan of every step, and of the way back."""
+    case = case_of(scan)
+    wedges = STEPS["wedges"].options()
+    filled, _ = STEPS["wedges"].apply(case, wedges)
+    runs = {
+        "wedges": lambda: STEPS["wedges"].apply(case, wedges),
+        **{
+            f"denoise, {method}": lambda m=method: STEPS["denoise"].apply(filled, DenoiseOptions(m))
+            for method in METHODS
+        },
+        "find_retina": lambda: find_retina(scan.image, (AXIAL_UM, LATERAL_UM), scan.known),
+        "flatten": lambda: STEPS["flatten"].apply(filled, STEPS["flatten"].options()),
+        "crop": lambda: STEPS["crop"].apply(filled, STEPS["crop"].options()),
+    }
+    for name in ("flatten", "crop"):
+        done, record = STEPS[name].apply(filled, STEPS[name].options())
+        runs[f"restore labels, {name}"] = lambda n=name, d=done, r=record: STEPS[n].restore(
+            r, d.labels, "labels"
+        )
+    taken = alternate_with_cpu(runs, repeats)
+    return [
+        {"step": name, "ms by the clock": 1000 * wall, "ms of processor": 1000 * cpu}
+        for name, (wall, cpu) in taken.items()
+    ]
+
+
+def crop_table(held_out: list[Scan]) -> list[Row]:
+    """Share of pixels that cropping saves, and of the retina that it loses."""
+    rows = []
+    for name, words in (
+        ("crop", {"wedges": "fill", "crop": "retina"}),
+        ("flatten, crop", {"wedges": "fill", "flatten": "pixel", "crop": "retina"}),
+    ):
+        plan = plan_of(PreprocessOptions(**words))  # type: ignore[arg-type]
+        sizes, lost, retina = [], 0, 0
+        for scan in held_out:
+            case = case_of(scan)
+            done = preprocess(case, plan).case
+            sizes.append(done.image.size / case.image.size)
+            before, after = (
+                np.count_nonzero((m > 0) & (m != 8)) for m in (case.labels, done.labels)
+            )
+            retina, lost = retina + before, lost + before - after
+        rows.append(
+            {
+                "steps": name,
+                "pixels saved": 1 - float(np.mean(sizes)),
+                "least saved": 1 - float(np.max(sizes)),
+                "retina lost": lost / retina,
+            }
+        )
+    return rows
+
+
+def main(repeats: int = 5, bscans: int = 32) -> list[Row]:
+    """Print the tables and return their rows."""
+    held_out = list(scans(HELD_OUT, bscans))
+    images = denoised(held_out)
+    what = f"{len(held_out)} B-scans of phantoms, seeds {HELD_OUT} on"
+    tables = {
+        f"Denoisers, {what} (in-domain)": noise_table(held_out, images),
+        f"Bruch's membrane, {what}": membrane_table(held_out, images),
+        f"Cropping, {what}": crop_table(held_out),
+        "A B-scan of 496 × 768 pixels, one core": time_table(held_out[0], repeats),
+    }
+    for title, rows in tables.items():
+        show(title, rows)
+    return [row for rows in tables.values() for row in rows]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bscans", type=int, default=32)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--choose", action="store_true")
+    options = parser.parse_args()
+    if options.choose:
+        show(f"PSNR on phantoms, seeds {CHOOSING} on", choose(options.bscans))
+    else:
+        main(options.repeats, options.bscans)

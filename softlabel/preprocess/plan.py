@@ -1,0 +1,226 @@
+"""Which steps a data set takes, and one case through them and back.
+
+>>> import numpy as np
+>>> from softlabel.phantom import make_oct_subject
+>>> bscan = make_oct_subject(1, 1, (256, 128, 1)).images[..., 0]
+>>> case = Case("a", bscan[None], np.zeros_like(bscan), None, spacing_mm=(0.00387, 0.01133))
+>>> done = preprocess(case, plan_of(PreprocessOptions(preprocess="oct", denoise="none")))
+>>> [record.step for record in done.records]
+['wedges', 'flatten', 'crop']
+>>> restore(done.records, done.case.labels, "labels").shape
+(256, 128)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
+
+from softlabel.coerce import make_plain
+from softlabel.errors import CaseError, did_you_mean
+from softlabel.preprocess.record import Record
+from softlabel.preprocess.step import KINDS, Kind
+from softlabel.preprocess.steps import PRESETS, STEPS
+from softlabel.types import Array, Case
+
+_WORDS: dict[str, tuple[str, ...]] = {
+    "preprocess": tuple(PRESETS),
+    "wedges": ("keep", "mask", "fill"),
+    "denoise": ("none", "tv", "nlm", "bilateral"),
+    "flatten": ("none", "pixel", "subpixel"),
+    "crop": ("none", "retina"),
+}
+"""Values of the options that are words."""
+
+_LEAVE_OUT = ("keep", "none")
+
+
+def _word(name: str, help: str, default: str | None = None) -> Any:
+    return field(default=default, metadata={"help": help, "choices": _WORDS[name]})
+
+
+@dataclass(frozen=True)
+class PreprocessOptions:
+    """What is done to every case of a data set before superpixels.
+
+    Attributes
+    ----------
+    preprocess : {"none", "oct"}
+        Usual steps together (:data:`softlabel.preprocess.PRESETS`); the others add, change or leave
+        out a step. None is what the preset says.
+    wedges : {"keep", "mask", "fill"} or None
+    denoise : {"none", "tv", "nlm", "bilateral"} or None
+    flatten : {"none", "pixel", "subpixel"} or None
+    crop : {"none", "retina"} or None
+    step_options : mapping
+        Further options of the steps: ``{"tv_weight": 3.0, "margin_um": 50.0}``; see the dataclasses
+        in :data:`softlabel.preprocess.STEPS`. ``axial_axis`` goes to every step.
+    """
+
+    preprocess: str = field(
+        default="none",
+        metadata={"help": "Usual steps together.", "choices": _WORDS["preprocess"]},
+    )
+    wedges: str | None = _word("wedges", "Registration wedges: keep, mask, or fill and mask them.")
+    denoise: str | None = _word("denoise", "How noise is taken out.")
+    flatten: str | None = _word("flatten", "Flatten to Bruch's membrane, by whole pixels or not.")
+    crop: str | None = _word("crop", "Keep the rows of the retina and a margin.")
+    step_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        make_plain(self)
+        for name, words in _WORDS.items():
+            value = getattr(self, name)
+            if value is not None and value not in words:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(words)}; got {value!r}"
+                    f"{did_you_mean(value, words) or '.'}"
+                )
+
+
+class PlannedStep(NamedTuple):
+    """A step and its options.
+
+    Attributes
+    ----------
+    name : str
+        In :data:`softlabel.preprocess.STEPS`.
+    options : dataclass
+        Of the step's own type.
+    """
+
+    name: str
+    options: Any
+
+
+Plan = tuple[PlannedStep, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Preprocessed:
+    """A case after all steps.
+
+    Attributes
+    ----------
+    case : Case
+    records : tuple of Record
+        What each step did, in order.
+    """
+
+    case: Case
+    records: tuple[Record, ...]
+
+
+def plan_of(options: PreprocessOptions) -> Plan:
+    """The steps that options ask for, in the order of :data:`softlabel.preprocess.STEPS`.
+
+    Raises
+    ------
+    ValueError
+        When an option of a step is unknown, cannot be, or its step is not asked for.
+
+    Examples
+    --------
+    >>> [step.name for step in plan_of(PreprocessOptions(preprocess="oct", crop="none"))]
+    ['wedges', 'denoise', 'flatten']
+    """
+    wanted: dict[str, dict[str, Any]] = {}
+    for name in STEPS:
+        word = getattr(options, name)
+        if word not in _LEAVE_OUT and (word or name in PRESETS[options.preprocess]):
+            wanted[name] = {} if word is None else _from_word(name, word)
+    used = set()
+    for name, chosen in wanted.items():
+        known = {f.name for f in fields(STEPS[name].options)}
+        own = {key: value for key, value in options.step_options.items() if key in known}
+        used |= set(own)
+        chosen.update({key: value for key, value in own.items() if key not in chosen})
+    if unknown := set(options.step_options) - used:
+        name = sorted(unknown)[0]
+        known = {f.name for step in wanted for f in fields(STEPS[step].options)}
+        raise ValueError(
+            f"no step of this preprocessing ({', '.join(wanted) or 'none'}) has the option "
+            f"{name!r}{did_you_mean(name, known) or '; leave it out, or ask for its step.'}"
+        )
+    return tuple(PlannedStep(name, STEPS[name].options(**own)) for name, own in wanted.items())
+
+
+def _from_word(name: str, word: str) -> dict[str, Any]:
+    """Options of a step that one word stands for."""
+    options: dict[str, dict[str, Any]] = {
+        "wedges": {"wedges": word},
+        "denoise": {"method": word},
+        "flatten": {"subpixel": word == "subpixel"},
+        "crop": {},
+    }
+    return options[name]
+
+
+def preprocess(case: Case, plan: Plan) -> Preprocessed:
+    """Take a case through the steps of a plan.
+
+    Parameters
+    ----------
+    case : Case
+    plan : tuple of PlannedStep
+
+    Returns
+    -------
+    Preprocessed
+
+    Raises
+    ------
+    CaseError
+        When a step cannot change this case.
+    """
+    records = []
+    for name, options in plan:
+        try:
+            case, record = STEPS[name].apply(case, options)
+        except ValueError as error:
+            raise CaseError(f"{case.id} ({case.source}), step {name}: {error}") from error
+        records.append(record)
+    return Preprocessed(case, tuple(records))
+
+
+def restore(records: Sequence[Record], array: Array, kind: Kind) -> Array:
+    """Bring an array back to the grid that the case had before all steps.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        In the order in which the steps were applied.
+    array : ndarray, shape (..., *spatial)
+        On the grid after the last step: an image (C, *spatial), a label map (*spatial), or values
+        of each class (K, *spatial).
+    kind : {"image", "labels", "soft"}
+        Labels come from the nearest pixel; images and soft values are interpolated where a step
+        moved pixels by fractions, soft values with their range and sum.
+
+    Returns
+    -------
+    ndarray of the same dtype, shape (..., *spatial before)
+
+    Raises
+    ------
+    ValueError
+        When the array does not lie on the grid after the last step, or a record is of an unknown
+        step.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {kind!r}.")
+    for record in reversed(records):
+        spatial = array.shape[array.ndim - len(record.shape_after) :]
+        if spatial != record.shape_after:
+            raise ValueError(
+                f"an array of shape {array.shape} does not lie on the grid {record.shape_after} "
+                f"that the step {record.step} left; give what was computed from that case."
+            )
+        if record.step not in STEPS:
+            raise ValueError(
+                f"the record names the step {record.step!r}, which this version does not know; "
+                f"known are {', '.join(STEPS)}. Update softlabel."
+            )
+        array = STEPS[record.step].restore(record, array, kind)
+    return array

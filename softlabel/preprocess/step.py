@@ -1,0 +1,51 @@
+"""What a step is: a frozen record of functions, one module a step.
+
+A step changes a case before superpixels are made and the network sees it, and can be undone: what
+was computed on the changed grid comes back to that of the scanner. It looks at one case and never
+at another one, so that a case comes out the same whatever the data set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from softlabel.preprocess.record import Record
+from softlabel.types import Array, Case
+
+Kind = Literal["image", "labels", "soft"]
+"""What an array holds: intensities, label values (taken from the nearest pixel), or values of each
+class from 0 to 1 (interpolated, which keeps their range and their sum)."""
+
+KINDS: tuple[Kind, ...] = ("image", "labels", "soft")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of preprocessing.
+
+    Attributes
+    ----------
+    title : str
+        What it does and where it comes from, in a line.
+    options : type
+        Frozen dataclass of its options, which makes them plain (:mod:`softlabel.coerce`). A field
+        with ``help`` in its metadata becomes an option of the command line; ``choices`` beside it
+        are the words that it may be.
+    apply : callable (case, options) -> (Case, Record)
+        Changes the image and every map that lies on its grid. Raises ValueError, in one sentence,
+        when the case cannot be changed so.
+    restore : callable (record, array, kind) -> ndarray
+        Brings an array of shape (..., *spatial) back to the grid before the step.
+    """
+
+    title: str
+    options: type
+    apply: Callable[[Case, Any], tuple[Case, Record]]
+    restore: Callable[[Record, Array, Kind], Array]
+
+
+def unchanged(record: Record, array: Array, kind: Kind) -> Array:
+    """Restore what a step left on its grid: the array itself."""
+    return array
