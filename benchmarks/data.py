@@ -85,7 +85,9 @@ def voronoi(shape: tuple[int, ...], sites: int, seed: int = 0) -> Array:
     return labels
 
 
-def random_field(shape: tuple[int, ...], n_classes: int, seed: int = 0) -> tuple[Array, Array]:
+def random_field(
+    shape: tuple[int, ...], n_classes: int, sigma: float, seed: int = 0
+) -> tuple[Array, Array]:
     """An image and labels with boundaries everywhere: the largest of some smooth random fields."""
     from scipy.ndimage import gaussian_filter
 
@@ -93,7 +95,7 @@ def random_field(shape: tuple[int, ...], n_classes: int, seed: int = 0) -> tuple
     labels = np.zeros(shape, np.uint8)
     image = np.full(shape, -np.inf, np.float32)
     for c in range(n_classes):
-        field = gaussian_filter(rng.standard_normal(shape, dtype=np.float32), 2.0)
+        field = gaussian_filter(rng.standard_normal(shape, dtype=np.float32), sigma)
         labels[field > image] = c
         np.maximum(image, field, out=image)
     return (image - image.min()) / np.ptp(image), labels
