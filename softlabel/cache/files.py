@@ -12,14 +12,12 @@ import platform
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import h5py
 import hdf5plugin
 import numpy as np
-import scipy
 
 from softlabel._version import __version__
 from softlabel.cache import schema
@@ -77,11 +75,13 @@ class Header:
 
 def software_versions() -> str:
     """JSON of the versions that results and bytes depend on."""
+    from importlib.metadata import version
+
     return json.dumps(
         {
             "python": platform.python_version(),
             "numpy": np.__version__,
-            "scipy": scipy.__version__,
+            "scipy": version("scipy"),
             "scikit-image": version("scikit-image"),
             "h5py": h5py.version.version,
             "hdf5": h5py.version.hdf5_version,

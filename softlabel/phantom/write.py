@@ -31,7 +31,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from scipy import io as scipy_io
 
@@ -287,7 +286,9 @@ def _mri_files(
 
 def _nifti_bytes(brain: Brain, values: Array) -> bytes:
     """NIfTI-1 on the grid of the brain; gzip without clock and file name."""
-    image = nib.Nifti1Image(values, brain.affine)
+    from nibabel import Nifti1Image
+
+    image = Nifti1Image(values, brain.affine)
     image.header.set_xyzt_units("mm")
     image.header.set_sform(brain.affine, code=1)
     image.header.set_qform(brain.affine, code=1)

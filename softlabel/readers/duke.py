@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from softlabel.errors import CaseError, SourceError
 from softlabel.readers.arrays import npz_keys, read_npz_array
@@ -225,9 +224,12 @@ def wedge_mask(image: Array) -> Array | None:
         False in saturated areas that touch the top or the bottom and have at least
         :data:`MIN_WEDGE_PIXELS` pixels; None when there is none, or nothing else.
     """
-    areas, n_areas = ndimage.label(image >= SATURATED)
-    if n_areas == 0:
+    saturated = image >= SATURATED
+    if not saturated[[0, -1]].any():
         return None
+    from scipy import ndimage
+
+    areas, n_areas = ndimage.label(saturated)
     sizes = np.bincount(areas.reshape(-1), minlength=n_areas + 1)
     touching = np.zeros(n_areas + 1, dtype=bool)
     touching[areas[[0, -1]]] = True

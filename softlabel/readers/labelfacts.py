@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from softlabel.types import Array
 
@@ -101,6 +100,8 @@ def _between(labels: Array) -> int:
 
 def _pieces(index: Array, count: int) -> tuple[int, ...]:
     """Connected pieces of every value, each searched in its own box."""
+    from scipy import ndimage
+
     structure = np.ones((3,) * index.ndim, np.int32)
     boxes = ndimage.find_objects(index + 1, count)
     return tuple(
