@@ -322,13 +322,14 @@ def seal(dataset: h5py.Dataset) -> None:
 
 def stored_digest(dataset: h5py.Dataset) -> tuple[int, str]:
     """Number of allocated chunks, and SHA-256 over offsets and stored bytes."""
-    count = dataset.id.get_num_chunks()
-    offsets = sorted(dataset.id.get_chunk_info(i).chunk_offset for i in range(count))
+    offsets: list[tuple[int, ...]] = []
+    # by one walk: HDF5 counts from the first chunk to find the one of a number
+    dataset.id.chunk_iter(lambda chunk: offsets.append(chunk.chunk_offset))
     digest = hashlib.sha256()
-    for offset in offsets:
+    for offset in sorted(offsets):
         digest.update(np.asarray(offset, "<i8").tobytes())
         digest.update(dataset.id.read_direct_chunk(offset)[1])
-    return count, digest.hexdigest()
+    return len(offsets), digest.hexdigest()
 
 
 @contextlib.contextmanager
