@@ -79,7 +79,9 @@ def k_means(
         assign(tiles, centres, metric, reach, tiling, sums)
         if not move_centres(tiles, centres, tiling, sums):
             break
-    return uncut(tiles.owners, tiling)
+    owners = tiles.owners
+    del tiles  # their colours are not needed any more
+    return uncut(owners, tiling)
 
 
 def _nearest_seed(shape: tuple[int, ...], axes: list[Array]) -> tuple[Array, ...]:
