@@ -31,6 +31,7 @@ BENCHMARKS = {
     "soften": "Distances and softening, one core",
     "versions": "Superpixels and softening against 0.1.0: the same values, one core",
     "generate": "A whole case, one core, from memory to a file",
+    "commands": "Whole commands against 0.1.0, start-up and memory included, one core",
     "scaling": "Workers, number of cases, memory",
     "metrics": "Metrics against MedPy",
     "loader": "Training batches from a cache",

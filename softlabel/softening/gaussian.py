@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import ndimage
 
 from softlabel.coerce import make_plain
 from softlabel.softmaps.class_index import ignored_index
@@ -65,6 +64,8 @@ def soften_by_gaussian(
 def _blurred_classes(
     index: Array, n_classes: int, sigma: list[float]
 ) -> Iterator[tuple[int, tuple[slice, ...], Array]]:
+    from scipy import ndimage
+
     ignored = ignored_index(index.dtype)
     known = index != ignored
     all_known = bool(known.all())
@@ -86,6 +87,8 @@ def _blurred_classes(
 
 
 def _blur(mask: Array, sigma: list[float]) -> Array:
+    from scipy import ndimage
+
     return np.asarray(
         ndimage.gaussian_filter(mask.astype(np.float64), sigma, mode="nearest", truncate=TRUNCATE)
     )
