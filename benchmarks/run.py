@@ -22,7 +22,7 @@ GPU_START = "## GPU"
 
 BENCHMARKS = {
     "slic": "Superpixels: the labels of scikit-image, one core",
-    "preprocess": "Preprocessing of OCT, on phantoms",
+    "preprocess": "Preprocessing of OCT and MRI, on phantoms",
     "soften": "Distances and softening, one core",
     "generate": "A whole case, one core, from memory to a file",
     "scaling": "Workers, number of cases, memory",

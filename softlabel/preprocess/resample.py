@@ -191,10 +191,10 @@ def resample_labels(labels: Array, shape: tuple[int, ...], orders: Orders | None
     array([0, 5, 0])
     """
     orders = tuple(min(order, 1) for order in orders or (1,) * labels.ndim)
-    values, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    values, counts = np.unique(labels, return_counts=True)
     if len(values) == 1:
         return np.full(shape, values[0], labels.dtype)
-    boxes = ndimage.find_objects(index.reshape(labels.shape).astype(np.int32) + 1)
+    boxes = ndimage.find_objects(np.searchsorted(values, labels).astype(np.int32) + 1)
     weights = [_weights(*sizes) for sizes in zip(labels.shape, shape, orders, strict=True)]
     resampled = np.empty(shape, labels.dtype)
     largest = np.full(shape, -np.inf, np.float32)
