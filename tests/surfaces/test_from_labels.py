@@ -151,3 +151,14 @@ def test_several_classes_of_fluid_and_none():
 def test_bad_input(labels, message):
     with pytest.raises(ValueError, match=message):
         surfaces_of_labels(labels)
+
+
+def test_scattered_wrong_pixels_move_boundaries_by_about_a_pixel(subject):
+    """Five of a hundred pixels take any class; the order is violated nearly everywhere."""
+    rng = np.random.default_rng(0)
+    labels = class_map(subject.boundaries, np.zeros_like(subject.fluid), len(subject.images))
+    wrong = rng.random(labels.shape) < 0.05
+    labels[wrong] = rng.integers(0, 9, np.count_nonzero(wrong))
+    found = surfaces_of_labels(labels)
+    assert np.isfinite(found.rows).all() and (found.violations > 3).mean() > 0.9
+    assert np.abs(found.rows - subject.boundaries).mean() < 1
