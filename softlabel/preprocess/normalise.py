@@ -30,7 +30,7 @@ class NormaliseOptions:
         LOW and HIGH for all channels, or both of each channel in order: what to clip to first.
     zero_outside : bool
         Set what lies outside of the mask to 0, the mean, as nnU-Net does. Otherwise it is scaled
-        as the inside is, and comes back.
+        as the inside is, and comes back as it was.
     """
 
     window: tuple[float, ...] | None = field(
@@ -134,7 +134,9 @@ def normalise_image(
                 "mask; expected intensities that differ. Check the image, the mask and the window."
             )
         scaled[c] = (values - mean[c]) / sd[c]
-    if zero_outside:
+    if zero_outside and not inside.all():
+        # Only what lies outside is exactly 0, so that the way back can tell it from the mean.
+        scaled[scaled == 0] = np.finfo(np.float32).tiny
         scaled[:, ~inside] = 0
     return Normalised(scaled, mean, sd)
 
@@ -222,6 +224,8 @@ def apply_normalise(case: Case, options: NormaliseOptions) -> tuple[Case, Record
         "zero_outside": options.zero_outside,
     }
     arrays = {"mean": done.mean, "sd": done.sd}
+    if options.zero_outside and case.mask is not None:
+        arrays["outside"] = np.array([min(0.0, float(c.min())) for c in case.image])
     record = Record("normalise", case.shape, case.shape, settings, arrays)
     return replace(case, image=done.image), record
 
@@ -229,8 +233,9 @@ def apply_normalise(case: Case, options: NormaliseOptions) -> tuple[Case, Record
 def restore_normalise(record: Record, array: Array, kind: Kind) -> Array:
     """Intensities of an image again; labels and soft maps were not touched.
 
-    What a window clipped comes back as the limit of the window, and what was set to 0 outside of
-    the mask as the mean.
+    What a window clipped comes back as the limit of the window. Outside of the mask, where values
+    are exactly 0, images come back as :class:`softlabel.preprocess.BrainMaskOptions` strips them:
+    0, or the lowest intensity where that is below 0.
     """
     if kind != "image":
         return array
@@ -239,4 +244,6 @@ def restore_normalise(record: Record, array: Array, kind: Kind) -> Array:
         raise ValueError(f"an image of {len(mean)} channels was normalised; got {len(array)}.")
     each = (-1,) + (1,) * (array.ndim - 1)
     values = array.astype(np.float64) * sd.reshape(each) + mean.reshape(each)
+    if "outside" in record.arrays:
+        values = np.where(array == 0, record.arrays["outside"].reshape(each), values)
     return as_dtype(values, array.dtype)
