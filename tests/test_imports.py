@@ -18,7 +18,7 @@ LAYERS = (
     ("errors", "coerce", "kernels", "parallel", "interrupt", "_version"),
     ("ids", "device", "files", "mapping", "wedges"),
     ("types",),
-    ("distance", "superpixels", "softmaps", "readers", "phantom"),
+    ("distance", "superpixels", "softmaps", "readers", "phantom", "surfaces"),
     ("preprocess", "softening", "cache"),
     ("generation",),
     ("render",),
@@ -29,7 +29,7 @@ LAYERS = (
 )
 """Rooms of softlabel, lowest layer first. A module imports from lower layers and its own room."""
 
-NUMERICS = ("distance", "superpixels", "softmaps", "softening", "preprocess")
+NUMERICS = ("distance", "superpixels", "softmaps", "softening", "preprocess", "surfaces")
 """Rooms that know arrays and types only."""
 
 NOT_FOR_NUMERICS = ("h5py", "nibabel", "click", "rich", "pathlib", "softlabel.files")
