@@ -27,6 +27,8 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "phantom/skeleton.py": "phantom/test_body.py",
     "phantom/vessels.py": "phantom/test_body.py",
     "phantom/viscera.py": "phantom/test_body.py",
+    "preprocess/step.py": "preprocess/test_plan.py: every step has what it asks for",
+    "preprocess/steps.py": "preprocess/test_plan.py: presets and their steps",
     "readers/annotated.py": "readers/test_coco.py, test_labelme.py: both list and read by it",
     "readers/dicomfiles.py": "readers/test_dicom.py",
     "readers/dicomseg.py": "readers/test_dicom.py",

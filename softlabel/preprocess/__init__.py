@@ -7,6 +7,7 @@ back; the functions on arrays (:func:`denoise_bscan`, :func:`find_retina`, :func
 """
 
 from softlabel.preprocess.background import fill_background
+from softlabel.preprocess.choice import chosen_options, plain_options, step_fields, word_fields
 from softlabel.preprocess.crop import CropOptions, crop_rows
 from softlabel.preprocess.denoise import DenoiseOptions, denoise_bscan, noise_sigma
 from softlabel.preprocess.flatten import FlattenOptions, flat_window
@@ -42,14 +43,18 @@ __all__ = [
     "RowWindow",
     "Step",
     "WedgeOptions",
+    "chosen_options",
     "crop_rows",
     "denoise_bscan",
     "fill_background",
     "find_retina",
     "flat_window",
     "noise_sigma",
+    "plain_options",
     "plan_of",
     "preprocess",
     "restore",
+    "step_fields",
     "take_rows",
+    "word_fields",
 ]
