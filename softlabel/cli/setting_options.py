@@ -12,7 +12,14 @@ from click.core import ParameterSource
 from softlabel.cli.options import option
 from softlabel.errors import UsageError
 from softlabel.generation.settings import CHOICES, Settings, idle_settings
-from softlabel.preprocess import PRESETS, STEPS, plain_options, step_fields, word_fields
+from softlabel.preprocess import (
+    PRESETS,
+    STEPS,
+    PreprocessOptions,
+    plain_options,
+    step_fields,
+    word_fields,
+)
 from softlabel.readers import READERS
 from softlabel.softening import METHODS
 
@@ -150,14 +157,17 @@ def preprocessing_settings(section: str) -> Callable[[F], F]:
     def decorate(command: F) -> F:
         usual = {name: plain_options(Settings(preprocess=name).preprocessing) for name in PRESETS}
         options = [setting(section, "preprocess", "Usual steps before superpixels, together.")]
+        kinds = get_type_hints(PreprocessOptions)
         for name, field in word_fields().items():
-            words = [f"{preset}: {plain[name]}" for preset, plain in usual.items() if name in plain]
-            told = f" With --preprocess {', '.join(words)}." if words else ""
-            options.append(_step_option(section, name, field.metadata["help"] + told, field, str))
+            told = [f"{preset}: {plain[name]}" for preset, plain in usual.items() if name in plain]
+            text = field.metadata["help"]
+            text += f" With --preprocess {', '.join(told)}." if told else ""
+            options.append(_step_option(section, name, text, field, kinds[name]))
         for name, owners in step_fields().items():
             (step, field), *_ = owners.items()
             kind = get_type_hints(STEPS[step].options)[name]
-            shown = "" if field.default in (None, True, False) else f" Default: {field.default}."
+            silent = field.default is None or isinstance(field.default, bool)
+            shown = "" if silent else f" Default: {field.default}."
             text = f"[{', '.join(owners)}] {field.metadata['help']}{shown}"
             options.append(_step_option(section, name, text, field, kind))
         options.append(
@@ -171,6 +181,23 @@ def preprocessing_settings(section: str) -> Callable[[F], F]:
     return decorate
 
 
+class Numbers(click.ParamType):
+    """Numbers with commas between them."""
+
+    name = "n[,n…]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """Parse ``0.9,0.9,3``; a tuple passes."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(float(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no list of numbers such as 0.9,0.9,3.", param, ctx)
+
+
 def _step_option(
     section: str, name: str, help: str, field: Field[Any], kind: Any
 ) -> Callable[[F], F]:
@@ -182,7 +209,7 @@ def _step_option(
     elif kind is bool:
         names, attributes = f"{names}/--no-{names[2:]}", {}
     elif get_origin(kind) is tuple:
-        attributes = {"type": get_args(kind)[0], "nargs": len(get_args(kind))}
+        attributes = {"type": Numbers()}
     return option(section, names, f"step_{name}", default=None, help=help, **attributes)
 
 

@@ -166,12 +166,9 @@ class Settings:
         plain: dict[str, Any] = {}
         for step in self.preprocessing:
             plain |= vars(step.options)
-        words = word_fields()
-        return {
-            name: str(value) if name in words else plain[name]
-            for name, value in self.preprocess_options.items()
-            if value is not None
-        }
+        chosen = chosen_options(self.preprocess, self.preprocess_options)
+        plain |= {name: getattr(chosen, name) for name in word_fields()}
+        return {n: plain[n] for n, value in self.preprocess_options.items() if value is not None}
 
     def _check_words(self) -> None:
         for name, allowed in CHOICES.items():
