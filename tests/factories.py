@@ -35,6 +35,7 @@ from softlabel.files.atomic import publish
 from softlabel.generation.compute import compute
 from softlabel.generation.report import Report
 from softlabel.generation.settings import Settings
+from softlabel.phantom import make_oct_subject
 from softlabel.types import Array, Case, ClassTable
 
 FULL_CLASSES = ClassTable((0, 7, 300), ("background", "shell", "größter Kern"))
@@ -275,10 +276,50 @@ def full_cache(
 ) -> Path:
     """A cache of :func:`full_case`, made by the parts of the pipeline."""
     cases = [full_case()] if cases is None else list(cases)
-    record = settings.as_json({"format": "test", "format_options": {}})
     channels = cases[0].channels if cases else ("T1", "T2")
+    return cache_of(folder, cases, settings, FULL_CLASSES, 999, channels)
+
+
+def oct_case(**changes: Any) -> Case:
+    """A small B-scan of a phantom, without spacing, with everything that a case can have."""
+    bscan = make_oct_subject(1, 1, (256, 128, 1))
+    labels = bscan.labels[..., 0]
+    case = Case(
+        "scan",
+        bscan.images[..., 0][None],
+        np.where(np.arange(labels.shape[1]) < 5, 255, labels),
+        ClassTable.from_values(range(10)),
+        ignore=255,
+        group="P1",
+        source="scan.png",
+        truth=labels,
+        label_maps={"other grader": np.roll(labels, 1, axis=0)},
+    )
+    return replace(case, **changes)
+
+
+OCT = Settings(n_segments=60, preprocess="oct")
+
+
+def oct_cache(folder: Path, cases: Iterable[Case] | None = None, settings: Settings = OCT) -> Path:
+    """A cache of :func:`oct_case`, taken through the steps before superpixels."""
+    cases = [oct_case()] if cases is None else list(cases)
+    assert cases[0].classes is not None
+    return cache_of(folder, cases, settings, cases[0].classes, cases[0].ignore, ())
+
+
+def cache_of(
+    folder: Path,
+    cases: list[Case],
+    settings: Settings,
+    classes: ClassTable,
+    ignore: int | None,
+    channels: tuple[str, ...],
+) -> Path:
+    """A cache of some cases, made by the parts of the pipeline."""
+    record = settings.as_json({"format": "test", "format_options": {}})
     header = Header(
-        record, fingerprint(record, FULL_CLASSES, 999), FULL_CLASSES, 999, channels,
+        record, fingerprint(record, classes, ignore), classes, ignore, channels,
         software=software_versions(),
     )  # fmt: skip
     path = folder / "c.h5"

@@ -1,5 +1,6 @@
 """The HDF5 cache (docs/format.md): reading, parts, index."""
 
+from softlabel.cache.before import Before
 from softlabel.cache.files import Header, followed_link, software_versions
 from softlabel.cache.index import (
     IndexContent,
@@ -20,6 +21,7 @@ from softlabel.cache.regroup import regrouped_part
 from softlabel.cache.schema import label_dtype
 
 __all__ = [
+    "Before",
     "Cache",
     "CachedCase",
     "CaseResult",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from softlabel.cache import schema
 from softlabel.cache.read import Cache
 from softlabel.errors import CacheError
 
@@ -21,6 +23,8 @@ def describe(cache: Cache) -> dict[str, Any]:
         ``path``, ``generator``, ``algorithm``, ``settings``, ``software``, ``channels``,
         ``ignore``, ``classes`` (value, name, pixels, frequency), ``groups`` (name, cases),
         ``cases`` (id, group, shape, spacing_mm, superpixels, softened share, mean Σq, bytes),
+        ``preprocessing`` (None without steps before superpixels: pixels before and after them,
+        ``saved_share``, and their notes by code: number of cases, text of the first),
         ``bytes``, ``softened_share``, ``problems`` (id to what is wrong with its file, which is
         not among the cases); frequencies and shares leave ignored pixels out.
     """
@@ -56,11 +60,34 @@ def describe(cache: Cache) -> dict[str, Any]:
             for (v, n), p in zip(cache.classes, pixels, strict=True)
         ],
         "groups": [{"name": g, "cases": int(s["cases"])} for g, s in statistics.items()],
+        "preprocessing": _preprocessing(cache, [case["id"] for case in cases]),
         "cases": cases,
         "problems": problems,
         "bytes": sum(p.stat().st_size for p in {cache.path, *(cache[c["id"]].path for c in cases)}),
         "softened_share": _share(cases, "softened_pixels"),
         "mean_soft_sum": _share(cases, "soft_sum"),
+    }
+
+
+def _preprocessing(cache: Cache, ids: list[str]) -> dict[str, Any] | None:
+    """What the steps before superpixels saved, and what they noted; None without any."""
+    cases = [cache[i] for i in ids if schema.RECORDS in cache[i].datasets]
+    if not cases:
+        return None
+    before, after = (
+        sum(math.prod(shape) for shape in shapes)
+        for shapes in ((c.original_shape for c in cases), (c.shape for c in cases))
+    )
+    notes: dict[str, dict[str, Any]] = {}
+    for case in cases:
+        for note in case.notes:
+            known = notes.setdefault(note.code, {"code": note.code, "cases": 0, "text": note.text})
+            known["cases"] += 1
+    return {
+        "pixels_before": before,
+        "pixels_after": after,
+        "saved_share": 1 - after / before,
+        "notes": list(notes.values()),
     }
 
 

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from softlabel.cache import schema
+from softlabel.cache.before import Before, write_before
 from softlabel.cache.digest import case_digest
 from softlabel.cache.files import (
     Header,
@@ -111,6 +112,8 @@ class CaseResult:
     inputs : tuple of InputFile
     note : str
         For the report only: why it was computed on the CPU though a device was to do it.
+    before : Before or None
+        The case before the steps of preprocessing; None without any.
     """
 
     case: Case
@@ -121,6 +124,7 @@ class CaseResult:
     statistics: Statistics
     inputs: tuple[InputFile, ...]
     note: str = ""
+    before: Before | None = None
 
 
 def build_part(result: CaseResult, header: Header) -> bytes:
@@ -130,6 +134,8 @@ def build_part(result: CaseResult, header: Header) -> bytes:
         group = new_group(file, "case")
         _write_attributes(group, result)
         _write_datasets(group, result, header.compression)
+        if result.before is not None:
+            write_before(group, result.before, header.compression)
         if header.format_version >= ADDED:
             _write_attributes_of_2(group, result)
     return built[0]

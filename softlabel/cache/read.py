@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from softlabel.cache import schema
+from softlabel.cache.before import chain_problem, grids, read_notes, read_records
 from softlabel.cache.files import (
     FIX_PART,
     Header,
@@ -33,7 +34,8 @@ from softlabel.cache.index import read_findings
 from softlabel.cache.structure import case_problems, datasets_below, lost_chunks, own
 from softlabel.errors import CacheError, plural
 from softlabel.ids import natural_key
-from softlabel.types import Array, ClassTable
+from softlabel.preprocess import Record
+from softlabel.types import Array, ClassTable, Note
 
 OPEN_FILES = 64
 """Handles of parts that a process keeps open at a time."""
@@ -228,6 +230,84 @@ class CachedCase:
         return self.labels.shape
 
     @property
+    def preprocessing(self) -> tuple[Record, ...]:
+        """What the steps before superpixels did, in order: :func:`softlabel.preprocess.restore`
+        undoes it.
+
+        Raises
+        ------
+        CacheError
+            When a record is damaged, or does not lead to the grid of the case.
+        """
+        if schema.RECORDS not in self.datasets:
+            return ()
+        with self._handles.lock, damage_as_error(self.path, FIX_PART):
+            datasets = {
+                name: self._handles.open(self.path)[f"{self.node}/{name}"] for name in self.datasets
+            }
+            records = read_records(datasets[schema.RECORDS])
+            problem = chain_problem(records, *grids(datasets))
+            if problem is not None:
+                raise ValueError(problem)
+            return records
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What the steps before superpixels took one way, though it could mean another."""
+        if schema.NOTES not in self.datasets:
+            return ()
+        with (
+            self._handles.dataset(self, schema.NOTES) as dataset,
+            damage_as_error(self.path, FIX_PART),
+        ):
+            return read_notes(dataset)
+
+    @property
+    def original_image(self) -> StoredArray | None:
+        """The image before those steps, (C, *spatial before); None where it was not kept."""
+        if schema.RECORDS not in self.datasets:
+            return self.image
+        return self._optional(f"{schema.ORIGINAL}/image")
+
+    @property
+    def original_labels(self) -> StoredArray:
+        """The hard labels before those steps, (*spatial before)."""
+        return self._original("labels")
+
+    @property
+    def original_truth(self) -> StoredArray | None:
+        """The true labels of a phantom before those steps, (*spatial before)."""
+        return None if self.truth is None else self._original("truth")
+
+    @property
+    def original_label_maps(self) -> Mapping[str, StoredArray]:
+        """Further label maps by name, before those steps."""
+        return {name: self._original(f"{schema.LABEL_MAPS}/{name}") for name in self.label_maps}
+
+    @property
+    def original_shape(self) -> tuple[int, ...]:
+        """Spatial shape before those steps."""
+        return self.original_labels.shape
+
+    @property
+    def original_spacing_mm(self) -> tuple[float, ...] | None:
+        """Distance between pixel centres before those steps."""
+        return self._spacing(self._of_original("spacing_mm"))
+
+    @property
+    def original_affine(self) -> Array | None:
+        """Voxel indices to millimetres before those steps, (4, 4)."""
+        value = self._attributes.get(self._of_original("affine"))
+        return None if value is None else np.asarray(value)
+
+    def _of_original(self, name: str) -> str:
+        return f"original_{name}" if schema.RECORDS in self.datasets else name
+
+    def _original(self, name: str) -> StoredArray:
+        """A map of the original grid; where the steps left that, the map itself."""
+        return self._optional(f"{schema.ORIGINAL}/{name}") or self._array(name)
+
+    @property
     def group(self) -> str:
         """The patient."""
         return str(self._attributes["group"])
@@ -240,8 +320,7 @@ class CachedCase:
     @property
     def spacing_mm(self) -> tuple[float, ...] | None:
         """Distance between pixel centres along each spatial axis."""
-        value = self._attributes.get("spacing_mm")
-        return None if value is None else tuple(float(v) for v in value)
+        return self._spacing("spacing_mm")
 
     @property
     def slice_axis(self) -> int | None:
@@ -259,13 +338,17 @@ class CachedCase:
     def statistics(self) -> Mapping[str, Any]:
         """Numbers of this case (the attributes of ``/case`` in docs/format.md)."""
         skip = {"id", "group", "source", "inputs", "spacing_mm", "affine", "slice_axis",
-                "preprocess", schema.DIGEST}  # fmt: skip
+                "original_spacing_mm", "original_affine", schema.DIGEST}  # fmt: skip
         return {name: value for name, value in self._attributes.items() if name not in skip}
 
     @property
     def datasets(self) -> tuple[str, ...]:
         """Paths of all arrays of this case."""
         return self._handles.contents(self).datasets
+
+    def _spacing(self, name: str) -> tuple[float, ...] | None:
+        value = self._attributes.get(name)
+        return None if value is None else tuple(float(v) for v in value)
 
     @property
     def _attributes(self) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 from softlabel.cache import schema
+from softlabel.cache.before import Before, read_notes, read_records
 from softlabel.cache.files import (
     FIX_PART,
     Header,
@@ -77,7 +78,7 @@ def _result(
     def array(name: str) -> Array | None:
         return datasets[name][...] if name in datasets else None
 
-    mask, spacing, axis = array("mask"), case.attrs.get("spacing_mm"), case.attrs.get("slice_axis")
+    mask, axis = array("mask"), case.attrs.get("slice_axis")
     prefix = f"{schema.LABEL_MAPS}/"
     labels = datasets["labels"][...]
     return CaseResult(
@@ -88,7 +89,7 @@ def _result(
             header.classes,
             ignore=header.ignore,
             mask=None if mask is None else mask.astype(np.bool_),
-            spacing_mm=None if spacing is None else tuple(float(s) for s in spacing),
+            spacing_mm=_spacing(case, "spacing_mm"),
             affine=case.attrs.get("affine"),
             group=group,
             source=get_text(case, "source"),
@@ -102,6 +103,27 @@ def _result(
         {n.removeprefix(prefix): d[...] for n, d in datasets.items() if n.startswith(prefix)},
         _statistics(case),
         tuple(InputFile(*row) for row in json.loads(get_text(case, "inputs"))),
+        before=_before(case, datasets),
+    )
+
+
+def _spacing(case: h5py.Group, name: str) -> tuple[float, ...] | None:
+    spacing = case.attrs.get(name)
+    return None if spacing is None else tuple(float(s) for s in spacing)
+
+
+def _before(case: h5py.Group, datasets: dict[str, h5py.Dataset]) -> Before | None:
+    if schema.RECORDS not in datasets:
+        return None
+    prefix = f"{schema.ORIGINAL}/"
+    original = {n.removeprefix(prefix): d[...] for n, d in datasets.items() if n.startswith(prefix)}
+    return Before(
+        read_records(datasets[schema.RECORDS]),
+        read_notes(datasets[schema.NOTES]) if schema.NOTES in datasets else (),
+        original.pop("image", None),
+        original,
+        _spacing(case, "original_spacing_mm"),
+        case.attrs.get("original_affine"),
     )
 
 

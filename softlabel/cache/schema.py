@@ -26,6 +26,10 @@ ROOT_TEXT = ("format", "kind", "generator", "settings", "fingerprint", "software
 ROOT_INTEGERS = ("format_version", "algorithm")
 
 
+TEXTS = "texts"
+"""A dataset of texts, without spatial axes."""
+
+
 @dataclass(frozen=True)
 class DatasetSpec:
     """What a dataset of a case must look like.
@@ -37,7 +41,7 @@ class DatasetSpec:
     kinds : str
         Allowed NumPy kinds of its type, as in ``dtype.kind``.
     leading : str
-        Name of the axis before the spatial ones ("C", "K"), or "" for none.
+        Name of the axis before the spatial ones ("C", "K"), "" for none, or :data:`TEXTS`.
     required : bool
     """
 
@@ -58,10 +62,16 @@ CASE_DATASETS: dict[str, DatasetSpec] = {
         DatasetSpec("truth", "ui"),
         DatasetSpec("original/image", "uif", "C"),
         DatasetSpec("original/labels", "ui"),
+        DatasetSpec("original/truth", "ui"),
+        DatasetSpec("preprocessing", "S", TEXTS),
+        DatasetSpec("notes", "S", TEXTS),
     )
 }
 LABEL_MAPS = "label_maps"
 """Group of further label maps, each like ``labels``."""
+
+RECORDS, NOTES, ORIGINAL = "preprocessing", "notes", "original"
+"""What the steps before superpixels did, what they noted, and the group of what was before them."""
 
 DIGEST = "digest"
 """Attribute of a case: see :mod:`softlabel.cache.digest`."""
@@ -117,7 +127,8 @@ CASE_ATTRIBUTES = (
     AttributeSpec(DIGEST, TEXT, since=2),
     AttributeSpec("slice_axis", "i", required=False),
     *(AttributeSpec(name, "f", ("C",), finite=False) for name in INTENSITY),
-    AttributeSpec("preprocess", TEXT, required=False),
+    AttributeSpec("original_spacing_mm", "f", ("D",), required=False, positive=True),
+    AttributeSpec("original_affine", "f", (4, 4), required=False),
 )
 
 
@@ -129,7 +140,7 @@ def dataset_spec(name: str) -> DatasetSpec | None:
     >>> dataset_spec("label_maps/grader 2").kinds
     'ui'
     """
-    if name.startswith(f"{LABEL_MAPS}/"):
+    if name.removeprefix(f"{ORIGINAL}/").startswith(f"{LABEL_MAPS}/"):
         return CASE_DATASETS["labels"]
     return CASE_DATASETS.get(name)
 

@@ -18,6 +18,9 @@ from softlabel.cache import schema
 LARGEST_CHUNK = 1 << 26
 """Bytes of a chunk that a reader takes memory for; ours are below 1 MiB."""
 
+MOST_TEXTS, LARGEST_TEXTS = 64, 1 << 26
+"""Texts of a dataset of a case, and bytes of all of them."""
+
 Problem = tuple[str, str]
 """Where (dataset, or attribute of the case), and what is wrong with it."""
 
@@ -123,15 +126,34 @@ def _shape_problems(datasets: Mapping[str, h5py.Dataset], n_classes: int) -> Ite
         yield "labels", f"has shape {spatial}, expected one to three axes"
         return
     leading = {"": (), "C": datasets["image"].shape[:1], "K": (n_classes,)}
+    original = _original_grid(datasets)
     for name, dataset in datasets.items():
         spec = schema.dataset_spec(name)
-        if spec is None or name.startswith("original/"):
+        if spec is None:
             continue
-        expected = (*leading[spec.leading], *spatial)
+        if spec.leading == schema.TEXTS:
+            yield from _text_problems(name, dataset)
+            continue
+        grid = original if name.startswith(f"{schema.ORIGINAL}/") else spatial
+        expected = (*leading[spec.leading], *grid)
         if dataset.shape != expected:
             yield name, f"has shape {dataset.shape}, expected {expected}"
         if dataset.dtype.kind not in spec.kinds:
             yield name, f"has type {dataset.dtype}, expected a NumPy kind of {spec.kinds!r}"
+
+
+def _original_grid(datasets: Mapping[str, h5py.Dataset]) -> tuple[int, ...]:
+    """Grid before the steps: that of the original labels, which are there where it is another."""
+    labels = datasets.get(f"{schema.ORIGINAL}/labels", datasets["labels"])
+    return tuple(labels.shape) if labels.ndim == datasets["labels"].ndim else ()
+
+
+def _text_problems(name: str, dataset: h5py.Dataset) -> Iterator[Problem]:
+    count, size = math.prod(dataset.shape), dataset.dtype.itemsize
+    if dataset.dtype.kind != "S" or dataset.ndim != 1:
+        yield name, f"has type {dataset.dtype} and shape {dataset.shape}, expected a list of texts"
+    elif count > MOST_TEXTS or count * size > LARGEST_TEXTS:
+        yield name, f"has {count} texts of {size} bytes, expected {LARGEST_TEXTS} bytes in all"
 
 
 def _attribute_problem(

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from softlabel.cache import schema
+from softlabel.cache.before import before_problems
 from softlabel.cache.digest import case_digest
 from softlabel.cache.files import (
     DAMAGE,
@@ -228,7 +229,10 @@ def _case_problems(case: h5py.Group, header: Header) -> Iterator[tuple[str, str]
     for name, dataset in datasets.items():
         if layout_problem(dataset) is None:
             problems += [(name, problem) for problem in _stored_problems(dataset, FIX_PART)]
-    problems = problems or list(_value_problems(case, header))
+    problems = problems or [
+        *((where, f"{problem}; {FIX_PART}") for where, problem in before_problems(datasets)),
+        *_value_problems(case, header),
+    ]
     yield from problems
     told = get_text(case, schema.DIGEST, "")
     if not problems and told and told != case_digest(case):
@@ -266,10 +270,10 @@ def _value_problems(case: h5py.Group, header: Header) -> Iterator[tuple[str, str
     if not np.array_equal(counts, case.attrs["class_pixels"]):
         own_sum = None  # it follows from the same labels
         yield "labels", "hold other numbers of pixels per class than the attribute class_pixels"
-    image = case["image"]
-    for channel in range(image.shape[0]):
-        if not np.isfinite(image[channel]).all():
-            yield "image", f"channel {channel} holds NaN or infinite values"
+    for name in ("image", f"{schema.ORIGINAL}/image"):
+        for channel in range(case[name].shape[0] if name in case else 0):
+            if not np.isfinite(case[name][channel]).all():
+                yield name, f"channel {channel} holds NaN or infinite values"
     if "superpixels" in case:
         ids = case["superpixels"][...]
         number = int(case.attrs["n_superpixels"])

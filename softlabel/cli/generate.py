@@ -7,6 +7,8 @@ import json
 import os
 import signal
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,9 @@ from softlabel.cli.run_text import (
     print_report,
 )
 from softlabel.cli.setting_options import (
+    given_step_options,
     method_options,
+    preprocessing_settings,
     setting,
     settings_of,
     softening_settings,
@@ -57,6 +61,9 @@ from softlabel.interrupt import interrupted_status
 from softlabel.parallel import cpu_count
 from softlabel.readers import list_dataset
 from softlabel.types import Dataset
+
+WEDGES = "wedges"
+"""An option of the Duke reader and a step."""
 
 STDERR = 2
 STOPPING = b"\nStopping after this case; press Ctrl-C again to stop at once.\n"
@@ -101,6 +108,7 @@ STOPPING = b"\nStopping after this case; press Ctrl-C again to stop at once.\n"
     help="What `softlabel check -o` wrote: label maps that have not changed since are not read "
     "for the check.",
 )
+@preprocessing_settings("Preprocessing")
 @superpixel_settings
 @softening_settings
 @method_options("Softening")
@@ -132,7 +140,7 @@ STOPPING = b"\nStopping after this case; press Ctrl-C again to stop at once.\n"
 )
 @json_option
 @verbosity_options
-@reader_options
+@partial(reader_options, leave_out=(WEDGES,))
 def generate(
     source: Path,
     output: Path,
@@ -161,13 +169,14 @@ def generate(
     dataset = list_dataset(
         source, format_, given_reader_options(options), mapping_of(map_, threshold)
     )
+    dataset, steps = _with_wedges(dataset, given_step_options(options))
     recorded = output_path(output).exists() and not overwrite
     if not quiet:
         click.echo(dataset.description, err=True)
     files = None
     if superpixels not in ("slic", "grid"):
         files, superpixels = SuperpixelFiles(Path(superpixels)), "file"
-    settings = settings_of(options, superpixels=superpixels)
+    settings = settings_of(options, superpixels=superpixels, preprocess_options=steps)
     check_method(dataset, settings)  # before all label maps are read
     wanted, jobs = _wanted(ids, dataset), jobs or cpu_count()
     saved = None if saved_check is None else load_check(saved_check)
@@ -198,6 +207,20 @@ def generate(
     print_failures(report, output)
     print_end(report, overwrite)
     sys.exit(_status(report))
+
+
+def _with_wedges(dataset: Dataset, steps: dict[str, Any]) -> tuple[Dataset, dict[str, Any]]:
+    """``--wedges keep`` and ``mask`` are the reader's where it has the option, ``fill`` the step's.
+
+    A reader that keeps or masks them as it was told leaves the step nothing to do.
+    """
+    word = steps.get(WEDGES)
+    if word in (None, "fill") or WEDGES not in dataset.options:
+        return dataset, steps
+    return (
+        replace(dataset, options={**dataset.options, WEDGES: word}),
+        steps | {WEDGES: "keep"},
+    )
 
 
 def _checked(

@@ -18,6 +18,7 @@ from softlabel.console.display import percent, size
 from softlabel.console.group import EXIT_FAILED
 from softlabel.errors import plural
 from softlabel.generation.settings import Settings
+from softlabel.preprocess import word_fields
 
 SHOWN_CASES = 20
 
@@ -34,7 +35,12 @@ def info(cache: Path, as_json: bool, verbose: bool, quiet: bool) -> None:
     """
     with open_cache(cache) as opened:
         facts = describe(opened)
-        facts["settings"] |= Settings.from_json(opened.header.settings).recorded()
+        settings = Settings.from_json(opened.header.settings)
+        facts["settings"] |= settings.recorded()
+        if facts["preprocessing"] is not None:
+            facts["preprocessing"]["steps"] = [
+                {"step": step.name, **vars(step.options)} for step in settings.preprocessing
+            ]
     if as_json:
         click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
@@ -59,12 +65,14 @@ def _print_facts(facts: dict[str, Any], verbose: bool, quiet: bool) -> None:
 def _print_head(console: Console, facts: dict[str, Any]) -> None:
     settings = dict(facts["settings"])
     reader, options = settings.pop("format"), settings.pop("format_options", {})
+    steps = settings.pop("preprocess_options", {})
     lines = {
         "cache": f"{facts['path']} ({size(facts['bytes'])}), made by {facts['generator']}",
         "source": " ".join([reader, *(f"{k}={v}" for k, v in options.items() if v is not None)]),
         "cases": f"{len(facts['cases'])} of {len(facts['groups'])} groups",
         "channels": ", ".join(facts["channels"]) or "unnamed",
         "settings": ", ".join(f"{k}={v}" for k, v in settings.items() if v is not None and v != {}),
+        **_preprocessing_lines(steps, facts["preprocessing"]),
         "ignored label": "none" if facts["ignore"] is None else str(facts["ignore"]),
     }
     for finding in facts["findings"]:
@@ -77,6 +85,25 @@ def _print_head(console: Console, facts: dict[str, Any]) -> None:
     width = max(map(len, lines))
     for name, text in lines.items():
         console.print(f"{name:>{width}}  {text}", markup=False)
+
+
+def _preprocessing_lines(steps: dict[str, Any], found: dict[str, Any] | None) -> dict[str, str]:
+    """The steps before superpixels, what they saved, and what they noted."""
+    if not steps:
+        return {}
+    words = word_fields()
+    options = ", ".join(f"{name}={value}" for name, value in steps.items() if name not in words)
+    told = ", ".join(f"{name} ({word})" for name, word in steps.items() if name in words)
+    lines = {"preprocessing": f"{told}{f'; {options}' if options else ''}"}
+    if found is not None:
+        saved = found["saved_share"]
+        lines["pixels"] = (
+            f"{found['pixels_after']:,} of {found['pixels_before']:,}: {percent(abs(saved))} "
+            f"{'saved' if saved >= 0 else 'more'}"
+        )
+        for note in found["notes"]:
+            lines[f"note [{note['code']}]"] = f"{plural(note['cases'], 'case')}: {note['text']}"
+    return lines
 
 
 def _class_table(facts: dict[str, Any]) -> Table:

@@ -77,12 +77,14 @@ def inspect(
     """Draw a picture of each case of CACHE.h5, or of the cases IDS ('Subject_01*' works too).
 
     Side by side: the image; superpixels and label contours; and the soft label of a class, or
-    the entropy over the classes. Prints the files that it wrote.
+    the entropy over the classes. A second picture shows a preprocessed case before and after the
+    steps, with the membrane that flattening found. Prints the files that it wrote.
     """
     # matplotlib takes a second to import, which --help need not wait for
     from softlabel.files.names import file_names
     from softlabel.render.cases import draw_cases, picture_path
     from softlabel.render.sections import View
+    from softlabel.render.steps import shows_steps, steps_path
 
     with open_cache(cache) as opened:
         chosen = _choose(opened, ids)[:limit]
@@ -106,6 +108,8 @@ def inspect(
                     advance(f"failed: {case_id}: {failure}")
                     continue
                 click.echo(str(files[case_id]))
+                if shows_steps(opened[case_id]):
+                    click.echo(str(steps_path(files[case_id])))
                 advance(case_id if verbose else "")
     if failures:
         raise CaseError(

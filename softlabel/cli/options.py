@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -121,14 +121,15 @@ class _Table(click.Path):
         return value if value in BUILT_IN else super().convert(value, param, ctx)
 
 
-def reader_options(command: F) -> F:
+def reader_options(command: F, leave_out: Collection[str] = ()) -> F:
     """Every option of every reader, with the formats that it belongs to."""
     from softlabel.readers import READERS
 
     merged: dict[str, list[tuple[str, Any]]] = {}
     for reader in READERS.values():
         for entry in reader.options:
-            merged.setdefault(entry.name, []).append((reader.name, entry))
+            if entry.name not in leave_out:
+                merged.setdefault(entry.name, []).append((reader.name, entry))
     for name, owners in reversed(merged.items()):
         first = owners[0][1]
         kind: Any = {

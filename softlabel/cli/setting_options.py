@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import Field, fields
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import click
 from click.core import ParameterSource
@@ -12,6 +12,15 @@ from click.core import ParameterSource
 from softlabel.cli.options import option
 from softlabel.errors import UsageError
 from softlabel.generation.settings import CHOICES, Settings, idle_settings
+from softlabel.preprocess import (
+    PRESETS,
+    STEPS,
+    PreprocessOptions,
+    plain_options,
+    step_fields,
+    word_fields,
+)
+from softlabel.readers import READERS
 from softlabel.softening import METHODS
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -139,6 +148,88 @@ def method_options(section: str) -> Callable[[F], F]:
     return decorate
 
 
+def preprocessing_settings(section: str) -> Callable[[F], F]:
+    """What is done to every case before superpixels: a preset, a word a step, the steps' options.
+
+    The words and options are parameters ``step_NAME``, None where they are not given.
+    """
+
+    def decorate(command: F) -> F:
+        usual = {name: plain_options(Settings(preprocess=name).preprocessing) for name in PRESETS}
+        options = [setting(section, "preprocess", "Usual steps before superpixels, together.")]
+        kinds = get_type_hints(PreprocessOptions)
+        for name, field in word_fields().items():
+            told = [f"{preset}: {plain[name]}" for preset, plain in usual.items() if name in plain]
+            text = field.metadata["help"]
+            text += f" With --preprocess {', '.join(told)}." if told else ""
+            options.append(_step_option(section, name, text, field, kinds[name]))
+        for name, owners in step_fields().items():
+            (step, field), *_ = owners.items()
+            kind = get_type_hints(STEPS[step].options)[name]
+            silent = field.default is None or isinstance(field.default, bool)
+            shown = "" if silent else f" Default: {field.default}."
+            text = f"[{', '.join(owners)}] {field.metadata['help']}{shown}"
+            options.append(_step_option(section, name, text, field, kind))
+        options.append(
+            option(
+                section, "--no-keep-original", "keep_original", flag_value=False, default=True,
+                help="Do not keep the image before these steps.",
+            )
+        )  # fmt: skip
+        return _all_of(command, *options)
+
+    return decorate
+
+
+class Numbers(click.ParamType):
+    """Numbers with commas between them."""
+
+    name = "n[,n…]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """Parse ``0.9,0.9,3``; a tuple passes."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(float(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no list of numbers such as 0.9,0.9,3.", param, ctx)
+
+
+def _step_option(
+    section: str, name: str, help: str, field: Field[Any], kind: Any
+) -> Callable[[F], F]:
+    """The option of a field of the steps, without a default: what is not given is not recorded."""
+    kind = next((k for k in get_args(kind) if k is not type(None)), kind)  # X | None
+    names, attributes = _step_flag(name), {"type": kind}
+    if "choices" in field.metadata:
+        attributes = {"type": click.Choice(list(field.metadata["choices"]))}
+    elif kind is bool:
+        names, attributes = f"{names}/--no-{names[2:]}", {}
+    elif get_origin(kind) is tuple:
+        attributes = {"type": Numbers()}
+    return option(section, names, f"step_{name}", default=None, help=help, **attributes)
+
+
+def _step_flag(name: str) -> str:
+    """Flag of an option of a step; one that a reader, setting or method has as well gets a prefix.
+
+    ``--wedges`` is one option for the Duke reader and for the step.
+    """
+    readers = {entry.name for reader in READERS.values() for entry in reader.options}
+    taken = name in readers | set(_FIELDS) | set(_owners()) and name not in word_fields()
+    return flag(f"step_{name}" if taken else name)
+
+
+def given_step_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Take the words and options of the steps out of a command's keyword arguments."""
+    names = [name for name in options if name.startswith("step_")]
+    taken = {name.removeprefix("step_"): options.pop(name) for name in names}
+    return {name: value for name, value in taken.items() if value is not None}
+
+
 def settings_of(options: dict[str, Any], **others: Any) -> Settings:
     """The settings among the keyword arguments of a command.
 
@@ -161,6 +252,11 @@ def settings_of(options: dict[str, Any], **others: Any) -> Settings:
     chosen = {name: options[name] for name in _FIELDS if name in options}
     settings = Settings(**chosen | others, method_options=given)
     context = click.get_current_context()
+    if not settings.keep_original and not settings.preprocessing:
+        raise UsageError(
+            "--no-keep-original has no meaning without a step of preprocessing; leave it out, or "
+            "ask for one, such as --preprocess oct."
+        )
     for name, reasons in idle_settings(settings).items():
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise UsageError(_without_meaning(name, reasons))

@@ -1,4 +1,4 @@
-"""Superpixels and soft maps of one case."""
+"""Steps before superpixels, superpixels and soft maps of one case."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from softlabel.cache import (
 )
 from softlabel.device import DeviceUnusable
 from softlabel.errors import CaseError, plural
+from softlabel.generation.case_preprocessing import preprocess_case
 from softlabel.generation.case_superpixels import make_superpixels, slice_axis_of
 from softlabel.generation.device_server import DeviceProcess
 from softlabel.generation.settings import Settings
@@ -41,11 +42,12 @@ def compute(
     device: DeviceProcess | None = None,
     safe_point: SafePoint = no_safe_point,
 ) -> CaseResult:
-    """Superpixels and soft maps of one case.
+    """Steps before superpixels, superpixels and soft maps of one case.
 
     Parameters
     ----------
     case : Case
+        As it was read.
     header : Header
         Its class table and ignored value hold for the whole cache.
     settings : Settings
@@ -65,6 +67,8 @@ def compute(
     """
     try:
         _check_channels(case, header)
+        case, before = preprocess_case(case, header, settings, _hard_labels)
+        safe_point()
         asked, ids = 0, None
         if METHODS[settings.method].needs_superpixels:
             ids, asked = make_superpixels(case, settings, superpixels, device)
@@ -80,7 +84,7 @@ def compute(
         statistics = measure(case, soft, labels, ids, asked, header)
     except ValueError as error:
         raise CaseError(f"{case.id} ({case.source}): {error}") from error
-    return CaseResult(case, labels, ids, soft, label_maps, statistics, inputs, note)
+    return CaseResult(case, labels, ids, soft, label_maps, statistics, inputs, note, before)
 
 
 def soften_case(

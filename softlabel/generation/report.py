@@ -15,6 +15,7 @@ from softlabel.cache import PartSummary, SeenFile
 from softlabel.errors import plural
 from softlabel.files.atomic import publish
 from softlabel.generation.plan import FAILED, SKIP, Plan
+from softlabel.types import Note
 
 LEAST_PIXELS = 4
 """Superpixels smaller than this on average soften next to nothing."""
@@ -50,6 +51,8 @@ class CaseReport:
         Why it was softened on the CPU though a device was to do it.
     regrouped : bool
         It was finished, and was written again with another group.
+    step_notes : tuple of Note
+        What the steps before superpixels took one way, though it could mean another.
     """
 
     id: str
@@ -66,6 +69,7 @@ class CaseReport:
     seen: Mapping[str, SeenFile] = field(default_factory=dict)
     note: str = ""
     regrouped: bool = False
+    step_notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -183,7 +187,7 @@ def summary_of(
 
 
 def _warnings(decided: Plan, done: list[CaseReport], failures: Mapping[str, str]) -> Iterator[str]:
-    for check in (_too_few, _too_small, _too_blurred, _not_on_the_device):
+    for check in (_too_few, _too_small, _too_blurred, _not_on_the_device, _noted_by_steps):
         yield from check(done)
     linked = {
         part.id
@@ -240,6 +244,14 @@ def _not_on_the_device(done: list[CaseReport]) -> Iterator[str]:
             f"{len(noted)} of {len(done)} cases were softened on the CPU instead of the device, "
             f"with the same result (for example {noted[0].id}: {noted[0].note})."
         )
+
+
+def _noted_by_steps(done: list[CaseReport]) -> Iterator[str]:
+    """One warning for each kind of note, with the text of the first case."""
+    codes = dict.fromkeys(note.code for r in done for note in r.step_notes)
+    for code in codes:
+        noted = [n.text for r in done for n in r.step_notes if n.code == code]
+        yield f"[{code}] In {len(noted)} of {len(done)} cases, for example: {noted[0]}"
 
 
 def failures_path(out: Path) -> Path:

@@ -14,6 +14,15 @@ from typing import Any, TypeVar
 from softlabel.coerce import make_plain
 from softlabel.distance.boundary import BOUNDARIES
 from softlabel.errors import UsageError, did_you_mean
+from softlabel.preprocess import (
+    PRESETS,
+    Plan,
+    chosen_options,
+    plain_options,
+    plan_of,
+    step_fields,
+    word_fields,
+)
 from softlabel.softening import METHODS, NORMALIZATIONS
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -26,6 +35,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "distance_unit": ("pixel", "mm"),
     "normalize": NORMALIZATIONS,
     "compression": ("zstd", "gzip"),
+    "preprocess": tuple(PRESETS),
 }
 """Values of the settings that are words."""
 
@@ -90,6 +100,13 @@ class Settings:
         Further options of the method: ``{"in_plane": True}``, ``{"min_minority": 0.05}``,
         ``{"blur": 2}`` (Gaussian); see the dataclasses in :data:`softlabel.softening.METHODS`.
     compression : {"zstd", "gzip"}
+    preprocess : {"none", "oct"}
+        Usual steps before superpixels, together (:data:`softlabel.preprocess.PRESETS`).
+    preprocess_options : mapping
+        Words that add, change or leave out a step, and options of the steps: ``{"denoise": "nlm",
+        "nlm_h": 2.0, "crop": "none"}``; see :class:`softlabel.preprocess.PreprocessOptions`.
+    keep_original : bool
+        Keep the image before the steps as well.
     """
 
     superpixels: str = "slic"
@@ -110,6 +127,9 @@ class Settings:
     normalize: str = "none"
     method_options: Mapping[str, Any] = field(default_factory=dict)
     compression: str = "zstd"
+    preprocess: str = "none"
+    preprocess_options: Mapping[str, Any] = field(default_factory=dict)
+    keep_original: bool = True
 
     def __post_init__(self) -> None:
         try:
@@ -121,10 +141,34 @@ class Settings:
         options = self.checked_method_options()
         given = {name: options[name] for name in self.method_options}
         object.__setattr__(self, "method_options", given)
+        object.__setattr__(self, "preprocess_options", self._plain_preprocess_options())
         if self.slic_code == "device" and self.mask_mode == "slic":
             raise UsageError(
                 'slic_code="device" knows no masked SLIC; use mask_mode="after" or slic_code="cpu".'
             )
+
+    @property
+    def preprocessing(self) -> Plan:
+        """The steps before superpixels.
+
+        Raises
+        ------
+        UsageError
+            When there is no such word or option, or it has no meaning beside the others.
+        """
+        try:
+            return plan_of(chosen_options(self.preprocess, self.preprocess_options))
+        except ValueError as error:
+            raise UsageError(f"preprocess_options: {error}") from error
+
+    def _plain_preprocess_options(self) -> dict[str, Any]:
+        """What was given, as plain values; an option of several steps is the same for all."""
+        plain: dict[str, Any] = {}
+        for step in self.preprocessing:
+            plain |= vars(step.options)
+        chosen = chosen_options(self.preprocess, self.preprocess_options)
+        plain |= {name: getattr(chosen, name) for name in word_fields()}
+        return {n: plain[n] for n, value in self.preprocess_options.items() if value is not None}
 
     def _check_words(self) -> None:
         for name, allowed in CHOICES.items():
@@ -159,7 +203,7 @@ class Settings:
             The reader's name and options.
         """
         record = {n: v for n, v in self.recorded().items() if v != _DEFAULTS[n]}
-        del record["method_options"]
+        del record["method_options"]  # its defaults are those of the method
         if given := self._chosen_method_options():
             record["method_options"] = given
         return json.dumps(record | dict(source), sort_keys=True, ensure_ascii=False)
@@ -186,6 +230,9 @@ class Settings:
     def recorded(self) -> dict[str, Any]:
         """Every setting that has a say, and all options of the method, with their values.
 
+        Steps before superpixels are there as the options that ask for them without a preset, and
+        absent where there is none.
+
         Examples
         --------
         >>> sorted(set(Settings().recorded()) - set(Settings(method="gaussian").recorded()))[:3]
@@ -193,7 +240,10 @@ class Settings:
         """
         record: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         record["method_options"] = self.checked_method_options()
-        idle = set(idle_settings(self))
+        record["preprocess_options"] = plain_options(self.preprocessing)
+        idle = {*idle_settings(self), "preprocess"}
+        if not record["preprocess_options"]:
+            idle |= {"preprocess_options", "keep_original"}
         if self.superpixel_size is None:
             idle.add("superpixel_size")
         return {name: value for name, value in record.items() if name not in idle}
@@ -285,5 +335,10 @@ def _unknown(name: str, settings: list[str]) -> str:
         return (
             f"{name} is no setting but an option of the method {' or '.join(methods)}; give "
             f"method_options={{{name!r}: …}}."
+        )
+    if name in word_fields() or name in step_fields():
+        return (
+            f"{name} is no setting but an option of preprocessing; give "
+            f"preprocess_options={{{name!r}: …}}."
         )
     return f"{name} is no setting{did_you_mean(name, settings) or '.'}"

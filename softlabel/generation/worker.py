@@ -148,7 +148,7 @@ def _published(task: Task, computed: Computed) -> CaseReport:
 
 def case_report(computed: Computed, seconds: float, size: int) -> CaseReport:
     """The report on a finished case: seconds it took, bytes of its part."""
-    numbers = computed.result.statistics
+    numbers, before = computed.result.statistics, computed.result.before
     return CaseReport(
         computed.result.case.id,
         seconds=seconds,
@@ -160,6 +160,7 @@ def case_report(computed: Computed, seconds: float, size: int) -> CaseReport:
         n_superpixels_asked=numbers.n_superpixels_asked,
         seen=computed.seen,
         note=computed.result.note,
+        step_notes=() if before is None else before.notes,
     )
 
 

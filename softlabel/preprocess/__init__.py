@@ -12,6 +12,7 @@ back; the functions on arrays (:func:`denoise_bscan`, :func:`find_retina`, :func
 from softlabel.preprocess.background import fill_background
 from softlabel.preprocess.box import BoxOptions, box_of
 from softlabel.preprocess.brain_mask import BrainMaskOptions, intensity_mask, why_no_brain
+from softlabel.preprocess.choice import chosen_options, plain_options, step_fields, word_fields
 from softlabel.preprocess.crop import CropOptions, crop_rows
 from softlabel.preprocess.denoise import DenoiseOptions, denoise_bscan, noise_sigma
 from softlabel.preprocess.flatten import FlattenOptions, flat_window
@@ -67,6 +68,7 @@ __all__ = [
     "Step",
     "WedgeOptions",
     "box_of",
+    "chosen_options",
     "crop_rows",
     "denoise_bscan",
     "fill_background",
@@ -76,6 +78,7 @@ __all__ = [
     "intensity_mask",
     "noise_sigma",
     "normalise_image",
+    "plain_options",
     "plan_of",
     "preprocess",
     "resample_image",
@@ -84,6 +87,8 @@ __all__ = [
     "resampled_shape",
     "restore",
     "stack_sequences",
+    "step_fields",
     "take_rows",
     "why_no_brain",
+    "word_fields",
 ]

@@ -20,6 +20,9 @@ ASSUMED_SPACING_UM = (3.87, 11.33)
 """Axial and lateral distance of pixels where a case states none: those of the Spectralis scans of
 Duke OCT-DME."""
 
+MAX_AXIAL_MM = 0.1
+"""Pixels of OCT lie a few µm apart along the A-scans; those of MRI and CT hundreds."""
+
 
 class SpacingUm(NamedTuple):
     """Distance of neighbouring pixels within a B-scan."""
@@ -73,8 +76,8 @@ def axes_of(case: Case, axial_axis: int = 0) -> Axes:
     Raises
     ------
     ValueError
-        When the case is neither an image nor a volume, or its axis across the slices is said to be
-        that of the A-scans.
+        When the case is neither an image nor a volume, its pixels lie too far apart for OCT, or its
+        axis across the slices is said to be that of the A-scans.
     """
     ndim = len(case.shape)
     if ndim not in (2, 3):
@@ -86,6 +89,12 @@ def axes_of(case: Case, axial_axis: int = 0) -> Axes:
         raise ValueError(
             f"axial_axis is {axial_axis}, the image has the axes 0..{ndim - 1}; give the axis "
             "along the A-scans."
+        )
+    if case.spacing_mm is not None and case.spacing_mm[axial_axis] > MAX_AXIAL_MM:
+        raise ValueError(
+            f"the pixels lie {case.spacing_mm[axial_axis]:g} mm apart along the A-scans (axis "
+            f"{axial_axis}), in OCT at most {MAX_AXIAL_MM:g} mm: this step is for OCT only. Leave "
+            "it out, or give the right spacing."
         )
     others = [axis for axis in range(ndim) if axis != axial_axis]
     if ndim == 2:

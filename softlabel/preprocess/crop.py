@@ -52,7 +52,13 @@ class CropOptions:
     height: int | None = field(
         default=None, metadata={"help": "Rows to keep. Default: a multiple of 32 that fits."}
     )
-    multiple: int = field(default=32, metadata={"help": "Round the rows up to a multiple of it."})
+    multiple: int = field(
+        default=32,
+        metadata={
+            "help": "Round the rows up to a multiple of it.",
+            "idle": lambda options: "" if options.height is None else "height",
+        },
+    )
     outside: str = field(
         default="nearest",
         metadata={

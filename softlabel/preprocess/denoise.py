@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -20,6 +21,15 @@ from softlabel.types import Array, Case
 
 NLM_PATCH_PX, NLM_DISTANCE_PX = 5, 6
 """Side of the patches that non-local means compares, and how far it looks for them."""
+
+
+def _of(method: str, default: float, help: str) -> Any:
+    """An option of one method, idle beside the others."""
+
+    def idle(options: Any) -> str:
+        return "" if options.method == method else f"denoise={options.method}"
+
+    return field(default=default, metadata={"help": help, "idle": idle})
 
 
 @dataclass(frozen=True)
@@ -51,16 +61,12 @@ class DenoiseOptions:
             "choices": ("tv", "nlm", "bilateral"),
         },
     )
-    tv_weight: float = field(
-        default=2.5, metadata={"help": "Weight of the total variation, in units of the noise."}
+    tv_weight: float = _of("tv", 2.5, "Weight of the total variation, in units of the noise.")
+    nlm_h: float = _of("nlm", 1.6, "Cut-off between patches, in units of the noise.")
+    bilateral_range: float = _of(
+        "bilateral", 3.5, "Width of the bilateral filter in intensity, in units of the noise."
     )
-    nlm_h: float = field(
-        default=1.6, metadata={"help": "Cut-off between patches, in units of the noise."}
-    )
-    bilateral_range: float = field(
-        default=3.5, metadata={"help": "Width in intensity, in units of the noise."}
-    )
-    bilateral_spatial_px: float = field(default=2.0, metadata={"help": "Width in pixels."})
+    bilateral_spatial_px: float = _of("bilateral", 2.0, "Width of the bilateral filter, in pixels.")
     axial_axis: int = field(default=0, metadata={"help": "Spatial axis along the A-scans."})
 
     def __post_init__(self) -> None:

@@ -146,7 +146,7 @@ def plan_of(options: PreprocessOptions) -> Plan:
     for name in STEPS:
         word = getattr(options, _OPTION_OF.get(name, name))
         if word not in _LEAVE_OUT and (word or name in PRESETS[options.preprocess]):
-            wanted[name] = {} if word is None else _from_word(name, word)
+            wanted[name] = {} if word is None else options_of_word(name, word)
     used = set()
     for name, chosen in wanted.items():
         known = {f.name for f in fields(STEPS[name].options)}
@@ -160,10 +160,23 @@ def plan_of(options: PreprocessOptions) -> Plan:
             f"no step of this preprocessing ({', '.join(wanted) or 'none'}) has the option "
             f"{name!r}{did_you_mean(name, known) or '; leave it out, or ask for its step.'}"
         )
-    return tuple(PlannedStep(name, STEPS[name].options(**own)) for name, own in wanted.items())
+    plan = tuple(PlannedStep(name, STEPS[name].options(**own)) for name, own in wanted.items())
+    _refuse_idle(plan, options.step_options)
+    return plan
 
 
-def _from_word(name: str, word: Any) -> dict[str, Any]:
+def _refuse_idle(plan: Plan, given: Mapping[str, Any]) -> None:
+    """Refuse an option that no step heeds beside its others (``idle`` in the field's metadata)."""
+    for name in given:
+        owners = [(step, f) for step in plan for f in fields(step.options) if f.name == name]
+        reasons = [f.metadata.get("idle", lambda _: "")(step.options) for step, f in owners]
+        if all(reasons):
+            raise ValueError(
+                f"{name} has no meaning beside {reasons[0]}; leave it out, or change that."
+            )
+
+
+def options_of_word(name: str, word: Any) -> dict[str, Any]:
     """Options of a step that one word, or the sizes of voxels, stand for."""
     options: dict[str, dict[str, Any]] = {
         "wedges": {"wedges": word},
@@ -200,7 +213,7 @@ def preprocess(case: Case, plan: Plan) -> Preprocessed:
         try:
             case, record = STEPS[name].apply(case, options)
         except ValueError as error:
-            raise CaseError(f"{case.id} ({case.source}), step {name}: {error}") from error
+            raise CaseError(f"{case.id} ({case.source}): step {name}: {error}") from error
         records.append(record)
     return Preprocessed(case, tuple(records))
 
@@ -243,5 +256,11 @@ def restore(records: Sequence[Record], array: Array, kind: Kind) -> Array:
                 f"the record names the step {record.step!r}, which this version does not know; "
                 f"known are {', '.join(STEPS)}. Update softlabel."
             )
-        array = STEPS[record.step].restore(record, array, kind)
+        try:
+            array = STEPS[record.step].restore(record, array, kind)
+        except (KeyError, IndexError, TypeError) as error:
+            raise ValueError(
+                f"the record of the step {record.step} is incomplete or damaged "
+                f"({type(error).__name__}: {error}); preprocess the case again."
+            ) from error
     return array

@@ -18,6 +18,9 @@ from softlabel.types import Array
 MAX_VALUES = 4_000_000
 """More values than this in an array of a record are a sign of an image that was put into it."""
 
+_DTYPES = ("bool", *(f"{k}int{b}" for k in ("", "u") for b in (8, 16, 32, 64)),
+           "float16", "float32", "float64")  # fmt: skip
+
 
 @dataclass(frozen=True, eq=False)
 class Record:
@@ -89,7 +92,7 @@ class Record:
                 settings=dict(content["settings"]),
                 arrays={n: _array_from_json(a) for n, a in content["arrays"].items()},
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise ValueError(
                 f"a record of a preprocessing step has the keys step, shape_before, shape_after, "
                 f"settings and arrays; {error} is missing or of another type."
@@ -118,5 +121,10 @@ def _array_as_json(array: Array) -> dict[str, Any]:
 
 
 def _array_from_json(content: Mapping[str, Any]) -> Array:
-    array = np.array(content["values"], dtype=np.dtype(content["dtype"]))
+    """An array of a record that may be anybody's: numbers only, no more of them than it states."""
+    values, name = content["values"], content["dtype"]
+    if name not in _DTYPES or not isinstance(values, list) or len(values) > MAX_VALUES:
+        raise TypeError(f"an array of the type {name!r}")
+    array = np.array(values, dtype=name)
+    _check_array(str(name), array)
     return array.reshape(tuple(content["shape"]))

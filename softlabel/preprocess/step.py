@@ -32,7 +32,8 @@ class Step:
     options : type
         Frozen dataclass of its options, which makes them plain (:mod:`softlabel.coerce`). A field
         with ``help`` in its metadata becomes an option of the command line; ``choices`` beside it
-        are the words that it may be.
+        are the words that it may be, and ``idle`` is a function of the options that names those
+        beside which the field has no meaning ("" for none).
     apply : callable (case, options) -> (Case, Record)
         Changes the image and every map that lies on its grid. Raises ValueError, in one sentence,
         when the case cannot be changed so.

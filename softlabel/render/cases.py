@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from softlabel import parallel
 from softlabel.cache import Cache, CachedCase
@@ -25,6 +26,7 @@ from softlabel.render.figure import draw
 from softlabel.render.outlines import boundaries
 from softlabel.render.picture import Axis, Picture
 from softlabel.render.sections import Plane, View, axis_across, read_section, slice_numbers
+from softlabel.render.steps import draw_steps, shows_steps, steps_path, steps_picture
 from softlabel.types import Array, ClassTable
 
 ZOOM_MARGIN = 6
@@ -77,11 +79,22 @@ def write_picture(picture: Picture, path: Path, dpi: int = 150) -> None:
     UsageError
         When the file cannot be written.
     """
+    write_figure(lambda: draw(picture), path, dpi)
+
+
+def write_figure(drawn: Callable[[], Figure], path: Path, dpi: int) -> None:
+    """Write a figure as :func:`write_picture` does.
+
+    Raises
+    ------
+    UsageError
+        When the file cannot be written.
+    """
     data = io.BytesIO()
     with warnings.catch_warnings():
         # ids in scripts that the font lacks show as boxes; the file is named for the id anyway
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        draw(picture).savefig(data, format="png", dpi=dpi, metadata={"Software": None})
+        drawn().savefig(data, format="png", dpi=dpi, metadata={"Software": None})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         publish(path, data.getvalue())
@@ -95,13 +108,14 @@ def write_picture(picture: Picture, path: Path, dpi: int = 150) -> None:
 def draw_cases(
     cache: Cache, files: Mapping[str, Path], view: View, *, dpi: int = 150, jobs: int = 1
 ) -> Iterator[tuple[str, str]]:
-    """Draw cases into files.
+    """Draw cases into files, and those that were preprocessed as they were before and after it.
 
     Parameters
     ----------
     cache : Cache
     files : mapping of str to Path
-        Case id to PNG file.
+        Case id to PNG file; beside it that of the steps (:func:`softlabel.render.steps.steps_path`)
+        of a case that has its image before them.
     view : View
     dpi : int
         Dots per inch; a picture is about 10 inches wide.
@@ -132,6 +146,9 @@ def _draw_case(
 ) -> Iterator[tuple[str, str]]:
     try:
         write_picture(case_picture(cache, case_id, view), path, dpi)
+        if shows_steps(cache[case_id]):
+            picture = steps_picture(cache, case_id, view)
+            write_figure(lambda: draw_steps(picture), steps_path(path), dpi)
     except UsageError:
         raise
     except SoftlabelError as error:

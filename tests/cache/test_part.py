@@ -19,7 +19,11 @@ from softlabel.generation.settings import Settings
 
 FORMAT = (Path(__file__).parents[2] / "docs/format.md").read_text(encoding="utf-8")
 FLETCHER32, ZSTANDARD = 3, 32015  # HDF5's registered numbers of filters
-RESERVED = {"original/image", "original/labels", "preprocess"}
+OF_STEPS = {
+    "preprocessing", "notes", "original/image", "original/labels", "original/truth",
+    "original/label_maps/<name>", "original_spacing_mm", "original_affine",
+}  # fmt: skip
+"""What only parts of preprocessed cases have."""
 
 
 def table(heading: str, column: str) -> dict[str, str]:
@@ -72,13 +76,27 @@ def test_a_part_holds_what_format_md_names_and_nothing_else(part):
     guards = set(table("Every dataset", "attribute"))
     with h5py.File(part) as file:
         datasets, attributes = names_in(file)
-    expected = {f"case/{n}".replace("<name>", "other grader") for n in set(arrays) - RESERVED}
+    expected = {f"case/{n}".replace("<name>", "other grader") for n in set(arrays) - OF_STEPS}
     assert datasets == shared | expected
     assert attributes.pop("/") == root
-    assert attributes.pop("case") == set(numbers) - RESERVED
+    assert attributes.pop("case") == set(numbers) - OF_STEPS
     assert attributes.pop("classes/values") == guards | {"ignore"}
     for name, found in attributes.items():
         assert found == (guards if name in datasets else set()), name
+
+
+def test_a_preprocessed_part_holds_what_format_md_names_and_nothing_else(tmp_path):
+    case = factories.oct_case()
+    path = factories.part(factories.oct_cache(tmp_path), case.id)
+    shared = {n.strip("/") for n in table("Root datasets of every file", "path")} - {"channels"}
+    arrays = table("Part: the group `/case`", "dataset")
+    numbers = table("Part: the group `/case`", "attribute of `/case`")
+    with h5py.File(path) as file:
+        datasets, attributes = names_in(file)
+    named = {f"case/{n}".replace("<name>", "other grader") for n in arrays}
+    assert datasets == shared | named
+    without = {"spacing_mm", "affine", "original_spacing_mm", "original_affine", "slice_axis"}
+    assert attributes["case"] == set(numbers) - without
 
 
 def test_an_index_holds_what_format_md_names_and_nothing_else(cache):

@@ -22,6 +22,7 @@ from softlabel.cache.verify import verify
 from softlabel.cli import main
 from softlabel.errors import UsageError
 from softlabel.generation.settings import Settings
+from softlabel.phantom import write_oct_dataset
 
 QUICK = ("--n-segments", "24", "--jobs", "1")
 
@@ -543,3 +544,75 @@ def test_superpixels_that_leave_the_image_no_say_are_warned_of(data, tmp_path, n
     result = run(data, "-o", tmp_path / "c.h5", "--n-segments", n_segments, "-j", "1")
     assert result.exit_code == 0
     assert (words in result.stderr) if words else ("Warning" not in result.stderr)
+
+
+# Steps before superpixels
+
+
+@pytest.fixture(scope="module")
+def duke(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("duke") / "oct"
+    write_oct_dataset(folder, n_subjects=1, shape=(256, 128, 2), n_annotated=2, seed=1)
+    return folder
+
+
+def recorded(cache):
+    with open_cache(cache) as opened:
+        settings = json.loads(opened.header.settings)
+    return settings.get("preprocess_options", {}), settings.get("format_options", {})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "steps", "reader"),
+    [
+        ((), {}, {}),
+        (("--wedges", "mask"), {}, {}),
+        (("--wedges", "keep"), {}, {"wedges": "keep"}),
+        (("--wedges", "fill"), {"wedges": "fill"}, {}),
+        (
+            ("--preprocess", "oct", "--denoise", "none"),
+            {"wedges": "fill", "flatten": "pixel", "crop": "retina"},
+            {},
+        ),
+        (
+            ("--preprocess", "oct", "--wedges", "keep", "--denoise", "none", "--crop", "none"),
+            {"flatten": "pixel"},
+            {"wedges": "keep"},
+        ),
+    ],
+)
+def test_wedges_are_one_option_of_the_reader_and_of_the_step(
+    duke, tmp_path, arguments, steps, reader
+):
+    result = run(duke, "-o", tmp_path / "c.h5", *QUICK, "--limit", "1", *arguments)
+    assert (tmp_path / "c.h5").exists(), result.output
+    assert recorded(tmp_path / "c.h5") == (steps, reader)
+
+
+def test_wedges_of_a_format_whose_reader_knows_none_are_the_step(tmp_path):
+    case = factories.oct_case()
+    Image.fromarray(case.image[0]).save(tmp_path / "scan.png")
+    Image.fromarray(case.labels.astype(np.uint8)).save(tmp_path / "scan_label.png")
+    result = run(tmp_path, "-o", tmp_path / "c.h5", *QUICK, "--wedges", "mask")
+    assert result.exit_code == 0, result.output
+    assert recorded(tmp_path / "c.h5")[0] == {"wedges": "mask"}
+    with open_cache(tmp_path / "c.h5") as cache:
+        assert not np.asarray(cache["scan"].mask).all()
+
+
+def test_the_plan_computes_a_case_with_its_steps(duke, tmp_path):
+    result = run(duke, "-o", tmp_path / "c.h5", *QUICK, "--dry-run", "--preprocess", "oct")
+    assert result.exit_code == 0 and "From Subject_01_bscan_000 (" in result.stdout
+    with_steps = run(duke, "-o", tmp_path / "a.h5", *QUICK, "--dry-run", "--json", "--preprocess",
+                     "oct", "--no-keep-original")  # fmt: skip
+    plain = run(duke, "-o", tmp_path / "b.h5", *QUICK, "--dry-run", "--json")
+    sizes = [json.loads(r.stdout)["bytes"] for r in (with_steps, plain)]
+    assert sizes[0] < sizes[1], "of the cropped image"
+
+
+def test_notes_of_the_steps_are_warnings(tmp_path):
+    case = factories.oct_case()
+    Image.fromarray(case.image[0]).save(tmp_path / "scan.png")
+    Image.fromarray(case.labels.astype(np.uint8)).save(tmp_path / "scan_label.png")
+    result = run(tmp_path, "-o", tmp_path / "c.h5", *QUICK, "--preprocess", "oct")
+    assert "Warning: [assumed-spacing] In 1 of 1 cases" in result.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import factories
+import numpy as np
 from click.testing import CliRunner
 
 from softlabel.cache import open_cache
@@ -64,3 +65,24 @@ def test_a_missing_part_is_named(tmp_path):
     facts = json.loads(result.stdout)
     assert result.exit_code == 1 and list(facts["problems"]) == ["b"]
     assert [c["id"] for c in facts["cases"]] == ["a", "c"]
+
+
+def test_the_steps_before_superpixels(tmp_path):
+    cache = factories.oct_cache(tmp_path)
+    text = " ".join(info(cache).split())
+    assert "preprocessing wedges (fill), denoise (tv), flatten (pixel), crop (retina)" in text
+    with open_cache(cache) as opened:
+        (case,) = opened.values()
+        before, after = np.prod(case.original_shape), np.prod(case.shape)
+    assert f"pixels {after:,} of {before:,}: {100 * (1 - after / before):.1f} % saved" in text
+    assert "note [assumed-spacing] 1 case: scan.png states no spacing of pixels" in text
+    found = json.loads(info(cache, "--json"))["preprocessing"]
+    assert found["saved_share"] == 1 - after / before
+    assert [step["step"] for step in found["steps"]] == ["wedges", "denoise", "flatten", "crop"]
+    assert found["steps"][1]["method"] == "tv" and found["notes"][0]["cases"] == 1
+
+
+def test_without_steps_nothing_is_said_of_them(tmp_path):
+    cache = factories.make_cache(tmp_path)
+    assert "preprocess" not in info(cache)
+    assert json.loads(info(cache, "--json"))["preprocessing"] is None

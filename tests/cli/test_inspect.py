@@ -208,3 +208,12 @@ def test_help_does_not_wait_for_matplotlib():
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     for option in ("--class", "--slice", "--axis", "--channel", "--zoom", "--dpi", "--output"):
         assert option in shown.stdout
+
+
+def test_a_preprocessed_case_is_shown_before_and_after_its_steps(tmp_path):
+    cache = factories.oct_cache(tmp_path)
+    result = inspect(cache)
+    folder = cache.with_suffix(".overlays")
+    expected = [folder / "scan.png", folder / "scan+steps.png"]
+    assert result.stdout.split() == [str(path) for path in expected]
+    assert sorted(folder.iterdir()) == sorted(expected)

@@ -8,8 +8,17 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from softlabel.cli.generate import generate
 from softlabel.cli.options import SectionedCommand
-from softlabel.cli.setting_options import flag, method_options, setting, settings_of
+from softlabel.cli.setting_options import (
+    Numbers,
+    flag,
+    given_step_options,
+    method_options,
+    preprocessing_settings,
+    setting,
+    settings_of,
+)
 from softlabel.generation.settings import CHOICES, Settings
 
 
@@ -18,9 +27,11 @@ from softlabel.generation.settings import CHOICES, Settings
 @setting("Numbers", "n_segments", "How many.")
 @setting("Words", "method", "By what.")
 @method_options("Methods")
+@preprocessing_settings("Steps")
 def command(**options):
     """Print the settings."""
-    click.echo(repr(settings_of(options)))
+    steps = given_step_options(options)
+    click.echo(repr(settings_of(options, preprocess_options=steps)))
 
 
 def run(*arguments):
@@ -63,3 +74,35 @@ def test_an_option_without_a_meaning_is_refused(arguments, sentence):
 
 def test_every_setting_has_the_flag_of_its_name():
     assert [flag(f.name) for f in fields(Settings)][:2] == ["--superpixels", "--n-segments"]
+
+
+def test_options_of_steps_come_from_their_dataclasses():
+    shown = " ".join(run("--help").output.split())
+    assert "With --preprocess oct: tv." in shown and "[denoise] Weight of the total var" in shown
+    given = run("--preprocess", "oct", "--denoise", "nlm", "--nlm-h", "2", "--no-keep-original")
+    assert "preprocess_options={'denoise': 'nlm', 'nlm_h': 2.0}" in given.output
+    assert "keep_original=False" in given.output
+    assert "'bm3d' is not one of 'none', 'tv'" in run("--denoise", "bm3d").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--tv-weight", "3"], "no step of this preprocessing (none) has the option 'tv_weight'"),
+        (["--denoise", "nlm", "--tv-weight", "3"], "tv_weight has no meaning beside denoise=nlm"),
+        (["--no-keep-original"], "--no-keep-original has no meaning without a step"),
+    ],
+)
+def test_an_option_of_a_step_without_a_meaning_is_refused(arguments, sentence):
+    assert sentence in str(run(*arguments).exception)
+
+
+def test_numbers_of_an_option():
+    assert Numbers().convert("0.9,1,3", None, None) == (0.9, 1.0, 3.0)
+    with pytest.raises(click.BadParameter, match="'wide' is no list of numbers such as"):
+        Numbers().convert("wide", None, None)
+
+
+def test_no_two_options_of_generate_have_one_flag():
+    flags = [name for p in generate.params for name in (*p.opts, *p.secondary_opts)]
+    assert len(flags) == len(set(flags))

@@ -38,6 +38,14 @@ SOURCE = {"format": "pairs", "reader_options": {"row_base": 0}}
             "options of the method superpixel: min_minority must lie in 0..1; got 2.0",
         ),
         ({"method": "gaussian", "method_options": {"blur": 0}}, "blur must be a positive number"),
+        ({"preprocess": "otc"}, "preprocess must be one of none, oct.*; got 'otc'"),
+        ({"preprocess_options": {"denoise": "bm3d"}}, "denoise must be one of none, tv, nlm"),
+        ({"preprocess_options": {"tv_weight": 3.0}}, "no step .* has the option 'tv_weight'"),
+        (
+            {"preprocess_options": {"denoise": "nlm", "tv_weight": 3.0}},
+            "tv_weight has no meaning beside denoise=nlm",
+        ),
+        ({"preprocess": "oct", "preprocess_options": {"tv_weight": 0}}, "must be a positive numb"),
         ({"method_options": {"min_minority": "much"}}, "The options of the method superpixel: "),
         ({"n_segments": 0}, "n_segments must be positive; got 0"),
         ({"superpixel_size": -3.0}, "superpixel_size must be positive; got -3.0"),
@@ -91,6 +99,12 @@ def test_wrong_settings(wrong, sentence):
         ),
         ({"method_options": {"slice_axis": 0.0}}, "slice_axis must be an integer or None; got 0"),
         ({"method": "gaussian", "method_options": {"blur": "2"}}, "blur must be a number; got '2'"),
+        ({"keep_original": "no"}, r"^keep_original must be True or False; got 'no'\.$"),
+        ({"preprocess_options": {"denoise": 3}}, "^preprocess_options: denoise must be text"),
+        (
+            {"preprocess": "oct", "preprocess_options": {"tv_weight": "3"}},
+            r"^preprocess_options: tv_weight must be a number; got '3'\.$",
+        ),
     ],
 )
 def test_settings_of_another_type(wrong, sentence):
@@ -143,6 +157,25 @@ def test_settings_do_not_change_with_what_the_caller_gave():
             {"method": "gaussian", "method_options": {"blur": 2}, "distance_unit": "mm"},
             {"distance_unit": "mm", "method": "gaussian", "method_options": {"blur": 2.0}},
         ),
+        ({"preprocess_options": {"wedges": "keep", "denoise": "none"}}, {}),
+        ({"preprocess_options": {"denoise": "tv"}}, {"preprocess_options": {"denoise": "tv"}}),
+        (
+            {"preprocess": "oct", "preprocess_options": {"tv_weight": 3, "margin_um": 80}},
+            {
+                "preprocess_options": {
+                    "wedges": "fill",
+                    "denoise": "tv",
+                    "tv_weight": 3.0,
+                    "flatten": "pixel",
+                    "crop": "retina",
+                }
+            },
+        ),
+        (
+            {"preprocess_options": {"crop": "retina"}, "keep_original": False},
+            {"preprocess_options": {"crop": "retina"}, "keep_original": False},
+        ),
+        ({"keep_original": False}, {}),
     ],
 )
 def test_the_record_of_a_cache_stays_what_it_is(given, record):
@@ -172,6 +205,19 @@ def test_a_record_of_a_newer_version():
         Settings.from_json('{"magic": 1, "format": "pairs"}')
 
 
+def test_a_preset_and_its_steps_one_by_one_are_one_record():
+    steps = {"wedges": "fill", "denoise": "tv", "flatten": "pixel", "crop": "retina"}
+    one_by_one = Settings(preprocess_options=steps)
+    assert Settings(preprocess="oct").as_json(SOURCE) == one_by_one.as_json(SOURCE)
+    read = Settings.from_json(one_by_one.as_json({"format": "pairs"}))
+    assert read.preprocessing == Settings(preprocess="oct").preprocessing
+
+
+def test_an_option_of_the_steps_that_is_given_as_a_setting():
+    with pytest.raises(UsageError, match="denoise is no setting but an option of preprocessing"):
+        Settings(denoise="tv")
+
+
 def test_the_least_that_is_allowed():
     Settings(n_segments=1, sigma=0.0, max_num_iter=1, channel_percentiles=(0.0, 100.0))
 
@@ -183,7 +229,9 @@ def test_settings_are_frozen():
 
 def test_everything_that_has_a_say_is_recorded_when_it_is_no_default():
     names = {f.name for f in dataclasses.fields(Settings)}
-    assert set(Settings().recorded()) == names - {"superpixel_size", "slice_axis"}
+    of_steps = {"preprocess", "preprocess_options", "keep_original"}
+    assert set(Settings().recorded()) == names - {"superpixel_size", "slice_axis"} - of_steps
+    assert of_steps - set(Settings(preprocess="oct").recorded()) == {"preprocess"}
     assert Settings().recorded()["method_options"] == {
         "min_minority": 0.0, "in_plane": False, "slice_axis": None,
     }  # fmt: skip
@@ -196,6 +244,7 @@ OTHER = {
     "channel_percentiles": (1.0, 99.0), "mask_mode": "slic", "slic_code": "device",
     "method": "gaussian", "boundary": "edge", "distance_unit": "mm", "scale": 2.0,
     "normalize": "sum", "method_options": {"min_minority": 0.1}, "compression": "gzip",
+    "preprocess": "oct", "preprocess_options": {"crop": "retina"}, "keep_original": False,
 }  # fmt: skip
 
 
@@ -204,7 +253,8 @@ def test_every_setting_tells_caches_apart():
     default = Settings()
     assert set(OTHER) == {f.name for f in dataclasses.fields(Settings)}
     for name, value in OTHER.items():
-        base = Settings(slic_dims="slice") if name == "slice_axis" else default
+        bases = {"slice_axis": {"slic_dims": "slice"}, "keep_original": {"preprocess": "oct"}}
+        base = Settings(**bases.get(name, {}))
         changed = dataclasses.replace(base, **{name: value})
         assert changed.as_json(SOURCE) != base.as_json(SOURCE), name
     assert default.as_json(SOURCE) != default.as_json({**SOURCE, "format": "msd"})

@@ -44,7 +44,7 @@ def test_an_image_on_its_side():
 
 
 def test_the_slice_axis_of_the_case_counts_more_than_its_spacing():
-    case = volume((7, 5, 3), spacing_mm=(1, 1, 9), slice_axis=1)
+    case = volume((7, 5, 3), spacing_mm=(0.1, 0.1, 9), slice_axis=1)
     assert axes_of(case).bscans == 1
 
 
@@ -53,6 +53,11 @@ def test_the_slice_axis_of_the_case_counts_more_than_its_spacing():
     [
         (volume((9,)), 0, "has 1 spatial axes"),
         (volume((9, 9)), 2, "axial_axis is 2, the image has the axes 0..1"),
+        (
+            volume((9, 9, 9), spacing_mm=(0.958, 0.958, 3.0)),
+            0,
+            "the pixels lie 0.958 mm apart along the A-scans .axis 0., in OCT at most 0.1 mm",
+        ),
         (volume((9, 9, 9), slice_axis=0), 0, "axis 0 is across the slices of this volume"),
     ],
 )

@@ -177,7 +177,7 @@ def test_ignored_columns_do_not_matter_to_the_image(bscans):
 def test_a_case_that_a_step_cannot_change_is_named(bscans):
     rng = np.random.default_rng(0)
     case = case_of(bscans[0], image=rng.integers(0, 200, (1, 496, 768)).astype(np.uint8))
-    with pytest.raises(CaseError, match=r"scan 1 \(scan.png\), step flatten: no retina was found"):
+    with pytest.raises(CaseError, match=r"scan 1 \(scan.png\): step flatten: no retina was found"):
         preprocess(case, plan_of(PreprocessOptions(preprocess="oct", denoise="none")))
 
 

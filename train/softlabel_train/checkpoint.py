@@ -21,12 +21,15 @@ from torch import nn
 
 from softlabel.errors import SoftlabelError, UsageError
 from softlabel.files.atomic import publish as publish_file
+from softlabel.generation import Settings
 from softlabel.types import ClassTable
 from softlabel_train.config import Recipe, make_recipe
 from softlabel_train.data import Intensity
 
 FORMAT = "softlabel-checkpoint"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Version 2 has steps before superpixels; a checkpoint without any is of version 1."""
+
 LAST, BEST = "last.pt", "best.pt"
 """Names of a run's checkpoints: where it stands, and where its validation score was highest."""
 
@@ -61,6 +64,8 @@ class Checkpoint:
         State dicts; empty where there is none.
     loop : mapping
         Counters of the training loop.
+    steps : mapping
+        The steps before superpixels that the images went through; empty without any.
     """
 
     recipe: Recipe
@@ -75,6 +80,7 @@ class Checkpoint:
     optimizer: Mapping[str, Any] = field(default_factory=dict)
     scaler: Mapping[str, Any] = field(default_factory=dict)
     loop: Mapping[str, Any] = field(default_factory=dict)
+    steps: Mapping[str, Any] = field(default_factory=dict)
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -88,7 +94,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     intensity = checkpoint.intensity
     content = {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": FORMAT_VERSION if checkpoint.steps else 1,
         "recipe": json.dumps(checkpoint.recipe.model_dump(mode="json")),
         "class_values": list(checkpoint.classes.values),
         "class_names": list(checkpoint.classes.names),
@@ -104,6 +110,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "scaler": dict(checkpoint.scaler),
         "loop": dict(checkpoint.loop),
     }
+    if checkpoint.steps:
+        content["steps"] = json.dumps(dict(checkpoint.steps))
     buffer = io.BytesIO()
     torch.save(content, buffer)
     try:
@@ -187,12 +195,28 @@ def load_checkpoint(path: Path) -> Checkpoint:
             optimizer=content["optimizer"],
             scaler=content["scaler"],
             loop=content["loop"],
+            steps=_steps(content.get("steps", "{}")),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
             f"{path} is no checkpoint of softlabel-train (it lacks or garbles {error}); give "
             "last.pt or best.pt of a run."
         ) from error
+
+
+def _steps(text: str) -> dict[str, Any]:
+    """Steps that this version knows, as :class:`softlabel.Settings` records them.
+
+    Raises
+    ------
+    ValueError
+        When it does not know one.
+    """
+    try:
+        recorded = Settings(preprocess_options=json.loads(text)).recorded()
+    except UsageError as error:
+        raise ValueError(str(error)) from error
+    return dict(recorded.get("preprocess_options", {}))
 
 
 def _read(path: Path) -> dict[str, Any]:

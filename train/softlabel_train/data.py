@@ -101,7 +101,7 @@ class Sample:
     change: Change
 
 
-def require_axes(key: str, size: Sequence[int] | None, dims: int, images: str) -> None:
+def require_axes(key: str, size: Sequence[float] | None, dims: int, images: str) -> None:
     """Refuse a size for more or fewer axes than the images have.
 
     Raises

@@ -30,6 +30,7 @@ from softlabel_train.scores import (
     summarise,
     with_class_means,
 )
+from softlabel_train.steps import on_original_grid, require_same_steps
 from softlabel_train.validation import scored_classes, scored_set
 
 PARTS = ("evaluation", "validation", "train", "new")
@@ -112,7 +113,7 @@ def evaluate_run(
     check_fit(opened, found, str(path))
     config = config or found.recipe.evaluate
     ids = cases_of_part(opened, found, part)
-    spaced = all(opened[c].spacing_mm is not None for c in ids)
+    spaced = all(opened[c].original_spacing_mm is not None for c in ids)
     unit = "mm" if config.unit == "mm" and spaced else "pixels"
     net = load_network(found, str(path), device)
     scores: list[Score] = []
@@ -184,7 +185,7 @@ def score_case(
     *,
     in_mm: bool,
 ) -> list[Score]:
-    """Scores of one case against every label map that is asked for.
+    """Scores of one case against every label map that is asked for, on the grid of the scanner.
 
     Pixels that the case's labels ignore are ignored against every map, so that all of them are
     compared over the same pixels.
@@ -195,11 +196,13 @@ def score_case(
         net, image, window=config.window, overlap=config.overlap
     ).cpu().numpy()  # fmt: skip
     values = np.asarray(checkpoint.classes.values)
-    prediction = values[probabilities.argmax(0)]
+    prediction, probabilities = on_original_grid(
+        case.preprocessing, values[probabilities.argmax(0)], probabilities
+    )
     classes = scored_classes(config.classes, dict(checkpoint.classes))
     chosen = scored_set(config.classes, classes)
-    labels = case.labels[...].astype(np.int64)
-    spacing = case.spacing_mm if in_mm else None
+    labels = case.original_labels[...].astype(np.int64)
+    spacing = case.original_spacing_mm if in_mm else None
     scores = []
     for against, truth in label_maps(case, config.against, labels).items():
         ignore = None
@@ -221,7 +224,7 @@ def score_case(
 
 
 def label_maps(case: CachedCase, names: Sequence[str], labels: Array) -> dict[str, Array]:
-    """The label maps of a case by name.
+    """The label maps of a case by name, on the grid of the scanner.
 
     Raises
     ------
@@ -232,10 +235,10 @@ def label_maps(case: CachedCase, names: Sequence[str], labels: Array) -> dict[st
     for name in names:
         if name == "labels":
             found[name] = labels
-        elif name == "truth" and case.truth is not None:
-            found[name] = case.truth[...].astype(np.int64)
+        elif name == "truth" and case.original_truth is not None:
+            found[name] = case.original_truth[...].astype(np.int64)
         elif name in case.label_maps:
-            found[name] = case.label_maps[name][...].astype(np.int64)
+            found[name] = case.original_label_maps[name][...].astype(np.int64)
         else:
             known = ["labels", *(["truth"] if case.truth is not None else []), *case.label_maps]
             raise UsageError(
@@ -246,7 +249,7 @@ def label_maps(case: CachedCase, names: Sequence[str], labels: Array) -> dict[st
 
 
 def check_fit(cache: Cache, checkpoint: Checkpoint, source: str) -> None:
-    """Refuse a cache of other classes, channels or dimensions than the network's.
+    """Refuse a cache of other classes, channels, dimensions or steps than the network's.
 
     Raises
     ------
@@ -267,6 +270,7 @@ def check_fit(cache: Cache, checkpoint: Checkpoint, source: str) -> None:
             f"The images of {cache.path} have {channels} channels and {dims} spatial axes; the "
             f"checkpoint {source} was trained on {checkpoint.channels} and {checkpoint.dims}."
         )
+    require_same_steps(cache, checkpoint.steps, source)
 
 
 def cache_of_run(run: Path, checkpoint: Checkpoint) -> Path:

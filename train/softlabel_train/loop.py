@@ -53,6 +53,7 @@ from softlabel_train.prepare import TrainingData, find_cache, open_data
 from softlabel_train.record import LOSS_TERMS, RunRecord
 from softlabel_train.runfolder import RESULT, begin, check_folder, held
 from softlabel_train.splits import group_parts
+from softlabel_train.steps import steps_of
 from softlabel_train.validation import validate, validated_classes
 
 
@@ -326,6 +327,7 @@ class Run:
                 fingerprint=self.data.cache.header.fingerprint, split=group_parts(self.data.split),
                 model=self.net.state_dict(), optimizer=self.optimizer.state_dict(),
                 scaler=self.fabric.strategy.precision.state_dict(), loop=asdict(self.state),
+                steps=steps_of(self.data.cache),
             )  # fmt: skip
             save_checkpoint(self.folder / name, checkpoint)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from softlabel.errors import CaseError, SoftlabelError, UsageError
 from softlabel.files.atomic import require_writable
 from softlabel.files.names import is_device
 from softlabel.ids import natural_key
+from softlabel.preprocess import Record
 from softlabel.readers.imagefiles import (
     ENDINGS,
     is_image_file,
@@ -30,6 +31,7 @@ from softlabel_train.data import Intensity, require_axes
 from softlabel_train.labelfiles import write_label_map
 from softlabel_train.memory import explain_memory
 from softlabel_train.models import build_model
+from softlabel_train.steps import apply_steps, on_original_grid, require_same_steps, scan_case
 
 
 def normalised(image: Array, intensity: Intensity) -> Tensor:
@@ -145,10 +147,13 @@ class PredictReport:
     written : tuple of Path
     failures : mapping of str to str
         Id to reason.
+    notes : mapping of str to sequence of str
+        Id to what the steps before superpixels took one way, though it could mean another.
     """
 
     written: tuple[Path, ...]
     failures: Mapping[str, str]
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def predict_images(
@@ -159,9 +164,13 @@ def predict_images(
     probabilities: bool = False,
     device: str = "auto",
     window: Sequence[int] | None = None,
+    spacing_mm: tuple[float, ...] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> PredictReport:
     """Predict label maps of images or of a cache, in the format and geometry of the input.
+
+    Images go through the steps before superpixels that the network was trained after, and what is
+    predicted comes back to the grid of the scanner.
 
     Parameters
     ----------
@@ -178,6 +187,8 @@ def predict_images(
     device : str
     window : sequence of int, optional
         Sliding window; default that of the recipe.
+    spacing_mm : tuple of float, optional
+        Distance of pixels of image files that state none, which the steps go by.
     progress : callable, optional
         Called with the id of every finished image.
 
@@ -192,13 +203,14 @@ def predict_images(
         For a checkpoint that cannot be read, or inputs in which there is no image.
     """
     checkpoint = load_checkpoint(checkpoint_path)
-    sources = find_sources(inputs, checkpoint)
+    sources = find_sources(inputs, checkpoint, str(checkpoint_path))
     if out.resolve() in {file.parent.resolve() for source in sources for file in source.files}:
         raise UsageError(
             f"The folder {out} holds images to predict, which their label maps would replace; give "
             "another folder."
         )
     require_axes("The window", window, checkpoint.dims, "the images that the network takes")
+    require_axes("The spacing", spacing_mm, checkpoint.dims, "the images that the network takes")
     net = load_network(checkpoint, str(checkpoint_path), device)
     window = window or checkpoint.recipe.evaluate.window
     require_writable(out)
@@ -206,34 +218,45 @@ def predict_images(
     written: list[Path] = []
     failures: dict[str, str] = {}
     names: set[str] = set()
+    notes: dict[str, tuple[str, ...]] = {}
     for source in sources:
         try:
             stem = _free_name(source.id, names)
+            scan = _read(source, checkpoint, spacing_mm)
+            if scan.notes:
+                notes[source.id] = scan.notes
             with explain_memory(
                 "Give --window, the size of a sliding window, or use --device cpu."
             ):
-                written += _predict_one(source, stem, checkpoint, net, window, out, probabilities)
+                written += _predict_one(
+                    source, scan, stem, checkpoint, net, window, out, probabilities
+                )
         except (SoftlabelError, OSError, ValueError) as error:
             failures[source.id] = str(error)
         if progress is not None:
             progress(source.id)
-    return PredictReport(tuple(written), failures)
+    return PredictReport(tuple(written), failures, notes)
 
 
-def find_sources(inputs: Sequence[Path], checkpoint: Checkpoint) -> list[Source]:
+def find_sources(
+    inputs: Sequence[Path], checkpoint: Checkpoint, name: str = "of the run"
+) -> list[Source]:
     """The images in files, folders and caches, in natural order.
 
     Raises
     ------
     UsageError
-        When there is none, or an input does not exist.
+        When there is none, an input does not exist, or a cache went through other steps than the
+        training.
     """
     sources: list[Source] = []
     for path in inputs:
         if not path.exists():
             raise UsageError(f"The input {path} does not exist.")
         if path.suffix == ".h5":
-            sources += [Source(i, case=case) for i, case in open_cache(path).items()]
+            cache = open_cache(path)
+            require_same_steps(cache, checkpoint.steps, name)
+            sources += [Source(i, case=case) for i, case in cache.items()]
             continue
         files = [path]
         if path.is_dir():
@@ -289,8 +312,34 @@ def _is_whole(file: Path, channels: int) -> bool:
         return False  # it fails, with its reason, when it is predicted
 
 
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """An image as the network takes it, and what brings its prediction back.
+
+    Attributes
+    ----------
+    image : ndarray, shape (C, *spatial)
+        After the steps.
+    mask : ndarray of bool, shape (*spatial), or None
+    records : tuple of Record
+        What the steps did.
+    affine, spacing_mm
+        Of the image before the steps.
+    notes : tuple of str
+        What the steps took one way, though it could mean another.
+    """
+
+    image: Array
+    mask: Array | None
+    records: tuple[Record, ...]
+    affine: Array | None
+    spacing_mm: tuple[float, ...] | None
+    notes: tuple[str, ...] = ()
+
+
 def _predict_one(
     source: Source,
+    scan: Scan,
     stem: str,
     checkpoint: Checkpoint,
     net: nn.Module,
@@ -298,17 +347,16 @@ def _predict_one(
     out: Path,
     with_probabilities: bool,
 ) -> list[Path]:
-    image, mask, affine, spacing_mm = _read(source, checkpoint)
-    intensity = checkpoint.intensity or _own_intensity(image, mask)
+    intensity = checkpoint.intensity or _own_intensity(scan.image, scan.mask)
     device = next(net.parameters()).device
-    tensor = normalised(image, intensity).to(device)
+    tensor = normalised(scan.image, intensity).to(device)
     overlap = checkpoint.recipe.evaluate.overlap
     found = predict_probabilities(net, tensor, window=window, overlap=overlap).cpu().numpy()
     values = np.asarray(checkpoint.classes.values)
-    labels = values[found.argmax(0)]
+    labels, found = on_original_grid(scan.records, values[found.argmax(0)], found)
     labels = labels.astype(label_dtype(labels))
     file = source.files[0] if source.files else None
-    written = [write_label_map(out, stem, labels, file, affine, spacing_mm)]
+    written = [write_label_map(out, stem, labels, file, scan.affine, scan.spacing_mm)]
     if with_probabilities:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, probabilities=found, class_values=values)
@@ -319,31 +367,49 @@ def _predict_one(
 
 
 def _read(
-    source: Source, checkpoint: Checkpoint
-) -> tuple[Array, Array | None, Array | None, tuple[float, ...] | None]:
-    """Image (C, *spatial), mask, affine, spacing; the image must fit what the network takes."""
+    source: Source, checkpoint: Checkpoint, spacing_mm: tuple[float, ...] | None = None
+) -> Scan:
+    """An image after the steps; it must fit what the network takes."""
     if source.case is not None:
         case = source.case
         mask = None if case.mask is None else case.mask[...] > 0
-        image, affine, spacing_mm = case.image[...], case.affine, case.spacing_mm
-    else:
-        pixels = [read_pixels(file) for file in source.files]
-        parts = [_channels_first(p, checkpoint) for p in pixels]
-        if len({p.shape[1:] for p in parts}) > 1:
-            raise CaseError(
-                f"The channels {', '.join(f.name for f in source.files)} have the shapes "
-                f"{', '.join(str(p.shape[1:]) for p in parts)}; they must agree."
-            )
-        image, mask, affine = np.concatenate(parts), None, pixels[0].affine
-        spacing_mm = pixels[0].spacing_mm
-        require_finite(image, source.files[0])
+        scan = Scan(
+            case.image[...], mask, case.preprocessing, case.original_affine,
+            case.original_spacing_mm,
+        )  # fmt: skip
+        _require_fit(scan.image, source, checkpoint)
+        return scan
+    pixels = [read_pixels(file) for file in source.files]
+    parts = [_channels_first(p, checkpoint) for p in pixels]
+    if len({p.shape[1:] for p in parts}) > 1:
+        raise CaseError(
+            f"The channels {', '.join(f.name for f in source.files)} have the shapes "
+            f"{', '.join(str(p.shape[1:]) for p in parts)}; they must agree."
+        )
+    first = pixels[0]
+    image, spacing = np.concatenate(parts), first.spacing_mm or spacing_mm
+    require_finite(image, source.files[0])
+    _require_fit(image, source, checkpoint)
+    if not checkpoint.steps:
+        return Scan(image, None, (), first.affine, first.spacing_mm)
+    raw = scan_case(
+        source.id, source.files[0].name, image, checkpoint.classes, checkpoint.ignore, spacing,
+        first.affine, first.slice_axis,
+    )  # fmt: skip
+    done = apply_steps(raw, checkpoint.steps)
+    notes = tuple(note.text for note in done.case.notes)
+    return Scan(
+        done.case.image, done.case.mask, done.records, first.affine, first.spacing_mm, notes
+    )
+
+
+def _require_fit(image: Array, source: Source, checkpoint: Checkpoint) -> None:
     if (len(image), image.ndim - 1) != (checkpoint.channels, checkpoint.dims):
         raise CaseError(
             f"{source.files[0] if source.files else source.id} has {len(image)} channels and "
             f"{image.ndim - 1} spatial axes; the network takes {checkpoint.channels} and "
             f"{checkpoint.dims}."
         )
-    return image, mask, affine, spacing_mm
 
 
 def _channels_first(pixels: Pixels, checkpoint: Checkpoint) -> Array:

@@ -199,10 +199,15 @@ def _forgotten_groups(cache: Cache) -> tuple[str, ...]:
 def _check_settings(recipe: Recipe, path: Path, cache: Cache) -> tuple[str, ...]:
     """Refuse soft labels of another method; other settings that differ are warnings."""
     made_with = json.loads(json.dumps(Settings.from_json(cache.header.settings).recorded()))
-    wanted = asdict(generation_settings(recipe.generate))
+    settings = generation_settings(recipe.generate)
+    wanted = asdict(settings)
+    # a preset and its steps one by one are the same
+    wanted["preprocess_options"] = settings.recorded().get("preprocess_options", {})
+    made_with.setdefault("preprocess_options", {})
+    asked_for = {"preprocess_options" if k == "preprocess" else k: None for k in recipe.generate}
     differ = {
         key: (made_with[key], wanted[key])
-        for key in recipe.generate
+        for key in asked_for
         if key in made_with and json.loads(json.dumps(wanted[key])) != made_with[key]
     }
     if "method" in differ and recipe.loss.beta > 0 and recipe.loss.target == "soft":

@@ -8,6 +8,7 @@ import click
 
 from softlabel.console.group import EXIT_FAILED, fail
 from softlabel.errors import UsageError, plural
+from softlabel.types import spacing_in_order
 from softlabel_train.checkpoint import find_checkpoint
 from softlabel_train.predict import predict_images
 
@@ -21,6 +22,10 @@ from softlabel_train.predict import predict_images
     "--window", metavar="N,N[,N]",
     help="Predict in windows of this size, which slide.  [default: the recipe's evaluate.window]",
 )  # fmt: skip
+@click.option(
+    "--spacing-mm", metavar="MM,MM[,MM]",
+    help="Distance of pixels along each axis, for images that state none; the steps go by it.",
+)  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def predict(
@@ -29,19 +34,25 @@ def predict(
     out: Path,
     probabilities: bool,
     window: str | None,
+    spacing_mm: str | None,
     device: str,
     quiet: bool,
 ) -> None:
     """Write label maps of IMAGES (files, folders, or a cache) with the network of RUN.
 
     RUN is the folder of a run or a checkpoint. Label maps have the format and the geometry of
-    their images. Channels in several files are named NAME_0000.ext, NAME_0001.ext, ….
+    their images. Channels in several files are named NAME_0000.ext, NAME_0001.ext, …. Images go
+    through the steps before superpixels that the network was trained after.
     """
     report = predict_images(
         find_checkpoint(run), images, out, probabilities=probabilities, device=device,
         window=None if window is None else _sizes(window),
+        spacing_mm=None if spacing_mm is None else _spacing(spacing_mm),
         progress=None if quiet else lambda name: click.echo(f"{name} done", err=True),
     )  # fmt: skip
+    for name, notes in report.notes.items():
+        for note in notes:
+            click.echo(f"Warning: {name}: {note}", err=True)
     click.echo(f"{plural(len(report.written), 'file')} written to {out}")
     if report.failures:
         for name, reason in report.failures.items():
@@ -54,3 +65,14 @@ def _sizes(text: str) -> list[int]:
     if not all(n.strip().isdecimal() and int(n) > 0 for n in numbers):
         raise UsageError(f"--window is {text!r}; give whole numbers, such as 256,256.")
     return [int(n) for n in numbers]
+
+
+def _spacing(text: str) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+        return spacing_in_order(numbers, len(numbers))
+    except ValueError as error:
+        raise UsageError(
+            f"--spacing-mm is {text!r}; give positive numbers, one for each axis, such as "
+            "0.00387,0.01133."
+        ) from error
