@@ -39,12 +39,15 @@ class Step:
         when the case cannot be changed so.
     restore : callable (record, array, kind) -> ndarray
         Brings an array of shape (..., *spatial) back to the grid before the step.
+    in_place : bool
+        Whether every pixel always stays where it is, and only intensities and masks change.
     """
 
     title: str
     options: type
     apply: Callable[[Case, Any], tuple[Case, Record]]
     restore: Callable[[Record, Array, Kind], Array]
+    in_place: bool = False
 
 
 def unchanged(record: Record, array: Array, kind: Kind) -> Array:

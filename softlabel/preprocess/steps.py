@@ -25,12 +25,14 @@ STEPS: dict[str, Step] = {
         WedgeOptions,
         apply_wedges,
         restore_wedges,
+        in_place=True,
     ),
     "denoise": Step(
         "OCT: total variation, non-local means or a bilateral filter",
         DenoiseOptions,
         apply_denoise,
         unchanged,
+        in_place=True,
     ),
     "flatten": Step(
         "OCT: bring Bruch's membrane to one row (Lang et al. 2013)",
@@ -49,6 +51,7 @@ STEPS: dict[str, Step] = {
         BrainMaskOptions,
         apply_brain_mask,
         unchanged,
+        in_place=True,
     ),
     "box": Step(
         "MRI, CT: keep the box of the mask, or of what is not 0",
@@ -67,6 +70,7 @@ STEPS: dict[str, Step] = {
         NormaliseOptions,
         apply_normalise,
         restore_normalise,
+        in_place=True,
     ),
 }
 

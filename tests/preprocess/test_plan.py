@@ -138,6 +138,14 @@ def test_all_steps_and_back_bit_for_bit(done):
         np.testing.assert_array_equal(back[inside], before[inside])
 
 
+def test_steps_in_place_leave_every_pixel_where_it_is(done):
+    for record in done[1].records:
+        step = STEPS[record.step]
+        place = np.arange(np.prod(record.shape_after)).reshape(record.shape_after)
+        moved = not np.array_equal(step.restore(record, place, "labels"), place)
+        assert moved == (not step.in_place), record.step
+
+
 def test_soft_maps_come_back_with_range_and_sum(done):
     case, result = done
     for subpixel in ("pixel", "subpixel"):
