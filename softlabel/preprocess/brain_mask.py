@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy import ndimage
 
 from softlabel.coerce import make_plain
 from softlabel.preprocess.grid import check_case, labelled
@@ -146,6 +145,8 @@ def intensity_mask(
 
 def fill_mask(mask: Array, spacing_mm: tuple[float, ...], closing_mm: float) -> Array:
     """A mask closed by a ball of a radius in mm, then without holes."""
+    from scipy import ndimage
+
     reach = [int(np.ceil(closing_mm / s)) + 1 for s in spacing_mm]
     padded = np.pad(mask, [(n, n) for n in reach])
     closed = _eroded(_grown(padded, closing_mm, spacing_mm), closing_mm, spacing_mm)
@@ -155,12 +156,16 @@ def fill_mask(mask: Array, spacing_mm: tuple[float, ...], closing_mm: float) -> 
 
 
 def _eroded(mask: Array, radius_mm: float, spacing_mm: tuple[float, ...]) -> Array:
+    from scipy import ndimage
+
     if radius_mm == 0 or mask.all():
         return mask
     return np.asarray(ndimage.distance_transform_edt(mask, sampling=spacing_mm) > radius_mm)
 
 
 def _grown(mask: Array, radius_mm: float, spacing_mm: tuple[float, ...]) -> Array:
+    from scipy import ndimage
+
     if radius_mm == 0 or not mask.any():
         return mask
     return np.asarray(ndimage.distance_transform_edt(~mask, sampling=spacing_mm) <= radius_mm)
@@ -168,6 +173,8 @@ def _grown(mask: Array, radius_mm: float, spacing_mm: tuple[float, ...]) -> Arra
 
 def _largest(mask: Array) -> Array:
     """The largest component over faces; the first of equals."""
+    from scipy import ndimage
+
     parts, _ = ndimage.label(mask)
     size = np.bincount(parts.ravel())
     size[0] = 0
@@ -176,6 +183,8 @@ def _largest(mask: Array) -> Array:
 
 def _deepest(mask: Array, head: Array, spacing_mm: tuple[float, ...]) -> Array:
     """The component with the largest sum of squared depths: no shell, as the scalp is."""
+    from scipy import ndimage
+
     parts, _ = ndimage.label(mask)
     depth = ndimage.distance_transform_edt(head, sampling=spacing_mm)
     weight = np.bincount(parts.ravel(), weights=depth.ravel() ** 2)

@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage, sparse
 
 from softlabel.coerce import make_plain
 from softlabel.preprocess.background import as_dtype
@@ -26,6 +26,9 @@ from softlabel.preprocess.grid import change_maps, check_case, check_finite, mov
 from softlabel.preprocess.record import Record
 from softlabel.preprocess.step import Kind
 from softlabel.types import Array, Case, spacing_in_order
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 ACROSS = ("linear", "spline", "nearest")
 
@@ -190,6 +193,8 @@ def resample_labels(labels: Array, shape: tuple[int, ...], orders: Orders | None
     >>> resample_labels(np.array([0, 0, 5, 0, 0, 0]), (3,))
     array([0, 5, 0])
     """
+    from scipy import ndimage
+
     orders = tuple(min(order, 1) for order in orders or (1,) * labels.ndim)
     values, counts = np.unique(labels, return_counts=True)
     if len(values) == 1:
@@ -220,6 +225,8 @@ def _reached(matrix: sparse.csr_matrix, side: slice) -> tuple[slice, sparse.csr_
 
 def _weights(n: int, m: int, order: int) -> sparse.csr_matrix:
     """Weights of n old voxels (of a spline: coefficients, padded) in each of m new ones."""
+    from scipy import sparse
+
     at = (np.arange(m) + 0.5) * (n / m) - 0.5
     if order == 3:
         at = at + SPLINE_PAD
@@ -249,6 +256,8 @@ def _weights(n: int, m: int, order: int) -> sparse.csr_matrix:
 
 def _along_all(values: Array, shape: tuple[int, ...], orders: Orders) -> Array:
     """Resample along every axis whose size changes, those that shrink most first."""
+    from scipy import ndimage
+
     before = values.shape
     for axis in sorted(range(values.ndim), key=lambda axis: shape[axis] / before[axis]):
         n, m, order = before[axis], shape[axis], orders[axis]
