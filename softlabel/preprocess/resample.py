@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 ACROSS = ("linear", "spline", "nearest")
 
+FEWEST_VOXELS = 4
+"""Fewer along an axis that had more come of a spacing in another unit, most likely."""
+
 THICK = 3.0
 """An axis with more than this times the finest spacing is across thick slices, as in nnU-Net."""
 
@@ -96,7 +99,8 @@ def resampled_shape(
     Raises
     ------
     ValueError
-        When there are not as many sizes as axes, or far too many voxels would be made.
+        When there are not as many sizes as axes, or far too many or next to no voxels would be
+        made.
 
     Examples
     --------
@@ -115,6 +119,12 @@ def resampled_shape(
         n if n == 1 or size == 0 else max(1, round(n * step / size))
         for n, step, size in zip(shape, spacing_mm, wanted, strict=True)
     )
+    for axis, (n, m, step) in enumerate(zip(shape, sizes, spacing_mm, strict=True)):
+        if m < min(n, FEWEST_VOXELS):
+            raise ValueError(
+                f"a spacing of {wanted[axis]:g} mm leaves {m} of {n} voxels along axis {axis}, "
+                f"{step:g} mm apart now; give sizes in mm near that, or 0 to keep the axis."
+            )
     if prod(sizes) > MAX_VOXELS:
         raise ValueError(
             f"an image of {shape} voxels would become one of {sizes}; at most {MAX_VOXELS:,} "

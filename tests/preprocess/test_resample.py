@@ -254,6 +254,7 @@ def test_integers_are_rounded_and_stay_within_their_range():
         ({"spacing_mm": None}, {}, "states no spacing of voxels, so it cannot be resampled"),
         ({}, {"spacing_mm": (1.0, 1.0)}, "spacing_mm has 2 sizes and the image 3 axes"),
         ({}, {"spacing_mm": (1e-5,)}, r"at most 1,073,741,824 voxels are made"),
+        ({}, {"spacing_mm": (300.0, 0, 0)}, r"300 mm leaves 1 of 9 voxels along axis 0"),
         ({"image": np.full((1, 9, 7, 5), np.nan)}, {}, "NaN or infinite"),
         ({"mask": np.ones((9, 7, 4), bool)}, {}, r"the mask has the shape \(9, 7, 4\)"),
     ],
