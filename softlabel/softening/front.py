@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from softlabel.device import AUTO, CPU, DeviceUnusable, torch_device
+from softlabel.softening.inputs import MethodInput
 from softlabel.softening.methods import Backend, Method
 from softlabel.softening.normalize import normalized
 from softlabel.softening.raters import mean_over_raters
@@ -161,7 +162,10 @@ def soften_by(
         assert ids is not None  # every method with tensor code needs superpixels
         softened = backend(indices, table, [ids] * len(maps), step, width, request.options)
     else:
-        softened = [method.run(i, table, ids, step, width, request.options) for i in indices]
+        softened = [
+            method.run(MethodInput(i, table, ids, step, width, request.ignore), request.options)
+            for i in indices
+        ]
     result = softened[0] if request.rater_axis is None else mean_over_raters(softened)
     return normalized(result) if request.normalize == "sum" else result
 
