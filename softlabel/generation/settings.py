@@ -266,7 +266,8 @@ class Settings:
         for name in self.method_options:
             if name not in known:
                 raise UsageError(
-                    f"The method {self.method} has no option {name!r}; it has: {', '.join(known)}."
+                    f"The method {self.method} has no option {name!r}; it has"
+                    f"{': ' if known else ' none'}{', '.join(known)}."
                 )
         try:
             chosen = asdict(kind(**self.method_options))

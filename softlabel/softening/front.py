@@ -58,10 +58,10 @@ def soften(
         Distance between pixels along each axis; distances and ``scale`` are then in its unit.
         Default: pixels.
     boundary : {"inner", "outer", "edge", "symmetric"}
-        What the boundary of a class is (method ``superpixel``).
+        What the boundary of a class is (methods ``superpixel`` and ``distance``).
     scale : float, optional
-        Distance at which the label is ¾ or ¼. Default: one pixel, with ``spacing`` the smallest
-        spacing.
+        Distance at which the label is ¾ or ¼ (the same methods). Default: one pixel, with
+        ``spacing`` the smallest spacing.
     normalize : {"none", "sum"}
         ``sum`` divides by Σ_c q_c.
     ignore : int, optional
@@ -73,7 +73,9 @@ def soften(
         device if there is one. What does not fit into a device's memory is computed on the CPU,
         with a RuntimeWarning.
     **method_options
-        ``min_minority``, ``in_plane``, ``slice_axis`` (superpixel); ``blur`` (gaussian).
+        ``min_minority`` (superpixel); ``in_plane``, ``slice_axis`` (superpixel, distance);
+        ``width`` (distance); ``blur`` (gaussian); ``epsilon`` (smoothing); ``dilations``, ``ring``
+        (dilation).
 
     Returns
     -------

@@ -11,10 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
+from softlabel.softening.dilation import DilationOptions, soften_by_dilation
+from softlabel.softening.distance import DistanceOptions, soften_by_distance
 from softlabel.softening.gaussian import GaussianOptions, soften_by_gaussian
 from softlabel.softening.given import GivenOptions, refuse_hard_labels
+from softlabel.softening.hard import HardOptions, keep_hard
 from softlabel.softening.inputs import MethodInput
+from softlabel.softening.smoothing import SmoothingOptions, soften_by_smoothing
 from softlabel.softening.superpixel import SuperpixelOptions, soften_by_superpixels
+from softlabel.softening.svls import SVLSOptions, soften_by_svls
 from softlabel.softmaps.maps import SoftMaps
 from softlabel.types import Array, ClassTable
 
@@ -74,6 +79,40 @@ METHODS: dict[str, Method] = {
         GaussianOptions,
         False,
         soften_by_gaussian,
+    ),
+    "distance": Method(
+        "signed distance near every boundary, without superpixels",
+        DistanceOptions,
+        False,
+        soften_by_distance,
+    ),
+    "smoothing": Method(
+        "label smoothing, the same everywhere (Szegedy et al. 2016)",
+        SmoothingOptions,
+        False,
+        soften_by_smoothing,
+        uses_spacing=False,
+    ),
+    "svls": Method(
+        "spatially varying label smoothing (Islam and Glocker 2021)",
+        SVLSOptions,
+        False,
+        soften_by_svls,
+        uses_spacing=False,
+    ),
+    "dilation": Method(
+        "rings around the foreground (after Kats et al. 2019)",
+        DilationOptions,
+        False,
+        soften_by_dilation,
+        uses_spacing=False,
+    ),
+    "hard": Method(
+        "the hard labels as they are",
+        HardOptions,
+        False,
+        keep_hard,
+        uses_spacing=False,
     ),
     "given": Method(
         "the soft labels that the data set holds, as they are",

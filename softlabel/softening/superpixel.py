@@ -16,7 +16,7 @@ what is left of a class in it may face its boundary only beyond the ignored ones
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -63,10 +63,7 @@ class SuperpixelOptions:
 
     def __post_init__(self) -> None:
         make_plain(self)
-        if self.boundary not in BOUNDARIES:
-            raise ValueError(
-                f"boundary must be one of {', '.join(BOUNDARIES)}; got {self.boundary!r}."
-            )
+        check_boundary(self.boundary)
         if not 0 <= self.min_minority <= 1:
             raise ValueError(f"min_minority must lie in 0..1; got {self.min_minority}.")
 
@@ -111,7 +108,29 @@ def soften_by_superpixels(given: MethodInput, options: SuperpixelOptions) -> Sof
     )  # fmt: skip
 
 
-def metric_of(ndim: int, spacing: tuple[float, ...], options: SuperpixelOptions) -> Metric:
+class DistanceRules(Protocol):
+    """Options of a method that measures distances to boundaries."""
+
+    @property
+    def boundary(self) -> str:
+        """A name in :data:`~softlabel.distance.boundary.BOUNDARIES`."""
+
+    @property
+    def in_plane(self) -> bool:
+        """Whether distances stay within slices."""
+
+    @property
+    def slice_axis(self) -> int | None:
+        """Axis across the slices."""
+
+
+def check_boundary(boundary: str) -> None:
+    """Refuse an unknown convention of where boundaries lie by a ValueError."""
+    if boundary not in BOUNDARIES:
+        raise ValueError(f"boundary must be one of {', '.join(BOUNDARIES)}; got {boundary!r}.")
+
+
+def metric_of(ndim: int, spacing: tuple[float, ...], options: DistanceRules) -> Metric:
     """How the options measure distances on an image of ``ndim`` axes."""
     pad = 3 - ndim
     active = [False] * pad + [True] * ndim
