@@ -44,7 +44,7 @@ def setting(section: str, name: str, help: str, **attributes: Any) -> Callable[[
         Further attributes of the option, or others than the field gives it.
     """
     default = _FIELDS[name].default
-    kind = next((k for k in get_args(_KINDS[name]) if k is not type(None)), _KINDS[name])
+    kind = _without_none(_KINDS[name])
     defaults: dict[str, Any] = {
         "type": click.Choice(CHOICES[name]) if name in CHOICES else kind,
         "default": default,
@@ -105,16 +105,17 @@ def superpixel_settings(command: F) -> F:
 
 def softening_settings(command: F) -> F:
     """How labels are softened."""
+    by_distance = ", ".join(name for name, method in METHODS.items() if method.has_boundary)
     return _all_of(
         command,
         setting("Softening", "method", "Softening method."),
-        setting("Softening", "boundary", "[superpixel] What the boundary of a class is."),
-        setting("Softening", "distance_unit", "Unit of distances, --scale and --blur."),
+        setting("Softening", "boundary", f"[{by_distance}] What the boundary of a class is."),
+        setting("Softening", "distance_unit", "Unit of distances, --scale, --width and --blur."),
         setting(
             "Softening",
             "scale",
-            "[superpixel] Distance at which a label is 3/4 or 1/4. Default: 1 pixel, or the finest "
-            "spacing.",
+            f"[{by_distance}] Distance at which a label is 3/4 or 1/4. Default: 1 pixel, or the "
+            "finest spacing.",
         ),
         setting("Softening", "normalize", "sum: divide by the sum over the classes."),
     )
@@ -132,16 +133,19 @@ def method_options(section: str) -> Callable[[F], F]:
 
     def decorate(command: F) -> F:
         for name, owners in reversed(_owners().items()):
-            field = next(f for f in fields(METHODS[owners[0]].options) if f.name == name)
-            is_flag = isinstance(field.default, bool)
-            shown = "" if is_flag else f" Default: {field.default:g}."
+            options = METHODS[owners[0]].options
+            field = next(f for f in fields(options) if f.name == name)
+            kind = _without_none(get_type_hints(options)[name])
+            is_flag = kind is bool
+            silent = is_flag or field.default is None
+            shown = "" if silent else f" Default: {field.default:g}."
             command = option(
                 section,
                 flag(name),
                 f"method_{name}",
                 default=None,
                 help=f"[{', '.join(owners)}] {field.metadata['help']}{shown}",
-                **({"is_flag": True} if is_flag else {"type": type(field.default)}),
+                **({"is_flag": True} if is_flag else {"type": kind}),
             )(command)
         return command
 
@@ -202,7 +206,7 @@ def _step_option(
     section: str, name: str, help: str, field: Field[Any], kind: Any
 ) -> Callable[[F], F]:
     """The option of a field of the steps, without a default: what is not given is not recorded."""
-    kind = next((k for k in get_args(kind) if k is not type(None)), kind)  # X | None
+    kind = _without_none(kind)
     names, attributes = _step_flag(name), {"type": kind}
     if "choices" in field.metadata:
         attributes = {"type": click.Choice(list(field.metadata["choices"]))}
@@ -211,6 +215,11 @@ def _step_option(
     elif get_origin(kind) is tuple:
         attributes = {"type": Numbers()}
     return option(section, names, f"step_{name}", default=None, help=help, **attributes)
+
+
+def _without_none(kind: Any) -> Any:
+    """X where a type is X | None."""
+    return next((k for k in get_args(kind) if k is not type(None)), kind)
 
 
 def _step_flag(name: str) -> str:

@@ -119,7 +119,8 @@ def request_of(case: Case, header: Header, settings: Settings) -> SoftenRequest:
     ValueError
         When distances are to be in mm and the case has no spacing.
     """
-    if settings.distance_unit == "mm" and case.spacing_mm is None:
+    in_mm = settings.distance_unit == "mm" and METHODS[settings.method].uses_spacing
+    if in_mm and case.spacing_mm is None:
         raise ValueError(
             "the case has no pixel spacing, so distances cannot be in mm; use --distance-unit "
             "pixel, or give the spacing with --spacing-mm where the format takes it."
@@ -131,7 +132,7 @@ def request_of(case: Case, header: Header, settings: Settings) -> SoftenRequest:
     return SoftenRequest(
         method=settings.method,
         classes=header.classes,
-        spacing=case.spacing_mm if settings.distance_unit == "mm" else None,
+        spacing=case.spacing_mm if in_mm else None,
         boundary=settings.boundary,
         scale=settings.scale,
         normalize=settings.normalize,

@@ -266,7 +266,8 @@ class Settings:
         for name in self.method_options:
             if name not in known:
                 raise UsageError(
-                    f"The method {self.method} has no option {name!r}; it has: {', '.join(known)}."
+                    f"The method {self.method} has no option {name!r}; it has"
+                    f"{': ' if known else ' none'}{', '.join(known)}."
                 )
         try:
             chosen = asdict(kind(**self.method_options))
@@ -303,7 +304,8 @@ def idle_settings(settings: Settings) -> dict[str, tuple[str, ...]]:
     >>> idle_settings(Settings())
     {'slice_axis': ('slic_dims', 'in_plane')}
     """
-    in_plane = settings.checked_method_options().get("in_plane", False)
+    options = settings.checked_method_options()
+    in_plane = options.get("in_plane", False)
     of_slic = ("compactness", "sigma", "max_num_iter", "channel_percentiles", "mask_mode",
                "slic_code")  # fmt: skip
     of_superpixels = ("n_segments", "superpixel_size", "slic_dims")
@@ -318,10 +320,14 @@ def idle_settings(settings: Settings) -> dict[str, tuple[str, ...]]:
         idle |= dict.fromkeys(of_superpixels, ("superpixels",))
         if not in_plane:
             idle["slice_axis"] = ("superpixels", "in_plane")
-    if not METHODS[settings.method].needs_superpixels:
-        others = ("superpixels", *of_slic, *of_superpixels, "slice_axis", "boundary", "scale")
-        idle |= dict.fromkeys(others, ("method",))
-    if METHODS[settings.method].takes_soft_labels:
+    method = METHODS[settings.method]
+    if not method.needs_superpixels:
+        idle |= dict.fromkeys(("superpixels", *of_slic, *of_superpixels), ("method",))
+    if not method.needs_superpixels and not in_plane:
+        idle["slice_axis"] = ("method", "in_plane") if "in_plane" in options else ("method",)
+    if not method.has_boundary:
+        idle |= dict.fromkeys(("boundary", "scale"), ("method",))
+    if not method.uses_spacing:
         idle["distance_unit"] = ("method",)
     return idle
 

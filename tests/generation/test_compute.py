@@ -103,7 +103,7 @@ OTHER = {
     "superpixels": "grid", "n_segments": 30, "superpixel_size": 25.0, "compactness": 2.0,
     "sigma": 3.0, "max_num_iter": 1, "slic_dims": "slice", "slice_axis": 0,
     "channel_percentiles": (30.0, 60.0), "mask_mode": "slic", "slic_code": "device",
-    "boundary": "edge", "scale": 2.0,
+    "boundary": "edge", "scale": 2.0, "distance_unit": "mm",
 }  # fmt: skip
 
 
@@ -116,6 +116,8 @@ OTHER = {
         {"superpixels": "file"},
         {"superpixels": "file", "method_options": {"in_plane": True}},
         {"method": "gaussian"},
+        {"method": "distance"},
+        {"method": "svls"},
     ],
     ids=str,
 )
