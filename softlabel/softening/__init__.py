@@ -1,5 +1,6 @@
 """From hard labels to soft maps: one module a method, and :func:`soften` in front of them."""
 
+from softlabel.softening.area import soften_by_area
 from softlabel.softening.front import soften, soften_by
 from softlabel.softening.methods import METHODS, Backend, Method
 from softlabel.softening.normalize import NORMALIZATIONS
@@ -13,4 +14,5 @@ __all__ = [
     "SoftenRequest",
     "soften",
     "soften_by",
+    "soften_by_area",
 ]

@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+import softlabel
 from softlabel import generate as generate_in_python
 from softlabel.cache import open_cache
 from softlabel.cache.verify import verify
@@ -200,6 +201,32 @@ def test_options_of_another_method_are_refused(data, tmp_path):
                "-j", "1").exit_code == 0  # fmt: skip
     with open_cache(tmp_path / "c.h5") as cache:
         assert cache["a"].superpixels is None
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("distance", {"width": 2.5, "in_plane": True}),
+        ("smoothing", {"epsilon": 0.2}),
+        ("svls", {}),
+        ("dilation", {"dilations": 2, "ring": 0.4}),
+        ("hard", {}),
+    ],
+)
+def test_methods_without_superpixels(data, tmp_path, method, options):
+    words = [f"--{name.replace('_', '-')}" for name in options]
+    values = [[] if value is True else [value] for value in options.values()]
+    given = [part for word, value in zip(words, values, strict=True) for part in (word, *value)]
+    result = run(data, "-o", tmp_path / "c.h5", "--method", method, *given, "-j", "1")
+    assert result.exit_code == 0, result.stderr
+    with open_cache(tmp_path / "c.h5") as cache:
+        for case in cache.values():
+            assert case.superpixels is None
+            wanted = softlabel.soften(
+                case.labels[...], method=method, classes=cache.classes, ignore=cache.ignore,
+                **options,
+            )  # fmt: skip
+            np.testing.assert_array_equal(case.soft[...], wanted.dense())
 
 
 def test_superpixels_from_the_grid_and_from_a_file(data, tmp_path):

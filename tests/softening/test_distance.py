@@ -11,6 +11,7 @@ from scenes import Scene, scenes
 
 import softlabel
 from softlabel.distance.boundary import BOUNDARIES
+from softlabel.softmaps.from_dense import TILE_EDGE
 
 boundaries = st.sampled_from(list(BOUNDARIES))
 widths = st.sampled_from([None, 1.0, 2.5, 0.2, 30.0, 1e9])
@@ -86,6 +87,31 @@ def test_across_tiles(shape, width):
     scene = Scene(labels, np.zeros(shape, int), (0, 1, 2, 3), None, None)
     for boundary in BOUNDARIES:
         check(scene, boundary=boundary, width=width)
+
+
+@pytest.mark.parametrize("ndim", TILE_EDGE)
+def test_a_width_that_ends_where_a_tile_does(ndim):
+    """The nearest pixels of the class may lie a tile further than those that are measured to."""
+    edge = TILE_EDGE[ndim]
+    labels = np.zeros((4 * edge, *(2,) * (ndim - 1)), int)
+    labels[:edge] = 1
+    for boundary in BOUNDARIES:
+        for width in (edge - 1.0, edge, edge + 1.0):
+            scene = Scene(labels, np.zeros(labels.shape, int), (0, 1), None, None)
+            check(scene, boundary=boundary, width=float(width))
+
+
+def test_a_hard_class_beside_a_soft_one_is_divided_as_well():
+    """Across an ignored pixel, class 0 has no boundary in the tile in which class 1 is soft."""
+    labels = np.repeat([1, 9, 0], [255, 1, 300])
+    plain, divided = (
+        softlabel.soften(labels, method="distance", ignore=9, normalize=n).dense(np.float64)
+        for n in ("none", "sum")
+    )
+    assert plain[0, 256] == 1 and plain[1, 256] > 0.1
+    np.testing.assert_allclose(
+        divided[:, 256:], plain[:, 256:] / plain[:, 256:].sum(axis=0), atol=1e-6
+    )
 
 
 def test_equals_the_superpixel_method_of_one_superpixel():
