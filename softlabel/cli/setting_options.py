@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import Field, fields
+from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import click
@@ -157,7 +158,9 @@ def preprocessing_settings(section: str) -> Callable[[F], F]:
         for name, owners in step_fields().items():
             (step, field), *_ = owners.items()
             kind = get_type_hints(STEPS[step].options)[name]
-            shown = "" if field.default in (None, True, False) else f" Default: {field.default}."
+            shown = (
+                "" if field.default in (None, True, False, "") else f" Default: {field.default}."
+            )
             text = f"[{', '.join(owners)}] {field.metadata['help']}{shown}"
             options.append(_step_option(section, name, text, field, kind))
         options.append(
@@ -177,7 +180,9 @@ def _step_option(
     """The option of a field of the steps, without a default: what is not given is not recorded."""
     kind = next((k for k in get_args(kind) if k is not type(None)), kind)  # X | None
     names, attributes = _step_flag(name), {"type": kind}
-    if "choices" in field.metadata:
+    if field.metadata.get("file"):
+        attributes = {"type": click.Path(path_type=Path), "metavar": "FILE"}
+    elif "choices" in field.metadata:
         attributes = {"type": click.Choice(list(field.metadata["choices"]))}
     elif kind is bool:
         names, attributes = f"{names}/--no-{names[2:]}", {}

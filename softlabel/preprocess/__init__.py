@@ -9,7 +9,13 @@ back; the functions on arrays (:func:`denoise_bscan`, :func:`find_retina`, :func
 from softlabel.preprocess.background import fill_background
 from softlabel.preprocess.choice import chosen_options, plain_options, step_fields, word_fields
 from softlabel.preprocess.crop import CropOptions, crop_rows
-from softlabel.preprocess.denoise import DenoiseOptions, denoise_bscan, noise_sigma
+from softlabel.preprocess.denoise import (
+    SHIPPED_WEIGHTS,
+    DenoiseOptions,
+    denoise_bscan,
+    noise_sigma,
+)
+from softlabel.preprocess.dncnn import DnCNN, DnCNNSettings, apply_dncnn, require_torch
 from softlabel.preprocess.flatten import FlattenOptions, flat_window
 from softlabel.preprocess.plan import (
     Plan,
@@ -19,19 +25,25 @@ from softlabel.preprocess.plan import (
     plan_of,
     preprocess,
     restore,
+    weights_needed,
 )
 from softlabel.preprocess.record import Record
 from softlabel.preprocess.retina import Retina, find_retina
 from softlabel.preprocess.step import Kind, Step
 from softlabel.preprocess.steps import PRESETS, STEPS
 from softlabel.preprocess.wedges import WedgeOptions
+from softlabel.preprocess.weights import LARGEST_WEIGHTS, pack_network, unpack_network
 from softlabel.preprocess.window import RowWindow, take_rows
 
 __all__ = [
+    "LARGEST_WEIGHTS",
     "PRESETS",
+    "SHIPPED_WEIGHTS",
     "STEPS",
     "CropOptions",
     "DenoiseOptions",
+    "DnCNN",
+    "DnCNNSettings",
     "FlattenOptions",
     "Kind",
     "Plan",
@@ -43,6 +55,7 @@ __all__ = [
     "RowWindow",
     "Step",
     "WedgeOptions",
+    "apply_dncnn",
     "chosen_options",
     "crop_rows",
     "denoise_bscan",
@@ -50,11 +63,15 @@ __all__ = [
     "find_retina",
     "flat_window",
     "noise_sigma",
+    "pack_network",
     "plain_options",
     "plan_of",
     "preprocess",
+    "require_torch",
     "restore",
     "step_fields",
     "take_rows",
+    "unpack_network",
+    "weights_needed",
     "word_fields",
 ]

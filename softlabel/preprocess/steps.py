@@ -6,7 +6,7 @@ To add one, write its module and its entry in :data:`STEPS`.
 from __future__ import annotations
 
 from softlabel.preprocess.crop import CropOptions, apply_crop, restore_crop
-from softlabel.preprocess.denoise import DenoiseOptions, apply_denoise
+from softlabel.preprocess.denoise import DenoiseOptions, apply_denoise, weights_of
 from softlabel.preprocess.flatten import FlattenOptions, apply_flatten, restore_flatten
 from softlabel.preprocess.step import Step, unchanged
 from softlabel.preprocess.wedges import WedgeOptions, apply_wedges, restore_wedges
@@ -19,10 +19,11 @@ STEPS: dict[str, Step] = {
         restore_wedges,
     ),
     "denoise": Step(
-        "OCT: total variation, non-local means or a bilateral filter",
+        "OCT: total variation, non-local means, a bilateral filter or a DnCNN",
         DenoiseOptions,
         apply_denoise,
         unchanged,
+        weights_of,
     ),
     "flatten": Step(
         "OCT: bring Bruch's membrane to one row (Lang et al. 2013)",
