@@ -30,15 +30,22 @@ import hashlib, json, sys, time
 import numpy as np
 import softlabel
 
+def arrays_of(found):
+    if isinstance(found, np.ndarray):
+        return [found]
+    return [found.values, found.block_class.astype(np.int64)]
+
 for line in sys.stdin:
     request = json.loads(line)
-    labels, ids = np.load(request["labels"]), np.load(request["ids"])
+    arrays = [np.load(path) for path in request["arrays"]]
+    call = getattr(softlabel, request["name"])
     wall, cpu = time.perf_counter(), time.process_time()
-    maps = softlabel.soften(labels, ids, **request["options"])
-    found = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
-    values = hashlib.sha256(np.ascontiguousarray(maps.values).tobytes())
-    values.update(np.ascontiguousarray(maps.block_class, np.int64).tobytes())
-    print(json.dumps(found | {"digest": values.hexdigest()}), flush=True)
+    found = call(*arrays, **request["options"])
+    times = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+    digest = hashlib.sha256()
+    for array in arrays_of(found):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    print(json.dumps(times | {"digest": digest.hexdigest()}), flush=True)
 """
 
 
@@ -68,8 +75,8 @@ def environment(source: Path) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(source)} | dict.fromkeys(THREADS, "1")
 
 
-class Softening:
-    """A process that softens what it is asked to, with the softlabel of a folder."""
+class Build:
+    """A process that calls functions of the softlabel in a folder."""
 
     def __init__(self, source: Path) -> None:
         self._process = subprocess.Popen(
@@ -77,11 +84,11 @@ class Softening:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
 
-    def __call__(self, labels: Path, ids: Path, options: dict[str, Any]) -> dict[str, Any]:
-        """Wall and CPU seconds of one call of ``soften``, and a digest of its values."""
+    def __call__(self, name: str, arrays: list[Path], options: dict[str, Any]) -> dict[str, Any]:
+        """Wall and CPU seconds of one call, and a digest of the arrays that it returned."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        request = {"labels": str(labels), "ids": str(ids), "options": options}
+        request = {"name": name, "arrays": [str(path) for path in arrays], "options": options}
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         answer: dict[str, Any] = json.loads(self._process.stdout.readline())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -24,6 +26,26 @@ def oct_folder() -> Path:
     if not (folder / "Subject_01.mat").exists():
         shutil.rmtree(folder, ignore_errors=True)
         write_oct_dataset(folder, n_subjects=1, seed=1, shape=(496, 768, 4), n_annotated=4)
+    return folder
+
+
+def oct_study_folder() -> Path:
+    """A Duke OCT-DME data set of 33 annotated B-scans of 496 × 768: three volumes of 61."""
+    folder = FOLDER / "oct-study"
+    if not (folder / "Subject_03.mat").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        write_oct_dataset(folder, n_subjects=3, seed=1, n_annotated=11)
+    return folder
+
+
+def ct_folder(size: str) -> Path:
+    """A CT with 104 classes, written by the command; ``size`` is that of its ``--size``."""
+    folder = FOLDER / f"ct-{size}"
+    if not (folder / "phantom.json").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        options = ["--subjects", "1", "--seed", "1", "--size", size, "--quiet"]
+        command = [sys.executable, "-m", "softlabel", "phantom", "ct", str(folder), *options]
+        subprocess.run(command, check=True)
     return folder
 
 
@@ -85,7 +107,9 @@ def voronoi(shape: tuple[int, ...], sites: int, seed: int = 0) -> Array:
     return labels
 
 
-def random_field(shape: tuple[int, ...], n_classes: int, seed: int = 0) -> tuple[Array, Array]:
+def random_field(
+    shape: tuple[int, ...], n_classes: int, sigma: float, seed: int = 0
+) -> tuple[Array, Array]:
     """An image and labels with boundaries everywhere: the largest of some smooth random fields."""
     from scipy.ndimage import gaussian_filter
 
@@ -93,7 +117,7 @@ def random_field(shape: tuple[int, ...], n_classes: int, seed: int = 0) -> tuple
     labels = np.zeros(shape, np.uint8)
     image = np.full(shape, -np.inf, np.float32)
     for c in range(n_classes):
-        field = gaussian_filter(rng.standard_normal(shape, dtype=np.float32), 2.0)
+        field = gaussian_filter(rng.standard_normal(shape, dtype=np.float32), sigma)
         labels[field > image] = c
         np.maximum(image, field, out=image)
     return (image - image.min()) / np.ptp(image), labels

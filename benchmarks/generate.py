@@ -18,7 +18,7 @@ from benchmarks import data, peer  # noqa: E402
 from softlabel.cache import Header, build_part, schema  # noqa: E402
 from softlabel.files.atomic import publish  # noqa: E402
 from softlabel.generation.compute import compute  # noqa: E402
-from softlabel.generation.settings import Settings, fingerprint  # noqa: E402
+from softlabel.generation.settings import Settings  # noqa: E402
 from softlabel.types import Case  # noqa: E402
 
 
@@ -27,7 +27,7 @@ def measure(what: str, case: Case, repeats: int, folder: Path) -> list[dict[str,
     assert case.classes is not None
     settings = Settings(boundary="symmetric")
     text = settings.as_json({})
-    header = Header(text, fingerprint(text, case.classes, None), case.classes, None, ())
+    header = Header(text, schema.fingerprint(text, case.classes, None), case.classes, None, ())
     spacing = tuple(s / min(case.spacing_mm) for s in case.spacing_mm)
     ours_path, peer_path = folder / schema.part_name(case.id), folder / "peer.h5"
 

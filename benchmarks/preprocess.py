@@ -1,15 +1,15 @@
-"""Preprocessing of OCT on phantoms whose truth is known.
+"""Preprocessing of OCT and MRI on phantoms whose truth is known.
 
-Run with ``python -m benchmarks.preprocess [--bscans 32]``; ``--choose`` prints the peak
-signal-to-noise ratio over a grid of the denoisers' strengths instead, on the seeds by which the
-defaults were chosen. The tables are from other seeds.
+Run with ``python -m benchmarks.preprocess [--bscans 32] [--brains 4]``; ``--choose`` prints the
+peak signal-to-noise ratio over a grid of the denoisers' strengths instead, on the seeds by which
+the defaults were chosen. The tables are from other seeds.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.measure import alternate_with_cpu, one_thread, show
@@ -20,17 +20,23 @@ import numpy as np  # noqa: E402
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity  # noqa: E402
 
 from softlabel.generation import networks_for  # noqa: E402
-from softlabel.phantom import make_oct_subject  # noqa: E402
+from softlabel.phantom import Brain, make_brain, make_oct_subject  # noqa: E402
 from softlabel.phantom.retina import AXIAL_UM, LATERAL_UM  # noqa: E402
 from softlabel.preprocess import (  # noqa: E402
     STEPS,
+    BoxOptions,
+    BrainMaskOptions,
     DenoiseOptions,
+    NormaliseOptions,
     PreprocessOptions,
+    ResampleOptions,
     denoise_bscan,
     fill_background,
     find_retina,
+    intensity_mask,
     plan_of,
     preprocess,
+    resample_labels,
 )
 from softlabel.types import Array, Case, ClassTable  # noqa: E402
 from softlabel.wedges import find_wedges  # noqa: E402
@@ -54,6 +60,12 @@ GRID: dict[str, list[dict[str, float]]] = {
         for r in (3.0, 3.5, 4.5)
         for s in (1.5, 2, 3)
     ],
+}
+
+SPACINGS_MM: dict[str, tuple[float, ...]] = {
+    "1 mm": (1.0,),
+    "1 mm, in the plane as it is": (0.0, 0.0, 1.0),
+    "2 mm": (2.0,),
 }
 
 Row = dict[str, Any]
@@ -238,7 +250,116 @@ def crop_table(held_out: list[Scan]) -> list[Row]:
     return rows
 
 
-def main(repeats: int = 5, bscans: int = 32) -> list[Row]:
+def brain_case(brain: Brain) -> Case:
+    """A brain with the true mask."""
+    return Case(
+        "phantom", brain.images, brain.labels, ClassTable.from_values(range(11)),
+        mask=brain.labels > 0, spacing_mm=brain.spacing_mm, affine=brain.affine, source="phantom",
+        channels=("FLAIR", "T1", "IR"),
+    )  # fmt: skip
+
+
+def overlap(one: Array, other: Array) -> float:
+    """Dice."""
+    return float(2 * np.count_nonzero(one & other) / (one.sum() + other.sum()))
+
+
+def mask_table(brains: list[Brain]) -> list[Row]:
+    """Dice of a mask from intensities with the true brain."""
+    rows = []
+    for channel, name in enumerate(("FLAIR", "T1", "IR")):
+        whole, stripped = [], []
+        for brain in brains:
+            true, image = brain.labels > 0, brain.images[channel]
+            whole.append(overlap(intensity_mask(image, brain.spacing_mm), true))
+            stripped.append(overlap(intensity_mask(image * true, brain.spacing_mm), true))
+        rows.append(
+            {
+                "sequence": name,
+                "Dice with a skull": float(np.mean(whole)),
+                "lowest": float(np.min(whole)),
+                "Dice without": float(np.mean(stripped)),
+            }
+        )
+    return rows
+
+
+def round_trip_table(brains: list[Brain]) -> list[Row]:
+    """What resampling changes on the way there and back, in the box of the brain."""
+    rows = []
+    for name, spacing in SPACINGS_MM.items():
+        changed, ours, nearest, off = [], [], [], []
+        for brain in brains:
+            case, _ = STEPS["box"].apply(brain_case(brain), BoxOptions())
+            done, record = STEPS["resample"].apply(case, ResampleOptions(spacing))
+            back = STEPS["resample"].restore(record, done.labels, "labels")
+            zeros = (0,) * 3
+            near = resample_labels(
+                resample_labels(case.labels, done.shape, zeros), case.shape, zeros
+            )
+            changed.append(np.mean(back != case.labels))
+            for c in range(1, 9):
+                ours.append(overlap(back == c, case.labels == c))
+                nearest.append(overlap(near == c, case.labels == c))
+            image = STEPS["resample"].restore(record, done.image, "image").astype(float)
+            for got, given in zip(image, case.image, strict=True):
+                off.append(np.abs(got - given)[case.mask].mean() / given[case.mask].std())
+        rows.append(
+            {
+                "resampled to": name,
+                "labels changed": float(np.mean(changed)),
+                "Dice of the classes 1 to 8": float(np.mean(ours)),
+                "by the nearest voxel": float(np.mean(nearest)),
+                "mean error of images, in sd": float(np.mean(off)),
+            }
+        )
+    return rows
+
+
+def brain_time_table(brain: Brain, repeats: int) -> list[Row]:
+    """Milliseconds a brain of every step, and of the way back."""
+    case = brain_case(brain)
+    bare = replace(case, mask=None)
+    cropped, boxed = STEPS["box"].apply(case, BoxOptions())
+    runs = {
+        f"brain_mask, {source}": lambda s=source: STEPS["brain_mask"].apply(
+            case if s == "given" else bare, BrainMaskOptions(s)
+        )
+        for source in ("given", "labels", "intensity")
+    }
+    runs["box"] = lambda: STEPS["box"].apply(case, BoxOptions())
+    for name, spacing in SPACINGS_MM.items():
+        done, record = STEPS["resample"].apply(cropped, ResampleOptions(spacing))
+        runs |= {
+            f"resample, {name}": lambda s=spacing: STEPS["resample"].apply(
+                cropped, ResampleOptions(s)
+            ),
+            f"restore labels, {name}": lambda d=done, r=record: STEPS["resample"].restore(
+                r, d.labels, "labels"
+            ),
+        }
+    runs["normalise"] = lambda: STEPS["normalise"].apply(cropped, NormaliseOptions())
+    runs["restore labels, box"] = lambda: STEPS["box"].restore(boxed, cropped.labels, "labels")
+    taken = alternate_with_cpu(runs, repeats)
+    return [
+        {"step": name, "ms by the clock": 1000 * wall, "ms of processor": 1000 * cpu}
+        for name, (wall, cpu) in taken.items()
+    ]
+
+
+def brain_tables(repeats: int, count: int) -> dict[str, list[Row]]:
+    brains = [make_brain(seed, 1) for seed in range(HELD_OUT, HELD_OUT + count)]
+    what = f"{count} phantom brains, seeds {HELD_OUT} on"
+    return {
+        f"Brain masks from intensities, {what}": mask_table(brains),
+        f"Resampling there and back, {what}": round_trip_table(brains),
+        "A brain of 240 × 240 × 48 voxels and 3 sequences, one core": brain_time_table(
+            brains[0], repeats
+        ),
+    }
+
+
+def main(repeats: int = 5, bscans: int = 32, brains: int = 4) -> list[Row]:
     """Print the tables and return their rows."""
     held_out = list(scans(HELD_OUT, bscans))
     images = denoised(held_out)
@@ -249,6 +370,7 @@ def main(repeats: int = 5, bscans: int = 32) -> list[Row]:
         f"Cropping, {what}": crop_table(held_out),
         "A B-scan of 496 × 768 pixels, one core": time_table(held_out[0], repeats),
     }
+    tables |= brain_tables(repeats, brains)
     for title, rows in tables.items():
         show(title, rows)
     return [row for rows in tables.values() for row in rows]
@@ -257,10 +379,11 @@ def main(repeats: int = 5, bscans: int = 32) -> list[Row]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bscans", type=int, default=32)
+    parser.add_argument("--brains", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--choose", action="store_true")
     options = parser.parse_args()
     if options.choose:
         show(f"PSNR on phantoms, seeds {CHOOSING} on", choose(options.bscans))
     else:
-        main(options.repeats, options.bscans)
+        main(options.repeats, options.bscans, options.brains)

@@ -1,16 +1,18 @@
 """Run every benchmark and write ``benchmarks/RESULTS.md``: what ``make bench`` calls.
 
 Each benchmark runs in a process of its own, so that thread limits and memory are its own. One that
-fails leaves its error in place of its table; the sections from the GPU's on, which other runs
-filled, are kept.
+fails leaves its error in place of its table. Sections of benchmarks that are not run, and those
+that other machines filled, stay as they are.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,14 +20,18 @@ from typing import Any
 from benchmarks.measure import machine, markdown
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-GPU_START = "## GPU"
+HEAD = (
+    "# Results\nWritten by `make bench`. Times are medians; peers ran in turns with softlabel, so "
+    "ratios matter more than times. Where a machine is shared, processor time is the steadier.\n\n"
+)
 
 BENCHMARKS = {
     "slic": "Superpixels: the labels of scikit-image, one core",
-    "preprocess": "Preprocessing of OCT, on phantoms",
+    "preprocess": "Preprocessing of OCT and MRI, on phantoms",
     "soften": "Distances and softening, one core",
-    "versions": "Softening against 0.1.0: the same values, one core",
+    "versions": "Superpixels and softening against 0.1.0: the same values, one core",
     "generate": "A whole case, one core, from memory to a file",
+    "commands": "Whole commands against 0.1.0, start-up and memory included, one core",
     "scaling": "Workers, number of cases, memory",
     "metrics": "Metrics against MedPy",
     "loader": "Training batches from a cache",
@@ -59,37 +65,40 @@ def tables_of(name: str, repeats: int) -> list[list[dict[str, Any]]]:
     return tables
 
 
-def kept_gpu_section() -> str:
-    """The section of an earlier run on a machine with a GPU."""
-    if not RESULTS.exists() or GPU_START not in RESULTS.read_text():
-        return ""
-    text = RESULTS.read_text()
-    return text[text.index(GPU_START) :]
+def sections_of(text: str) -> dict[str, str]:
+    """Sections of a file of results, by their titles."""
+    sections = text.split("\n## ")[1:]
+    return {section.split("\n", 1)[0]: f"## {section.rstrip()}\n" for section in sections}
+
+
+def section(name: str, repeats: int) -> str:
+    """Run a benchmark; its section, with when and under which load it ran."""
+    tables, error = run_one(name, repeats)
+    body = error or "\n\n".join(markdown(table) for table in tables)
+    when, load = datetime.now(UTC).strftime("%Y-%m-%d"), os.getloadavg()[0]
+    said = f"`python -m benchmarks.{name}`, {when}, load {load:.1f} at the end"
+    return f"## {BENCHMARKS[name]}\n{said}\n\n{body}\n"
 
 
 def main() -> None:
-    """Run the chosen benchmarks and write the results."""
+    """Run the chosen benchmarks and write their sections; all others stay."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=list(BENCHMARKS), action="append")
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    sections = []
     for name in options.only or BENCHMARKS:
-        tables, error = run_one(name, options.repeats)
-        body = error or "\n\n".join(markdown(table) for table in tables)
-        sections.append(f"## {BENCHMARKS[name]}\n`python -m benchmarks.{name}`\n\n{body}")
-    if options.only:
-        print("Some benchmarks only: RESULTS.md is left as it is.")
-        return
-    head = "\n".join(f"* {what}: {value}" for what, value in machine())
-    RESULTS.write_text(
-        "# Results\nWritten by `make bench`. Times are medians; peers ran in turns with softlabel "
-        f"in the same process, so the ratios matter more than the times.\n\n{head}\n\n"
-        + "\n\n".join(sections)
-        + "\n\n"
-        + kept_gpu_section()
-    )
+        new = section(name, options.repeats)
+        sections = sections_of(RESULTS.read_text() if RESULTS.exists() else "")
+        sections[BENCHMARKS[name]] = new
+        order = [title for title in BENCHMARKS.values() if title in sections]
+        order += [title for title in sections if title not in order]
+        RESULTS.write_text(HEAD + about() + "\n".join(sections[title] for title in order))
     print(f"Written: {RESULTS}")
+
+
+def about() -> str:
+    """Where and with what the last of the benchmarks ran."""
+    return "\n".join(f"* {what}: {value}" for what, value in machine()) + "\n\n"
 
 
 if __name__ == "__main__":

@@ -69,6 +69,8 @@ def main(repeats: int = 5) -> list[dict[str, Any]]:
         spacing = tuple(s / min(case.spacing_mm) for s in case.spacing_mm)
         ids = softlabel.slic(peer.scaled(case.image), spacing=spacing, channel_axis=0)
         rows += measure(what, case.labels, ids, n_classes, repeats)
+    image, labels = data.random_field((240, 240, 48), 11, 14)
+    rows += measure("soften 11 random fields", labels, softlabel.slic(image), 11, repeats)
     show("Distances and softening, one core", rows)
     return rows
 

@@ -1,4 +1,4 @@
-"""``softlabel.soften`` against an earlier revision of itself: the same values, how much sooner?
+"""``slic`` and ``soften`` against an earlier revision: the same values, how much sooner?
 
 Run with ``python -m benchmarks.versions [REVISION]``. Both run in turns, each in a process of its
 own on one core; on a machine that others use as well, the processor's seconds are the steadier.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,13 +32,22 @@ BRAIN_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-class Work(NamedTuple):
-    """One image to soften."""
+ENOUGH_S = 20
+"""Seconds after which a work has no further turn."""
 
+
+class Work(NamedTuple):
+    """One call of a public function of softlabel."""
+
+    title: str
     name: str
-    labels: Array
-    ids: Array
+    arrays: list[Array]
     options: dict[str, Any]
+
+
+def soften(title: str, labels: Array, ids: Array, **options: Any) -> Work:
+    """The work of softening a label map."""
+    return Work(f"soften {title}", "soften", [labels, ids], options)
 
 
 def works() -> Iterator[Work]:
@@ -49,14 +59,15 @@ def works() -> Iterator[Work]:
         ("brain phantom 240×240×48, 11 classes", data.brain()),
     ):
         spacing = tuple(s / min(case.spacing_mm) for s in case.spacing_mm)
-        ids = softlabel.slic(peer.scaled(case.image), spacing=spacing, channel_axis=0)
-        yield Work(name, case.labels, ids, {})
-    for name, shape, n_classes in (
-        ("random field 496×768, 10 classes", (496, 768), 10),
-        ("random field 240×240×48, 11 classes", (240, 240, 48), 11),
-    ):
-        image, labels = data.random_field(shape, n_classes)
-        yield Work(name, labels, softlabel.slic(image), {})
+        options: dict[str, Any] = {"spacing": spacing, "channel_axis": 0}
+        image = peer.scaled(case.image)
+        yield Work(f"slic {name}", "slic", [image], options)
+        yield soften(name, case.labels, softlabel.slic(image, **options))
+    for shape, n_classes in (((496, 768), 10), ((240, 240, 48), 11)):
+        for sigma in (14, 2):
+            image, labels = data.random_field(shape, n_classes, sigma)
+            title = f"{n_classes} random fields of sigma {sigma}, {'×'.join(map(str, shape))}"
+            yield soften(title, labels, softlabel.slic(image))
     yield from real_works()
 
 
@@ -67,39 +78,42 @@ def real_works() -> Iterator[Work]:
     scan = data.real_bscan()
     if scan is not None:
         image, labels = scan
-        yield Work("real B-scan", labels, softlabel.slic(image), {})
+        yield soften("real B-scan", labels, softlabel.slic(image))
     scan = data.real_brain()
     if scan is None:
         return
     image, labels = scan
     for size in (216, 1000):
         ids = softlabel.slic(image, labels.size // size)
-        yield Work(f"FreeSurfer brain, size {size}", labels, ids, {})
+        yield soften(f"FreeSurfer brain, size {size}", labels, ids)
     ids = softlabel.slic(image, 2000)
-    yield Work("FreeSurfer brain, n = 2000", labels, ids, {})
+    yield soften("FreeSurfer brain, n = 2000", labels, ids)
     for name, options in BRAIN_OPTIONS.items():
-        yield Work(f"FreeSurfer brain, n = 2000, {name}", labels, ids, options)
+        yield soften(f"FreeSurfer brain, n = 2000, {name}", labels, ids, **options)
 
 
-def measure(work: Work, softeners: dict[str, before.Softening], repeats: int) -> dict[str, Any]:
-    """Medians of both revisions in turns; both must give the same values."""
+def measure(work: Work, builds: dict[str, before.Build], repeats: int) -> dict[str, Any]:
+    """Medians of both revisions in turns; both must give the same arrays."""
     with tempfile.TemporaryDirectory() as folder:
-        labels, ids = Path(folder, "labels.npy"), Path(folder, "ids.npy")
-        np.save(labels, work.labels)
-        np.save(ids, work.ids)
-        found: dict[str, list[dict[str, Any]]] = {name: [] for name in softeners}
+        paths = [Path(folder, f"{n}.npy") for n in range(len(work.arrays))]
+        for path, array in zip(paths, work.arrays, strict=True):
+            np.save(path, array)
+        found: dict[str, list[dict[str, Any]]] = {name: [] for name in builds}
+        started = time.perf_counter()
         for turn in range(repeats + 1):
-            for name, soften in softeners.items():
-                answer = soften(labels, ids, work.options)
+            for name, build in builds.items():
+                answer = build(work.name, paths, work.options)
                 if turn:  # the first compiles, or loads what was compiled
                     found[name].append(answer)
+            if turn and time.perf_counter() - started > ENOUGH_S:
+                break
     digests = {one["digest"] for answers in found.values() for one in answers}
     if len(digests) != 1:
-        raise AssertionError(f"{work.name}: the two revisions differ in their values.")
+        raise AssertionError(f"{work.title}: the two revisions differ in their values.")
     cpu = {name: float(np.median([a["cpu"] for a in found[name]])) for name in found}
     wall = {name: float(np.median([a["wall"] for a in found[name]])) for name in found}
     return {
-        "work": work.name,
+        "work": work.title,
         "CPU ms before": 1e3 * cpu["before"],
         "CPU ms": 1e3 * cpu["now"],
         "times as fast": cpu["before"] / cpu["now"],
@@ -110,13 +124,13 @@ def measure(work: Work, softeners: dict[str, before.Softening], repeats: int) ->
 def main(repeats: int = 5, revision: str = before.FIRST) -> list[dict[str, Any]]:
     """Print the table and return its rows."""
     with before.source_of(revision) as source:
-        softeners = {"before": before.Softening(source), "now": before.Softening(before.ROOT)}
+        builds = {"before": before.Build(source), "now": before.Build(before.ROOT)}
         try:
-            rows = [measure(work, softeners, repeats) for work in works()]
+            rows = [measure(work, builds, repeats) for work in works()]
         finally:
-            for softener in softeners.values():
-                softener.close()
-    show(f"Softening against revision {revision}, one core", rows)
+            for build in builds.values():
+                build.close()
+    show(f"Superpixels and softening against revision {revision}, one core", rows)
     return rows
 
 

@@ -51,6 +51,8 @@ def _plain(value: Any, kind: Any) -> Any:
     kinds = get_args(kind)
     if type(None) in kinds:
         return None if value is None else _plain(value, kinds[0])
+    if get_origin(kind) is tuple and Ellipsis in kinds and _is_sequence(value) and len(value):
+        return tuple(_plain(part, kinds[0]) for part in value)
     if get_origin(kind) is tuple and _is_sequence(value) and len(value) == len(kinds):
         return tuple(_plain(part, of) for part, of in zip(value, kinds, strict=True))
     if get_origin(kind) is Mapping and isinstance(value, Mapping):
@@ -77,5 +79,5 @@ def _words(kind: Any) -> str:
     if type(None) in kinds:
         return f"{_words(kinds[0])} or None"
     if get_origin(kind) is tuple:
-        return f"{len(kinds)} numbers"
+        return "numbers" if Ellipsis in kinds else f"{len(kinds)} numbers"
     return _WORDS[get_origin(kind) or kind]

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 Array = npt.NDArray[Any]
 
@@ -60,6 +59,8 @@ def find_wedges(image: Array, level: float | None = None, min_solid: float = SOL
     >>> int(found.sum()), bool(found[:4, :15].all())
     (60, True)
     """
+    from scipy import ndimage
+
     saturated = image >= (saturation_level(image) if level is None else level)
     areas, n_areas = ndimage.label(saturated)
     sizes = np.bincount(areas.reshape(-1), minlength=n_areas + 1)

@@ -25,6 +25,7 @@ class Fields:
     word: str = "low"
     axis: int | None = None
     pair: tuple[float, float] = (0.0, 1.0)
+    many: tuple[float, ...] | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -44,6 +45,9 @@ class Fields:
         ("axis", np.int32(2), 2),
         ("pair", [0, 1], (0.0, 1.0)),
         ("pair", np.array([0, 1], np.uint8), (0.0, 1.0)),
+        ("many", [1, np.float32(0.5), 2], (1.0, 0.5, 2.0)),
+        ("many", (3,), (3.0,)),
+        ("many", None, None),
     ],
 )
 def test_what_becomes_a_plain_value(name, given, plain):
@@ -67,6 +71,10 @@ def test_what_becomes_a_plain_value(name, given, plain):
         ("pair", (0,), "2 numbers"),
         ("pair", "01", "2 numbers"),
         ("pair", {0.0, 1.0}, "2 numbers"),
+        ("many", (), "numbers or None"),
+        ("many", 1.0, "numbers or None"),
+        ("many", "12", "numbers or None"),
+        ("many", (1, "2"), "numbers or None"),
         ("more", [], "a mapping"),
     ],
 )

@@ -180,12 +180,20 @@ def test_the_api_reference_has_every_public_name():
 
 
 def test_the_worked_example_is_what_is_computed():
-    rows = re.findall(r"^\| q, `(\w+)` \| (.*) \|$", METHODS.read_text(), re.MULTILINE)
+    section = METHODS.read_text().split("\n## ")[1]
+    rows = re.findall(r"^\| q, `(\w+)` \| (.*) \|$", section, re.MULTILINE)
     assert {name for name, _ in rows} == set(BOUNDARIES)
     for name, cells in rows:
         soft = softlabel.soften(np.array([1, 1, 1, 1, 1, 0, 0, 0]), np.zeros(8, int), boundary=name)
         shown = [float(cell) for cell in cells.split(" | ")]
         np.testing.assert_allclose(soft.dense()[1], shown, atol=5e-4)
+
+
+def test_the_row_of_the_dilation_method_is_what_is_computed():
+    row = re.search(r"^\| q, `dilation` \| (.*) \|$", METHODS.read_text(), re.MULTILINE)
+    labels = np.array([0, 0, 0, 0, 1, 1, 0, 0, 0])
+    soft = softlabel.soften(labels, method="dilation", dilations=2)
+    np.testing.assert_allclose(soft.dense()[1], [float(cell) for cell in row[1].split(" | ")])
 
 
 def test_every_recipe_key_and_arm_that_the_training_guide_names_exists():

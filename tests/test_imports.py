@@ -9,6 +9,7 @@ import ast
 from functools import cache
 from pathlib import Path
 
+import factories
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -17,7 +18,7 @@ LAYERS = (
     ("errors", "coerce", "kernels", "parallel", "interrupt", "_version"),
     ("ids", "device", "files", "mapping", "wedges"),
     ("types",),
-    ("distance", "superpixels", "softmaps", "readers", "phantom", "preprocess"),
+    ("distance", "superpixels", "softmaps", "readers", "phantom", "surfaces", "preprocess"),
     ("softening", "cache"),
     ("generation",),
     ("render",),
@@ -28,7 +29,7 @@ LAYERS = (
 )
 """Rooms of softlabel, lowest layer first. A module imports from lower layers and its own room."""
 
-NUMERICS = ("distance", "superpixels", "softmaps", "softening", "preprocess")
+NUMERICS = ("distance", "superpixels", "softmaps", "softening", "preprocess", "surfaces")
 """Rooms that know arrays and types only."""
 
 NOT_FOR_NUMERICS = ("h5py", "nibabel", "click", "rich", "pathlib", "softlabel.files")
@@ -151,6 +152,21 @@ def test_torch_is_imported_only_where_it_was_asked_for():
     for name, path in SOFTLABEL.items():
         if not within(name, "softlabel.softening.tensor") and not name.endswith("_tensor"):
             assert not any(within(i, "torch") for i in imported(path, everywhere=False)), name
+
+
+@pytest.mark.parametrize("command", ["info", "generate"])
+def test_commands_start_without_what_only_some_files_or_steps_need(command):
+    """These take most of a second of the processor together: see ``benchmarks/commands.py``."""
+    heavy = {"numba", "nibabel", "pydicom", "scipy.ndimage", "scipy.sparse", "tifffile", "yaml"}
+    script = f"import softlabel.cli.{command}, sys; print(*sorted(sys.modules))"
+    assert not heavy & set(factories.run_python(script).split())
+
+
+def test_describing_a_cache_loads_no_reader():
+    script = "import softlabel.cli.info, sys; print(*sorted(sys.modules))"
+    loaded = factories.run_python(script).split()
+    assert "softlabel.generation.settings" in loaded
+    assert not [name for name in loaded if within(name, "softlabel.readers")]
 
 
 def test_only_console_and_the_commands_know_click():

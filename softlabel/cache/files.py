@@ -12,14 +12,12 @@ import platform
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import h5py
 import hdf5plugin
 import numpy as np
-import scipy
 
 from softlabel._version import __version__
 from softlabel.cache import schema
@@ -77,11 +75,13 @@ class Header:
 
 def software_versions() -> str:
     """JSON of the versions that results and bytes depend on."""
+    from importlib.metadata import version
+
     return json.dumps(
         {
             "python": platform.python_version(),
             "numpy": np.__version__,
-            "scipy": scipy.__version__,
+            "scipy": version("scipy"),
             "scikit-image": version("scikit-image"),
             "h5py": h5py.version.version,
             "hdf5": h5py.version.hdf5_version,
@@ -322,13 +322,14 @@ def seal(dataset: h5py.Dataset) -> None:
 
 def stored_digest(dataset: h5py.Dataset) -> tuple[int, str]:
     """Number of allocated chunks, and SHA-256 over offsets and stored bytes."""
-    count = dataset.id.get_num_chunks()
-    offsets = sorted(dataset.id.get_chunk_info(i).chunk_offset for i in range(count))
+    offsets: list[tuple[int, ...]] = []
+    # by one walk: HDF5 counts from the first chunk to find the one of a number
+    dataset.id.chunk_iter(lambda chunk: offsets.append(chunk.chunk_offset))
     digest = hashlib.sha256()
-    for offset in offsets:
+    for offset in sorted(offsets):
         digest.update(np.asarray(offset, "<i8").tobytes())
         digest.update(dataset.id.read_direct_chunk(offset)[1])
-    return count, digest.hexdigest()
+    return len(offsets), digest.hexdigest()
 
 
 @contextlib.contextmanager

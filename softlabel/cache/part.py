@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -43,7 +43,7 @@ class InputFile:
 
 
 class TiledSoft(Protocol):
-    """Soft maps that can be had patch by patch: computed ones, or those of a file."""
+    """Soft maps that can be had tile by tile: computed ones, or those of a file."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -53,8 +53,11 @@ class TiledSoft(Protocol):
     def off(self) -> float:
         """Value of a pixel outside of the class, the fill value."""
 
-    def patch(self, slices: Any) -> Array:
-        """Dense values of a patch, float32 (K, *patch)."""
+    def class_groups(self, slices: Any, size: int) -> Iterator[tuple[int, Array]]:
+        """First class and dense values, float32 (size, *patch), of groups of ``size`` classes.
+
+        Those that are :attr:`off` everywhere may be left out.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +198,7 @@ def _write_map(group: h5py.Group, name: str, labels: Array, compression: str) ->
 
 
 def _write_soft(group: h5py.Group, soft: TiledSoft, compression: str) -> None:
-    """Write the tiles that are not all fill value, one dense tile in memory at a time."""
+    """Write the chunks that are not all fill value, one in memory at a time."""
     n_classes, *spatial = soft.shape
     chunks = schema.chunk_shape(n_classes, tuple(spatial), 4)
     dataset = create(
@@ -206,9 +209,7 @@ def _write_soft(group: h5py.Group, soft: TiledSoft, compression: str) -> None:
         where = tuple(
             slice(s, min(s + c, n)) for s, c, n in zip(corner, chunks[1:], spatial, strict=True)
         )
-        tile = soft.patch(where)
-        for first in range(0, n_classes, chunks[0]):
-            piece = tile[first : first + chunks[0]]
-            if (piece != np.float32(soft.off)).any():
-                dataset[(slice(first, first + chunks[0]), *where)] = piece
+        for first, values in soft.class_groups(where, chunks[0]):
+            if (values != np.float32(soft.off)).any():
+                dataset[(slice(first, first + len(values)), *where)] = values
     seal(dataset)

@@ -7,6 +7,7 @@ of a part that was computed with this group.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,9 @@ class _StoredSoft:
     def off(self) -> float:
         return float(self.dataset.fillvalue)
 
-    def patch(self, slices: Any) -> Array:
-        return np.asarray(self.dataset[(slice(None), *slices)])
+    def class_groups(self, slices: Any, size: int) -> Iterator[tuple[int, Array]]:
+        for first in range(0, len(self.dataset), size):
+            yield first, np.asarray(self.dataset[(slice(first, first + size), *slices)])
 
 
 def _result(

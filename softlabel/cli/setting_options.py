@@ -13,7 +13,14 @@ from click.core import ParameterSource
 from softlabel.cli.options import option
 from softlabel.errors import UsageError
 from softlabel.generation.settings import CHOICES, Settings, idle_settings
-from softlabel.preprocess import PRESETS, STEPS, plain_options, step_fields, word_fields
+from softlabel.preprocess import (
+    PRESETS,
+    STEPS,
+    PreprocessOptions,
+    plain_options,
+    step_fields,
+    word_fields,
+)
 from softlabel.readers import READERS
 from softlabel.softening import METHODS
 
@@ -38,7 +45,7 @@ def setting(section: str, name: str, help: str, **attributes: Any) -> Callable[[
         Further attributes of the option, or others than the field gives it.
     """
     default = _FIELDS[name].default
-    kind = next((k for k in get_args(_KINDS[name]) if k is not type(None)), _KINDS[name])
+    kind = _without_none(_KINDS[name])
     defaults: dict[str, Any] = {
         "type": click.Choice(CHOICES[name]) if name in CHOICES else kind,
         "default": default,
@@ -99,16 +106,17 @@ def superpixel_settings(command: F) -> F:
 
 def softening_settings(command: F) -> F:
     """How labels are softened."""
+    by_distance = ", ".join(name for name, method in METHODS.items() if method.has_boundary)
     return _all_of(
         command,
         setting("Softening", "method", "Softening method."),
-        setting("Softening", "boundary", "[superpixel] What the boundary of a class is."),
-        setting("Softening", "distance_unit", "Unit of distances, --scale and --blur."),
+        setting("Softening", "boundary", f"[{by_distance}] What the boundary of a class is."),
+        setting("Softening", "distance_unit", "Unit of distances, --scale, --width and --blur."),
         setting(
             "Softening",
             "scale",
-            "[superpixel] Distance at which a label is 3/4 or 1/4. Default: 1 pixel, or the finest "
-            "spacing.",
+            f"[{by_distance}] Distance at which a label is 3/4 or 1/4. Default: 1 pixel, or the "
+            "finest spacing.",
         ),
         setting("Softening", "normalize", "sum: divide by the sum over the classes."),
     )
@@ -126,16 +134,19 @@ def method_options(section: str) -> Callable[[F], F]:
 
     def decorate(command: F) -> F:
         for name, owners in reversed(_owners().items()):
-            field = next(f for f in fields(METHODS[owners[0]].options) if f.name == name)
-            is_flag = isinstance(field.default, bool)
-            shown = "" if is_flag else f" Default: {field.default:g}."
+            options = METHODS[owners[0]].options
+            field = next(f for f in fields(options) if f.name == name)
+            kind = _without_none(get_type_hints(options)[name])
+            is_flag = kind is bool
+            silent = is_flag or field.default is None
+            shown = "" if silent else f" Default: {field.default:g}."
             command = option(
                 section,
                 flag(name),
                 f"method_{name}",
                 default=None,
                 help=f"[{', '.join(owners)}] {field.metadata['help']}{shown}",
-                **({"is_flag": True} if is_flag else {"type": type(field.default)}),
+                **({"is_flag": True} if is_flag else {"type": kind}),
             )(command)
         return command
 
@@ -151,16 +162,17 @@ def preprocessing_settings(section: str) -> Callable[[F], F]:
     def decorate(command: F) -> F:
         usual = {name: plain_options(Settings(preprocess=name).preprocessing) for name in PRESETS}
         options = [setting(section, "preprocess", "Usual steps before superpixels, together.")]
+        kinds = get_type_hints(PreprocessOptions)
         for name, field in word_fields().items():
-            words = [f"{preset}: {plain[name]}" for preset, plain in usual.items() if name in plain]
-            told = f" With --preprocess {', '.join(words)}." if words else ""
-            options.append(_step_option(section, name, field.metadata["help"] + told, field, str))
+            told = [f"{preset}: {plain[name]}" for preset, plain in usual.items() if name in plain]
+            text = field.metadata["help"]
+            text += f" With --preprocess {', '.join(told)}." if told else ""
+            options.append(_step_option(section, name, text, field, kinds[name]))
         for name, owners in step_fields().items():
             (step, field), *_ = owners.items()
             kind = get_type_hints(STEPS[step].options)[name]
-            shown = (
-                "" if field.default in (None, True, False, "") else f" Default: {field.default}."
-            )
+            silent = field.default is None or isinstance(field.default, bool) or field.default == ""
+            shown = "" if silent else f" Default: {field.default}."
             text = f"[{', '.join(owners)}] {field.metadata['help']}{shown}"
             options.append(_step_option(section, name, text, field, kind))
         options.append(
@@ -174,11 +186,28 @@ def preprocessing_settings(section: str) -> Callable[[F], F]:
     return decorate
 
 
+class Numbers(click.ParamType):
+    """Numbers with commas between them."""
+
+    name = "n[,n…]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """Parse ``0.9,0.9,3``; a tuple passes."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(float(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no list of numbers such as 0.9,0.9,3.", param, ctx)
+
+
 def _step_option(
     section: str, name: str, help: str, field: Field[Any], kind: Any
 ) -> Callable[[F], F]:
     """The option of a field of the steps, without a default: what is not given is not recorded."""
-    kind = next((k for k in get_args(kind) if k is not type(None)), kind)  # X | None
+    kind = _without_none(kind)
     names, attributes = _step_flag(name), {"type": kind}
     if field.metadata.get("file"):
         attributes = {"type": click.Path(path_type=Path), "metavar": "FILE"}
@@ -187,8 +216,13 @@ def _step_option(
     elif kind is bool:
         names, attributes = f"{names}/--no-{names[2:]}", {}
     elif get_origin(kind) is tuple:
-        attributes = {"type": get_args(kind)[0], "nargs": len(get_args(kind))}
+        attributes = {"type": Numbers()}
     return option(section, names, f"step_{name}", default=None, help=help, **attributes)
+
+
+def _without_none(kind: Any) -> Any:
+    """X where a type is X | None."""
+    return next((k for k in get_args(kind) if k is not type(None)), kind)
 
 
 def _step_flag(name: str) -> str:

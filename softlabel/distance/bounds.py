@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from softlabel.distance.groups import Jobs, Regions
-from softlabel.distance.transform import Squares
+from softlabel.distance.groups import Task
 from softlabel.kernels import inner_kernel
 from softlabel.types import Array
 
@@ -38,17 +37,18 @@ class Places(NamedTuple):
 
 @inner_kernel
 def find_need(
-    shape: tuple[int, int, int], regions: Regions, jobs: Jobs, j: int, box: Array, core: Array,
-    squares: Squares, places: Places, squared: Array, tops: Array, need: Array,
-) -> float:  # fmt: skip
-    """Find the box that holds what was found and every target that may be nearer.
+    task: Task, j: int, box: Array, core: Array, places: Places, tops: Array, need: Array
+) -> float:
+    """Find the box that holds what was found for a job and every target that may be nearer.
 
     Returns the largest squared distance that was found, −1 when that box was searched already.
+    ``need`` is filled; ``tops`` is memory for a number a plane of the core.
     """
+    regions, jobs, squares, shape = task.regions, task.jobs, task.squares, task.image.shape
     ceiling = 0.0
     for b in range(jobs.block_start[j], jobs.block_start[j + 1]):
         r = jobs.block_region[b]
-        largest = _largest(squared, jobs.block_out[b], regions.last[r] - regions.first[r])
+        largest = _largest(task.squared, jobs.block_out[b], regions.last[r] - regions.first[r])
         ceiling = max(ceiling, min(float(largest), regions.limit[r]))
     for a in range(3):
         need[0, a], need[1, a] = core[0, a], core[1, a]
@@ -57,26 +57,26 @@ def find_need(
     _take_in(need, 2, core[0, 2], core[1, 2] - 1, _steps_within(squares.x, ceiling), shape[2])
     if _holds(box, need):
         return -1.0
-    _take_in_balls(shape, regions, jobs, j, core, squares, ceiling, places, squared, tops, need)
+    _take_in_balls(task, j, core, ceiling, places, tops, need)
     return -1.0 if _holds(box, need) else ceiling
 
 
 @inner_kernel
 def _take_in_balls(
-    shape: tuple[int, int, int], regions: Regions, jobs: Jobs, j: int, core: Array,
-    squares: Squares, ceiling: float, places: Places, squared: Array, tops: Array, need: Array,
-) -> None:  # fmt: skip
+    task: Task, j: int, core: Array, ceiling: float, places: Places, tops: Array, need: Array
+) -> None:
     """Make ``need`` hold the core and, around each pixel, what lies no further than what was found.
 
     For that it is enough to know the largest squared distance in every plane of the core.
     """
+    regions, jobs, squares, shape = task.regions, task.jobs, task.squares, task.image.shape
     depth, columns, rows = core[1, 0] - core[0, 0], core[1, 2] - core[0, 2], core[1, 1] - core[0, 1]
     tops[: depth + rows + columns] = 0
     in_z, in_y, in_x = tops[:depth], tops[depth : depth + rows], tops[depth + rows :]
     for b in range(jobs.block_start[j], jobs.block_start[j + 1]):
         r = jobs.block_region[b]
         _raise_tops(
-            squared, jobs.block_out[b], regions.last[r] - regions.first[r], places,
+            task.squared, jobs.block_out[b], regions.last[r] - regions.first[r], places,
             regions.place[r], in_z, in_y, in_x,
         )  # fmt: skip
     for a in range(3):

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from softlabel.distance.blocks import Blocks
+from softlabel.distance.transform import Image, Squares
 from softlabel.types import Array
 
 SCATTERED = 64
@@ -90,6 +91,48 @@ class Jobs(NamedTuple):
     block_start: Array
     block_region: Array
     block_out: Array
+
+
+class Rules(NamedTuple):
+    """How distances are measured, for kernels.
+
+    Attributes
+    ----------
+    inside, outside : int
+        Targets of both sides.
+    halo, pad : ndarray of int64, shape (3,)
+        Width of the halo that targets need, and padding of the first box, along z, y, x.
+    """
+
+    inside: int
+    outside: int
+    halo: Array
+    pad: Array
+
+
+class Task(NamedTuple):
+    """Everything that the kernels need of a part.
+
+    Attributes
+    ----------
+    image : Image
+    rules : Rules
+    groups : Groups
+    regions : Regions
+    jobs : Jobs
+    squares : Squares
+        Of steps along the axes, in the type of ``squared``.
+    squared : ndarray
+        The result: block after block, the squared distance of each pixel.
+    """
+
+    image: Image
+    rules: Rules
+    groups: Groups
+    regions: Regions
+    jobs: Jobs
+    squares: Squares
+    squared: Array
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,20 +15,18 @@ Memory follows the largest of these boxes, time the sum of their pixels.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
 from softlabel.distance.blocks import Blocks, Measured
 from softlabel.distance.boundary import IN_FACING, OUT_FACING, Boundary, Metric
 from softlabel.distance.bounds import Places, find_need
-from softlabel.distance.groups import Groups, Jobs, Regions, groups_of, in_parts, plan_part
+from softlabel.distance.groups import Regions, Rules, Task, groups_of, in_parts, plan_part
 from softlabel.distance.number_types import by_number_type
 from softlabel.distance.transform import (
     Buffers,
     Image,
     Layout,
-    Squares,
     code_box,
     layout_of,
     same_targets,
@@ -71,10 +69,8 @@ def measure_blocks(blocks: Blocks, boundary: Boundary, metric: Metric) -> Iterat
         for part in in_parts(blocks, chosen, group):
             plan = plan_part(blocks, numbers.factor, part, group, lower, upper)
             squared: Array = np.empty(int(plan.start[-1]), numbers.dtype)
-            _measure_groups(
-                image, rules, plan.groups, plan.regions, plan.jobs, squares,
-                np.empty(0, numbers.count_dtype), squared,
-            )  # fmt: skip
+            task = Task(image, rules, plan.groups, plan.regions, plan.jobs, squares, squared)
+            _measure_groups(task, np.empty(0, numbers.count_dtype))
             yield Measured(plan.blocks, plan.start, squared, numbers.factor)
 
 
@@ -98,23 +94,6 @@ def image_of(index: Array, ignored: int, order: list[int]) -> Image:
     )  # fmt: skip
 
 
-class Rules(NamedTuple):
-    """How distances are measured, for kernels.
-
-    Attributes
-    ----------
-    inside, outside : int
-        Targets of both sides.
-    halo, pad : ndarray of int64, shape (3,)
-        Width of the halo that targets need, and padding of the first box, along z, y, x.
-    """
-
-    inside: int
-    outside: int
-    halo: Array
-    pad: Array
-
-
 def rules_of(boundary: Boundary, metric: Metric) -> Rules:
     """What a boundary and a metric mean for the kernels."""
     active, spacing = np.array(metric.active), np.array(metric.spacing)
@@ -130,11 +109,9 @@ def rules_of(boundary: Boundary, metric: Metric) -> Rules:
 
 
 @kernel
-def _measure_groups(
-    image: Image, rules: Rules, groups: Groups, regions: Regions, jobs: Jobs, squares: Squares,
-    counts: Array, squared: Array,
-) -> None:  # fmt: skip
-    """Fill ``squared``; ``counts`` only tells the type of counts."""
+def _measure_groups(task: Task, counts: Array) -> None:
+    """Fill ``task.squared``; ``counts`` only tells the type of counts."""
+    image, rules, groups, squared = task.image, task.rules, task.groups, task.squared
     places = _with_places(1, image)
     buffers = Buffers(
         np.empty(0, np.uint8), np.empty(0, np.uint8), counts,
@@ -142,30 +119,26 @@ def _measure_groups(
     )  # fmt: skip
     core, box = np.empty((2, 3), np.int64), np.empty((2, 3), np.int64)
     need, tops = np.empty((2, 3), np.int64), np.empty(64, squared.dtype)
-    pad = rules.pad.copy()
     for g in range(len(groups.lower)):
         for a in range(3):
             core[0, a], core[1, a] = groups.lower[g, a], groups.upper[g, a]
-        places = _place_group(image, regions, groups.region_start[g : g + 2], core, places)
+        places = _place_group(image, task.regions, groups.region_start[g : g + 2], core, places)
         planes = np.sum(core[1] - core[0])
         if planes > len(tops):
             tops = np.empty(2 * planes, squared.dtype)
         for j in range(groups.job_start[g], groups.job_start[g + 1]):
             for a in range(3):
-                box[0, a] = max(core[0, a] - pad[a], 0)
-                box[1, a] = min(core[1, a] + pad[a], image.shape[a])
+                box[0, a] = max(core[0, a] - rules.pad[a], 0)
+                box[1, a] = min(core[1, a] + rules.pad[a], image.shape[a])
             layout = layout_of(core, box, rules.halo)
-            ceiling = _largest_limit(regions, jobs, j)
+            ceiling = _largest_limit(task, j)
             buffers = with_room(buffers, layout)
-            _do_job(image, rules, regions, jobs, j, box, layout, squares, ceiling, places,
-                    buffers, squared)  # fmt: skip
-            ceiling = find_need(image.shape, regions, jobs, j, box, core, squares, places,
-                                 squared, tops, need)  # fmt: skip
+            _do_job(task, j, box, layout, ceiling, places, buffers)
+            ceiling = find_need(task, j, box, core, places, tops, need)
             if ceiling >= 0:
                 wider = layout_of(core, need, rules.halo)
                 buffers = with_room(buffers, wider)
-                _do_job(image, rules, regions, jobs, j, need, wider, squares, ceiling, places,
-                        buffers, squared)  # fmt: skip
+                _do_job(task, j, need, wider, ceiling, places, buffers)
 
 
 @kernel
@@ -219,27 +192,27 @@ def _place_region(
 
 
 @inner_kernel
-def _largest_limit(regions: Regions, jobs: Jobs, j: int) -> float:
-    limit = 0.0
+def _largest_limit(task: Task, j: int) -> float:
+    jobs, limit = task.jobs, 0.0
     for b in range(jobs.block_start[j], jobs.block_start[j + 1]):
-        limit = max(limit, regions.limit[jobs.block_region[b]])
+        limit = max(limit, task.regions.limit[jobs.block_region[b]])
     return limit
 
 
 @inner_kernel
 def _do_job(
-    image: Image, rules: Rules, regions: Regions, jobs: Jobs, j: int, box: Array, layout: Layout,
-    squares: Squares, ceiling: float, places: Places, buffers: Buffers, squared: Array,
-) -> None:  # fmt: skip
+    task: Task, j: int, box: Array, layout: Layout, ceiling: float, places: Places, buffers: Buffers
+) -> None:
     """Measure to the targets in a box: one transform, or one for each side of the boundary."""
+    rules, regions, jobs, squared = task.rules, task.regions, task.jobs, task.squared
     label = jobs.class_index[j]
-    gaps = code_box(image, label, box, layout, buffers.codes)
+    gaps = code_box(task.image, label, box, layout, buffers.codes)
     both = same_targets(rules.inside, rules.outside, gaps)
     for side in range(1 if both else 2):
         kind = rules.inside if side == 0 else rules.outside
         if both:
             kind = max(rules.inside, rules.outside)
-        transform(kind, squares, ceiling, layout, buffers)
+        transform(kind, task.squares, ceiling, layout, buffers)
         for b in range(jobs.block_start[j], jobs.block_start[j + 1]):
             r = jobs.block_region[b]
             n, at, to = regions.last[r] - regions.first[r], regions.place[r], jobs.block_out[b]

@@ -1,8 +1,34 @@
 """The main job: a data set on disk becomes a cache."""
 
-from softlabel.generation.networks import networks_for
-from softlabel.generation.report import CaseReport, Report
-from softlabel.generation.run import carry_out, estimate, generate
-from softlabel.generation.settings import Settings
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from softlabel.generation.networks import networks_for as networks_for
+    from softlabel.generation.report import CaseReport as CaseReport
+    from softlabel.generation.report import Report as Report
+    from softlabel.generation.run import carry_out as carry_out
+    from softlabel.generation.run import estimate as estimate
+    from softlabel.generation.run import generate as generate
+    from softlabel.generation.settings import Settings as Settings
+
+# Imported on first use: who only wants the settings of a cache need not load every reader.
+_PLACES = {
+    "CaseReport": "report",
+    "Report": "report",
+    "Settings": "settings",
+    "carry_out": "run",
+    "estimate": "run",
+    "generate": "run",
+    "networks_for": "networks",
+}
 
 __all__ = ["CaseReport", "Report", "Settings", "carry_out", "estimate", "generate", "networks_for"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'softlabel.generation' has no attribute {name!r}")
+    value = getattr(import_module(f"softlabel.generation.{_PLACES[name]}"), name)
+    globals()[name] = value
+    return value

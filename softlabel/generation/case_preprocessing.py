@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from softlabel.cache import Before, Header
 from softlabel.generation.settings import Settings
-from softlabel.preprocess import DnCNN, Record, preprocess, restore
+from softlabel.preprocess import STEPS, DnCNN, Record, preprocess, restore
 from softlabel.types import Array, Case
 
 HardLabels = Callable[[Case, Header], tuple[Array, Mapping[str, Array]]]
@@ -64,8 +65,9 @@ def _moves_pixels(records: Sequence[Record], shape: tuple[int, ...]) -> str:
     for record in records:
         if record.shape_after != record.shape_before:
             return record.step
-    place = np.arange(np.prod(shape)).reshape(shape)
     for record in records:
-        if not np.array_equal(restore([record], place, "labels"), place):
-            return record.step
+        if not STEPS[record.step].in_place:
+            place = np.arange(math.prod(shape)).reshape(shape)
+            if not np.array_equal(restore([record], place, "labels"), place):
+                return record.step
     return ""

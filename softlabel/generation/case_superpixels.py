@@ -17,6 +17,9 @@ from softlabel.generation.settings import Settings
 from softlabel.superpixels import by_slice, grid, scale_channels, slic
 from softlabel.types import Array, Case, required_slice_axis
 
+BLOCK = 1 << 20
+"""Pixels that are renumbered at a time."""
+
 
 def make_superpixels(
     case: Case,
@@ -115,12 +118,22 @@ def _of_slic(
 
 def _renumbered(ids: Array, mask: Array | None) -> Array:
     """Ids 0..M−1 in their old order, −1 outside the mask."""
-    ids = np.maximum(ids if mask is None else np.where(mask, ids, -1), -1)
+    if mask is not None:
+        ids = np.where(mask, ids, -1)
+    if int(ids.min()) < -1:
+        ids = np.maximum(ids, -1)
     highest = int(ids.max())
     if highest > 4 * ids.size:  # ids of a file may be anything
         values, position = np.unique(ids, return_inverse=True)
         return (position.reshape(ids.shape) - (values[0] < 0)).astype(np.int32)
+    # by blocks, since indexing widens to 64 bits
+    flat = ids.reshape(-1)
+    blocks = [slice(start, start + BLOCK) for start in range(0, flat.size, BLOCK)]
     present = np.zeros(highest + 2, np.bool_)
-    present[ids + 1] = True
-    number = np.cumsum(present[1:], dtype=np.int32) - 1
-    return np.concatenate([[-1], number]).astype(np.int32)[ids + 1]
+    for block in blocks:
+        present[flat[block] + 1] = True
+    number = np.concatenate([[-1], np.cumsum(present[1:]) - 1]).astype(np.int32)
+    renumbered = np.empty(flat.size, np.int32)
+    for block in blocks:
+        renumbered[block] = number[flat[block] + 1]
+    return renumbered.reshape(ids.shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -27,6 +27,11 @@ from softlabel.softmaps.class_index import class_index_map
 from softlabel.softmaps.maps import SoftMaps
 from softlabel.superpixels import whole_pieces
 from softlabel.types import Array, Case
+
+EXACT = 1 << 53
+"""Whole numbers up to this one are exact in float64, whatever the order of a sum."""
+
+BLOCK = 1 << 20
 
 
 def compute(
@@ -118,7 +123,8 @@ def request_of(case: Case, header: Header, settings: Settings) -> SoftenRequest:
     ValueError
         When distances are to be in mm and the case has no spacing.
     """
-    if settings.distance_unit == "mm" and case.spacing_mm is None:
+    in_mm = settings.distance_unit == "mm" and METHODS[settings.method].uses_spacing
+    if in_mm and case.spacing_mm is None:
         raise ValueError(
             "the case has no pixel spacing, so distances cannot be in mm; use --distance-unit "
             "pixel, or give the spacing with --spacing-mm where the format takes it."
@@ -130,7 +136,7 @@ def request_of(case: Case, header: Header, settings: Settings) -> SoftenRequest:
     return SoftenRequest(
         method=settings.method,
         classes=header.classes,
-        spacing=case.spacing_mm if settings.distance_unit == "mm" else None,
+        spacing=case.spacing_mm if in_mm else None,
         boundary=settings.boundary,
         scale=settings.scale,
         normalize=settings.normalize,
@@ -158,22 +164,47 @@ def measure(
     inside = image if case.mask is None else image[:, case.mask.ravel()]
     if inside.shape[1] == 0:
         inside = image
-    channels = [channel.astype(np.float64) for channel in inside]
+    sums = np.array([_sums(channel) for channel in inside])
     index = class_index_map(labels, header.classes, header.ignore)
-    counts = np.bincount(index.ravel(), minlength=len(header.classes))
     return Statistics(
-        class_pixels=counts[: len(header.classes)].astype(np.uint64),
+        class_pixels=_class_pixels(index, len(header.classes)),
         pixels=inside.shape[1],
-        intensity_sum=np.array([c.sum() for c in channels]),
-        intensity_sum_squares=np.array([np.dot(c, c) for c in channels]),
-        intensity_min=np.array([c.min() for c in channels]),
-        intensity_max=np.array([c.max() for c in channels]),
+        intensity_sum=sums[:, 0],
+        intensity_sum_squares=sums[:, 1],
+        intensity_min=inside.min(axis=1).astype(np.float64),
+        intensity_max=inside.max(axis=1).astype(np.float64),
         softened_pixels=int(np.count_nonzero(soft.band)),
         soft_sum=soft.total(),
         own_class_sum=soft.own_class_sums(index),
         n_superpixels=0 if ids is None else int(ids.max()) + 1,
         n_superpixels_asked=asked,
     )
+
+
+def _sums(channel: Array) -> tuple[float, float]:
+    """Sum of the intensities and of their squares, in float64."""
+    if np.issubdtype(channel.dtype, np.integer):
+        largest = max(abs(int(channel.min())), abs(int(channel.max())))
+        if len(channel) * largest**2 <= EXACT:  # in any order the same, so by blocks
+            sums = np.zeros(2, np.int64)
+            for block in _blocks(channel):
+                wide = block.astype(np.int64)
+                sums += wide.sum(), wide @ wide
+            return float(sums[0]), float(sums[1])
+    values = channel.astype(np.float64)
+    return float(values.sum()), float(np.dot(values, values))
+
+
+def _class_pixels(index: Array, n_classes: int) -> Array:
+    counts = np.zeros(n_classes, np.uint64)
+    for block in _blocks(index.reshape(-1)):
+        counts += np.bincount(block, minlength=n_classes)[:n_classes].astype(np.uint64)
+    return counts
+
+
+def _blocks(flat: Array) -> Iterator[Array]:
+    """Pixels that are widened to 64 bits at a time."""
+    return (flat[start : start + BLOCK] for start in range(0, len(flat), BLOCK))
 
 
 def _majority_labels(raters: Array, header: Header) -> Array:

@@ -166,12 +166,9 @@ class Settings:
         plain: dict[str, Any] = {}
         for step in self.preprocessing:
             plain |= vars(step.options)
-        words = word_fields()
-        return {
-            name: str(value) if name in words else plain[name]
-            for name, value in self.preprocess_options.items()
-            if value is not None
-        }
+        chosen = chosen_options(self.preprocess, self.preprocess_options)
+        plain |= {name: getattr(chosen, name) for name in word_fields()}
+        return {n: plain[n] for n, value in self.preprocess_options.items() if value is not None}
 
     def _check_words(self) -> None:
         for name, allowed in CHOICES.items():
@@ -269,7 +266,8 @@ class Settings:
         for name in self.method_options:
             if name not in known:
                 raise UsageError(
-                    f"The method {self.method} has no option {name!r}; it has: {', '.join(known)}."
+                    f"The method {self.method} has no option {name!r}; it has"
+                    f"{': ' if known else ' none'}{', '.join(known)}."
                 )
         try:
             chosen = asdict(kind(**self.method_options))
@@ -306,7 +304,8 @@ def idle_settings(settings: Settings) -> dict[str, tuple[str, ...]]:
     >>> idle_settings(Settings())
     {'slice_axis': ('slic_dims', 'in_plane')}
     """
-    in_plane = settings.checked_method_options().get("in_plane", False)
+    options = settings.checked_method_options()
+    in_plane = options.get("in_plane", False)
     of_slic = ("compactness", "sigma", "max_num_iter", "channel_percentiles", "mask_mode",
                "slic_code")  # fmt: skip
     of_superpixels = ("n_segments", "superpixel_size", "slic_dims")
@@ -321,10 +320,14 @@ def idle_settings(settings: Settings) -> dict[str, tuple[str, ...]]:
         idle |= dict.fromkeys(of_superpixels, ("superpixels",))
         if not in_plane:
             idle["slice_axis"] = ("superpixels", "in_plane")
-    if not METHODS[settings.method].needs_superpixels:
-        others = ("superpixels", *of_slic, *of_superpixels, "slice_axis", "boundary", "scale")
-        idle |= dict.fromkeys(others, ("method",))
-    if METHODS[settings.method].takes_soft_labels:
+    method = METHODS[settings.method]
+    if not method.needs_superpixels:
+        idle |= dict.fromkeys(("superpixels", *of_slic, *of_superpixels), ("method",))
+    if not method.needs_superpixels and not in_plane:
+        idle["slice_axis"] = ("method", "in_plane") if "in_plane" in options else ("method",)
+    if not method.has_boundary:
+        idle |= dict.fromkeys(("boundary", "scale"), ("method",))
+    if not method.uses_spacing:
         idle["distance_unit"] = ("method",)
     return idle
 

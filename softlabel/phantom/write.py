@@ -40,7 +40,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from scipy import io as scipy_io
 
@@ -384,7 +383,9 @@ def _ct_files(
 
 def _nifti_bytes(values: Array, affine: Array, compresslevel: int = 6) -> bytes:
     """NIfTI-1 on a grid; gzip without clock and file name."""
-    image = nib.Nifti1Image(values, affine)
+    from nibabel import Nifti1Image
+
+    image = Nifti1Image(values, affine)
     image.header.set_xyzt_units("mm")
     image.header.set_sform(affine, code=1)
     image.header.set_qform(affine, code=1)

@@ -1,12 +1,17 @@
 """Steps from case to case before superpixels are made, each with an exact way back.
 
 OCT: registration wedges filled, noise taken out, flattened to Bruch's membrane, cropped to the
-retina. :func:`preprocess` takes a case through a plan of steps and :func:`restore` brings arrays
+retina. MRI and CT: a brain mask, the box of it, voxels of another size, standard deviations.
+:func:`preprocess` takes a case through a plan of steps and :func:`restore` brings arrays
 back; the functions on arrays (:func:`denoise_bscan`, :func:`find_retina`, :func:`flat_window`,
-:func:`crop_rows`, :func:`take_rows`, :func:`fill_background`) can be called one by one.
+:func:`crop_rows`, :func:`take_rows`, :func:`fill_background`; :func:`intensity_mask`,
+:func:`box_of`, :func:`resample_image`, :func:`resample_labels`, :func:`resample_soft`,
+:func:`normalise_image`) can be called one by one.
 """
 
 from softlabel.preprocess.background import fill_background
+from softlabel.preprocess.box import BoxOptions, box_of
+from softlabel.preprocess.brain_mask import BrainMaskOptions, intensity_mask, why_no_brain
 from softlabel.preprocess.choice import chosen_options, plain_options, step_fields, word_fields
 from softlabel.preprocess.crop import CropOptions, crop_rows
 from softlabel.preprocess.denoise import (
@@ -17,6 +22,13 @@ from softlabel.preprocess.denoise import (
 )
 from softlabel.preprocess.dncnn import DnCNN, DnCNNSettings, apply_dncnn, require_torch
 from softlabel.preprocess.flatten import FlattenOptions, flat_window
+from softlabel.preprocess.grid import stack_sequences
+from softlabel.preprocess.normalise import (
+    Normalised,
+    NormaliseOptions,
+    foreground_percentiles,
+    normalise_image,
+)
 from softlabel.preprocess.plan import (
     Plan,
     PlannedStep,
@@ -28,6 +40,13 @@ from softlabel.preprocess.plan import (
     weights_needed,
 )
 from softlabel.preprocess.record import Record
+from softlabel.preprocess.resample import (
+    ResampleOptions,
+    resample_image,
+    resample_labels,
+    resample_soft,
+    resampled_shape,
+)
 from softlabel.preprocess.retina import Retina, find_retina
 from softlabel.preprocess.step import Kind, Step
 from softlabel.preprocess.steps import PRESETS, STEPS
@@ -40,38 +59,53 @@ __all__ = [
     "PRESETS",
     "SHIPPED_WEIGHTS",
     "STEPS",
+    "BoxOptions",
+    "BrainMaskOptions",
     "CropOptions",
     "DenoiseOptions",
     "DnCNN",
     "DnCNNSettings",
     "FlattenOptions",
     "Kind",
+    "NormaliseOptions",
+    "Normalised",
     "Plan",
     "PlannedStep",
     "PreprocessOptions",
     "Preprocessed",
     "Record",
+    "ResampleOptions",
     "Retina",
     "RowWindow",
     "Step",
     "WedgeOptions",
     "apply_dncnn",
+    "box_of",
     "chosen_options",
     "crop_rows",
     "denoise_bscan",
     "fill_background",
     "find_retina",
     "flat_window",
+    "foreground_percentiles",
+    "intensity_mask",
     "noise_sigma",
+    "normalise_image",
     "pack_network",
     "plain_options",
     "plan_of",
     "preprocess",
     "require_torch",
+    "resample_image",
+    "resample_labels",
+    "resample_soft",
+    "resampled_shape",
     "restore",
+    "stack_sequences",
     "step_fields",
     "take_rows",
     "unpack_network",
     "weights_needed",
+    "why_no_brain",
     "word_fields",
 ]

@@ -7,7 +7,6 @@ one.
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from softlabel.types import Array
 
@@ -39,6 +38,8 @@ def fill_background(image: Array, missing: Array) -> Array:
     >>> fill_background(image, image == 255)
     array([[10, 10, 10, 10, 10, 10]], dtype=uint8)
     """
+    from scipy import ndimage
+
     if not missing.any():
         return image
     if missing.all():

@@ -24,7 +24,10 @@ NOT_WORDS = ("preprocess", "step_options")
 
 
 def word_fields() -> dict[str, Field[Any]]:
-    """The fields of :class:`PreprocessOptions` that choose a step, by name."""
+    """The fields of :class:`PreprocessOptions` that ask for a step each, by name.
+
+    Most are words, with ``choices`` in their metadata; ``resample_mm`` is numbers.
+    """
     return {f.name: f for f in fields(PreprocessOptions) if f.name not in NOT_WORDS}
 
 
@@ -89,20 +92,24 @@ def _plain_step(step: PlannedStep) -> dict[str, Any]:
         for f in fields(step.options)
         if f.name not in said and getattr(step.options, f.name) != f.default
     }
-    for word in _words_of(step.name):
+    asked = _field_of(step.name)
+    for word in asked.metadata.get("choices", vars(step.options).values()):
         try:
-            made = plan_of(chosen_options("none", {step.name: word, **further}))
+            made = plan_of(chosen_options("none", {asked.name: word, **further}))
         except ValueError:  # another word leaves one of the options no say
             continue
         if made == (step,):
-            return {step.name: word, **further}
-    raise ValueError(f"no word of {step.name} asks for {step.options}.")
+            return {asked.name: word, **further}
+    raise ValueError(f"no value of {asked.name} asks for {step.options}.")
 
 
-def _words_of(step: str) -> tuple[str, ...]:
-    return tuple(word_fields()[step].metadata["choices"])
+def _field_of(step: str) -> Field[Any]:
+    """The field that asks for a step: of its name, or of its name and a unit."""
+    found = word_fields()
+    return found[next(name for name in found if name == step or name.startswith(f"{step}_"))]
 
 
 def _said_by_words(step: str) -> set[str]:
-    """Options of a step that its words set."""
-    return {name for word in _words_of(step) for name in options_of_word(step, word)}
+    """Options of a step that its words, or numbers, set."""
+    words = _field_of(step).metadata.get("choices", (None,))
+    return {name for word in words for name in options_of_word(step, word)}

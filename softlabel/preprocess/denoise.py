@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from softlabel.coerce import make_plain
 from softlabel.preprocess.background import as_dtype
@@ -170,6 +169,8 @@ def noise_sigma(image: Array, mask: Array | None = None) -> float:
     >>> round(noise_sigma(noise + np.arange(200)), 1)
     7.1
     """
+    from scipy import ndimage
+
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float64)
     rough = np.abs(ndimage.convolve(image.astype(np.float64), kernel, mode="nearest"))
     inside = np.ones(image.shape, np.bool_) if mask is None else mask

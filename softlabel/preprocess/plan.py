@@ -31,10 +31,16 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "denoise": ("none", "tv", "nlm", "bilateral", "dncnn"),
     "flatten": ("none", "pixel", "subpixel"),
     "crop": ("none", "retina"),
+    "brain_mask": ("none", "given", "labels", "intensity"),
+    "box": ("none", "mask"),
+    "normalise": ("none", "zscore"),
 }
 """Values of the options that are words."""
 
 _LEAVE_OUT = ("keep", "none")
+
+_OPTION_OF = {"resample": "resample_mm"}
+"""Options that ask for a step under another name than its own."""
 
 
 def _word(name: str, help: str, default: str | None = None) -> Any:
@@ -47,13 +53,18 @@ class PreprocessOptions:
 
     Attributes
     ----------
-    preprocess : {"none", "oct"}
+    preprocess : {"none", "oct", "mri"}
         Usual steps together (:data:`softlabel.preprocess.PRESETS`); the others add, change or leave
         out a step. None is what the preset says.
     wedges : {"keep", "mask", "fill"} or None
     denoise : {"none", "tv", "nlm", "bilateral", "dncnn"} or None
     flatten : {"none", "pixel", "subpixel"} or None
     crop : {"none", "retina"} or None
+    brain_mask : {"none", "given", "labels", "intensity"} or None
+    box : {"none", "mask"} or None
+    resample_mm : tuple of float or None
+        Size of voxels, once or along each axis; None does not resample.
+    normalise : {"none", "zscore"} or None
     step_options : mapping
         Further options of the steps: ``{"tv_weight": 3.0, "margin_um": 50.0}``; see the dataclasses
         in :data:`softlabel.preprocess.STEPS`. ``axial_axis`` goes to every step.
@@ -67,6 +78,12 @@ class PreprocessOptions:
     denoise: str | None = _word("denoise", "How noise is taken out.")
     flatten: str | None = _word("flatten", "Flatten to Bruch's membrane, by whole pixels or not.")
     crop: str | None = _word("crop", "Keep the rows of the retina and a margin.")
+    brain_mask: str | None = _word("brain_mask", "Where the mask of the brain comes from.")
+    box: str | None = _word("box", "Keep the box of the mask, or of what is not 0.")
+    resample_mm: tuple[float, ...] | None = field(
+        default=None, metadata={"help": "Size of voxels in mm, once or along each axis."}
+    )
+    normalise: str | None = _word("normalise", "Standard deviations from the mean of the mask.")
     step_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -128,7 +145,7 @@ def plan_of(options: PreprocessOptions) -> Plan:
     """
     wanted: dict[str, dict[str, Any]] = {}
     for name in STEPS:
-        word = getattr(options, name)
+        word = getattr(options, _OPTION_OF.get(name, name))
         if word not in _LEAVE_OUT and (word or name in PRESETS[options.preprocess]):
             wanted[name] = {} if word is None else options_of_word(name, word)
     used = set()
@@ -160,13 +177,17 @@ def _refuse_idle(plan: Plan, given: Mapping[str, Any]) -> None:
             )
 
 
-def options_of_word(name: str, word: str) -> dict[str, Any]:
-    """Options of a step that one word stands for."""
+def options_of_word(name: str, word: Any) -> dict[str, Any]:
+    """Options of a step that one word, or the sizes of voxels, stand for."""
     options: dict[str, dict[str, Any]] = {
         "wedges": {"wedges": word},
         "denoise": {"method": word},
         "flatten": {"subpixel": word == "subpixel"},
         "crop": {},
+        "brain_mask": {"source": word},
+        "box": {},
+        "resample": {"spacing_mm": word},
+        "normalise": {},
     }
     return options[name]
 

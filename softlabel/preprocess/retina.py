@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage
 
 from softlabel.errors import plural
 from softlabel.preprocess.background import fill_background
@@ -174,6 +173,8 @@ def first_guess(image: Array, spacing_um: tuple[float, float]) -> tuple[Array, A
     A dark border is set above the image, so that a retina that touches its first row has its rise
     there.
     """
+    from scipy import ndimage
+
     axial, lateral = spacing_um
     border = int(np.ceil(3 * SMOOTH_UM[0] / axial))
     dark = np.percentile(image, 10)
@@ -221,6 +222,8 @@ def fall_near(
     The image is flattened to the curve first. Falls count less with their distance from it, by a
     Gaussian of 0.7 of the reach.
     """
+    from scipy import ndimage
+
     axial, lateral = spacing_um
     half = int(np.ceil((reach_um + 3 * SECOND_SMOOTH_UM[0]) / axial)) + 1
     offset = np.arange(-half, half + 1)
@@ -244,6 +247,8 @@ def smooth_without_outliers(
     rows: Array, used: Array, spacing_um: tuple[float, float], how: Smoothing = RESULT
 ) -> Array:
     """Smooth rows (columns,) laterally, without those far from the median of their neighbours."""
+    from scipy import ndimage
+
     axial, lateral = spacing_um
     median = _running_median(rows, how.median_um / lateral)
     near = used & (np.abs(rows - median) * axial <= how.limit_um)
@@ -257,6 +262,8 @@ def smooth_without_outliers(
 
 
 def _running_median(rows: Array, half: float) -> Array:
+    from scipy import ndimage
+
     width = 2 * max(1, round(half)) + 1
     return np.asarray(ndimage.median_filter(rows, width, mode="nearest"))
 

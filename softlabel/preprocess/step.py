@@ -43,6 +43,8 @@ class Step:
     weights : callable (options) -> str, or None
         SHA-256 of the weights of the network that the options need, empty for none; where it is
         not empty ``apply`` takes the network as a third argument.
+    in_place : bool
+        Whether every pixel always stays where it is, and only intensities and masks change.
     """
 
     title: str
@@ -50,6 +52,7 @@ class Step:
     apply: Callable[..., tuple[Case, Record]]
     restore: Callable[[Record, Array, Kind], Array]
     weights: Callable[[Any], str] | None = None
+    in_place: bool = False
 
 
 def unchanged(record: Record, array: Array, kind: Kind) -> Array:

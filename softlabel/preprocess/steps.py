@@ -5,9 +5,17 @@ To add one, write its module and its entry in :data:`STEPS`.
 
 from __future__ import annotations
 
+from softlabel.preprocess.box import BoxOptions, apply_box, restore_box
+from softlabel.preprocess.brain_mask import BrainMaskOptions, apply_brain_mask
 from softlabel.preprocess.crop import CropOptions, apply_crop, restore_crop
 from softlabel.preprocess.denoise import DenoiseOptions, apply_denoise, weights_of
 from softlabel.preprocess.flatten import FlattenOptions, apply_flatten, restore_flatten
+from softlabel.preprocess.normalise import (
+    NormaliseOptions,
+    apply_normalise,
+    restore_normalise,
+)
+from softlabel.preprocess.resample import ResampleOptions, apply_resample, restore_resample
 from softlabel.preprocess.step import Step, unchanged
 from softlabel.preprocess.wedges import WedgeOptions, apply_wedges, restore_wedges
 
@@ -17,13 +25,15 @@ STEPS: dict[str, Step] = {
         WedgeOptions,
         apply_wedges,
         restore_wedges,
+        in_place=True,
     ),
     "denoise": Step(
         "OCT: total variation, non-local means, a bilateral filter or a DnCNN",
         DenoiseOptions,
         apply_denoise,
         unchanged,
-        weights_of,
+        weights=weights_of,
+        in_place=True,
     ),
     "flatten": Step(
         "OCT: bring Bruch's membrane to one row (Lang et al. 2013)",
@@ -37,10 +47,38 @@ STEPS: dict[str, Step] = {
         apply_crop,
         restore_crop,
     ),
+    "brain_mask": Step(
+        "MRI: a mask of the brain, and the image without what lies outside",
+        BrainMaskOptions,
+        apply_brain_mask,
+        unchanged,
+        in_place=True,
+    ),
+    "box": Step(
+        "MRI, CT: keep the box of the mask, or of what is not 0",
+        BoxOptions,
+        apply_box,
+        restore_box,
+    ),
+    "resample": Step(
+        "MRI, CT: voxels of another size, by splines and class by class",
+        ResampleOptions,
+        apply_resample,
+        restore_resample,
+    ),
+    "normalise": Step(
+        "MRI, CT: clip to a window, then standard deviations from the mean of the mask",
+        NormaliseOptions,
+        apply_normalise,
+        restore_normalise,
+        in_place=True,
+    ),
 }
 
 PRESETS: dict[str, tuple[str, ...]] = {
     "none": (),
     "oct": ("wedges", "denoise", "flatten", "crop"),
+    "mri": ("brain_mask", "box", "normalise"),
 }
-"""Steps that are usual together, with their own defaults."""
+"""Steps that are usual together, with their own defaults. Resampling is in none of them: which
+spacing a data set should have is no default."""

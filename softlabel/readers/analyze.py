@@ -11,8 +11,6 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import nibabel as nib
-
 from softlabel.errors import CaseError
 from softlabel.readers.nifti import with_place
 from softlabel.readers.niftiplace import checked_header
@@ -44,6 +42,8 @@ def read_analyze(path: Path) -> Pixels:
     CaseError
         When the header or the file of voxels is missing, damaged, cut off, or they do not fit.
     """
+    import nibabel  # loads pydicom as well, which takes a while
+
     with reading(path, "an Analyze header"):
         require_regular(path)
         with path.open("rb") as stream:
@@ -56,11 +56,11 @@ def read_analyze(path: Path) -> Pixels:
             )
         nifti_1 = 348 in (int.from_bytes(block[:4], "little"), int.from_bytes(block[:4], "big"))
         if kind == "analyze":
-            header, pixdim = checked_header(nib.analyze.AnalyzeHeader, block[:348])
+            header, pixdim = checked_header(nibabel.analyze.AnalyzeHeader, block[:348])
         elif nifti_1:
-            header, pixdim = checked_header(nib.nifti1.Nifti1PairHeader, block[:348])
+            header, pixdim = checked_header(nibabel.nifti1.Nifti1PairHeader, block[:348])
         else:
-            header, pixdim = checked_header(nib.nifti2.Nifti2PairHeader, block)
+            header, pixdim = checked_header(nibabel.nifti2.Nifti2PairHeader, block)
     voxels = voxel_file_beside(path)
     with reading(voxels, f"the voxels of {path.name}"):
         require_regular(voxels)

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from softlabel.errors import SourceError
 from softlabel.mapping import IGNORE, Colour, LabelMapping, Rule, Span
 from softlabel.readers.labeltables import BUILT_IN, LabelLine, parse_label_table
@@ -129,6 +127,8 @@ def joined_mapping(first: LabelMapping | None, then: LabelMapping | None) -> Lab
 
 
 def _parse(text: str, path: Path) -> Any:
+    import yaml
+
     try:
         return json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
     except (ValueError, yaml.YAMLError, RecursionError) as error:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 
 from softlabel.errors import CaseError
 from softlabel.readers.pixels import Pixels
@@ -154,6 +153,8 @@ def labels_on_grid(image: Pixels, labels: Pixels, path: Path) -> Pixels:
     flat = [i for i in range(3) if i < ndim]
     # axes that a 2D file does not have are not crossed
     matrix, offset = to_labels[np.ix_(flat, flat)], to_labels[flat, 3]
+    from scipy import ndimage
+
     moved = ndimage.affine_transform(
         labels.values, matrix, offset, image.spatial_shape, order=0, mode="grid-constant", cval=0,
         prefilter=False,

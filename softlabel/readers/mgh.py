@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nibabel.freesurfer.mghformat import MGHHeader
-
 from softlabel.errors import CaseError
 from softlabel.readers.geometry import require_invertible, spacing_from_affine
 from softlabel.readers.pixels import Pixels
@@ -32,6 +30,8 @@ def read_mgh(path: Path) -> Pixels:
     CaseError
         When the file is damaged, cut off, promises more than it holds, or is not an image.
     """
+    from nibabel.freesurfer.mghformat import MGHHeader  # loads pydicom too, which takes a while
+
     with reading(path, "a FreeSurfer image (.mgh, .mgz)"), opened(path) as (stream, compressed):
         block = stream.read(_HEADER_BYTES)
         if len(block) < _HEADER_BYTES or kind_of(block) != "mgh":

@@ -6,8 +6,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
-
 from softlabel.errors import CaseError
 from softlabel.readers.niftiplace import checked_header, nifti_place
 from softlabel.readers.pixels import Pixels
@@ -50,8 +48,10 @@ def _header(stream: Any, path: Path) -> tuple[Any, tuple[float, ...]]:
     nibabel's reader of files would take the memory of extensions, which may be gigabytes of zeros,
     and hand what is in them to further decoders.
     """
+    from nibabel import Nifti1Header, Nifti2Header  # loads pydicom as well, which takes a while
+
     sizeof_hdr = stream.read(4)
-    for header_class, size in ((nib.Nifti1Header, 348), (nib.Nifti2Header, 540)):
+    for header_class, size in ((Nifti1Header, 348), (Nifti2Header, 540)):
         if sizeof_hdr in (size.to_bytes(4, "little"), size.to_bytes(4, "big")):
             return checked_header(header_class, sizeof_hdr + stream.read(size - 4))
     raise CaseError(

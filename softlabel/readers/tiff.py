@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from PIL import Image
 
 from softlabel.errors import CaseError
@@ -44,7 +43,9 @@ def read_tiff(path: Path, *, as_labels: bool) -> Pixels:
     CaseError
         When the file is damaged, cut off, or holds several images or a time series.
     """
-    with reading(path, "a TIFF image"), tifffile.TiffFile(path) as tif:
+    from tifffile import TiffFile
+
+    with reading(path, "a TIFF image"), TiffFile(path) as tif:
         if len(tif.series) != 1:
             raise CaseError(
                 f"{path} holds {len(tif.series)} separate images; expected one image or one stack "

@@ -6,15 +6,17 @@ import gzip
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from nibabel.arrayproxy import ArrayProxy
 
 from softlabel.errors import CaseError
 from softlabel.readers.pixels import numbers
 from softlabel.readers.safety import COPY_AGAIN, MAX_DEFLATE_RATIO, check_promise
 from softlabel.types import Array
+
+if TYPE_CHECKING:
+    from nibabel.arrayproxy import ArrayProxy
 
 _DRAIN_BYTES = 1 << 20
 _MAX_SKIPPED_BYTES = 64 * _DRAIN_BYTES
@@ -53,6 +55,8 @@ def read_values(stream: Any, compressed: bool, header: Any, path: Path) -> Array
     CaseError
         When the header promises more than the file holds, or the stream does not end with them.
     """
+    from nibabel.arrayproxy import ArrayProxy
+
     dataobj = ArrayProxy(stream, header, mmap=False)
     check_promise(
         path,

@@ -250,14 +250,14 @@ def _describe(cache: Cache, case: CachedCase) -> tuple[str, str]:
 def _settings_words(settings: dict[str, Any], case: CachedCase) -> list[str]:
     """Settings that matter for the soft labels of a case; those without a say are not recorded."""
     words = [f"method {settings['method']}"]
-    unit = settings["distance_unit"]
+    unit = settings.get("distance_unit")
     if "boundary" in settings:
         words.append(f"boundary {settings['boundary']}")
     if "scale" in settings:
         default = min(case.spacing_mm) if unit == "mm" and case.spacing_mm else 1
         scale = settings["scale"]
         words.append(f"scale {default if scale is None else scale:.4g} {unit}")
-    else:
+    elif unit is not None:
         words.append(f"distances in {unit}")
     for name, value in sorted(settings["method_options"].items()):
         if value not in (None, False, 0):

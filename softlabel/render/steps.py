@@ -19,8 +19,11 @@ from softlabel.render.layout import MAX_STRETCH_RATIO
 from softlabel.render.sections import MAX_EDGE, View, axis_across, slice_numbers
 from softlabel.types import Array
 
-WIDTH, MARGIN, HEAD, GAP = 8.6, 0.75, 1.0, 0.55
-"""Of a panel and around it, in inches."""
+WIDTH, HEIGHT = 8.6, 4.5
+"""Most of the image before, in inches."""
+
+MARGIN, HEAD, GAP = 0.75, 1.0, 0.55
+"""Around the panels, in inches."""
 
 MEMBRANE_COLOUR = "#ffd400"
 
@@ -36,8 +39,8 @@ class StepsPicture:
         A B-scan or slice of the image; ``after`` on the grid after the steps.
     membrane_before, membrane_after : ndarray of float, shape (columns,), or None
         Its row in each column; None where no step looked for it.
-    ratio_before, ratio_after : float
-        Height over width in millimetres, in pixels where no spacing is known.
+    size_before, size_after : (float, float)
+        Height and width in millimetres, in pixels where no spacing is known.
     step_before, step_after : int
         Pixels for one that is drawn.
     """
@@ -48,8 +51,8 @@ class StepsPicture:
     after: Array
     membrane_before: Array | None
     membrane_after: Array | None
-    ratio_before: float
-    ratio_after: float
+    size_before: tuple[float, float]
+    size_after: tuple[float, float]
     step_before: int = 1
     step_after: int = 1
 
@@ -94,8 +97,8 @@ def steps_picture(cache: Cache, case_id: str, view: View) -> StepsPicture:
         before[:: steps[0], :: steps[0]],
         after[:: steps[1], :: steps[1]],
         *membranes,
-        _ratio(before, case.original_spacing_mm, axial, across),
-        _ratio(after, case.spacing_mm, axial, across),
+        _size(before, case.original_spacing_mm, axial, across),
+        _size(after, case.spacing_mm, axial, across),
         *steps,
     )
 
@@ -140,14 +143,14 @@ def _membranes(
     return membrane, after
 
 
-def _ratio(
+def _size(
     section: Array, spacing: tuple[float, ...] | None, axial: int, across: int | None
-) -> float:
+) -> tuple[float, float]:
     rows, columns = section.shape
     if spacing is None:
-        return rows / columns
+        return float(rows), float(columns)
     (lateral,) = (a for a in range(len(spacing)) if a not in (axial, across))
-    return rows * spacing[axial] / (columns * spacing[lateral])
+    return rows * spacing[axial], columns * spacing[lateral]
 
 
 def _words(record: Record) -> str:
@@ -164,8 +167,9 @@ def draw_steps(picture: StepsPicture) -> Figure:
     matplotlib.figure.Figure
         On an Agg canvas.
     """
-    heights = _heights(picture)
-    width, height = WIDTH + 2 * MARGIN, HEAD + sum(heights) + 2 * GAP
+    sizes = _sizes(picture)
+    width = max(WIDTH, *(columns for _, columns in sizes)) + 2 * MARGIN
+    height = HEAD + sum(rows for rows, _ in sizes) + 2 * GAP
     figure = Figure(figsize=(width, height), facecolor="white")
     FigureCanvasAgg(figure)
     style: dict[str, Any] = {"va": "top", "parse_math": False}
@@ -177,19 +181,22 @@ def draw_steps(picture: StepsPicture) -> Figure:
         ("before", picture.before, picture.membrane_before, picture.step_before),
         ("after", picture.after, picture.membrane_after, picture.step_after),
     )
-    for (name, image, membrane, step), panel in zip(panels, heights, strict=True):
-        place = (left, (top - panel) / height, WIDTH / width, panel / height)
+    for (name, image, membrane, step), (rows, columns) in zip(panels, sizes, strict=True):
+        place = (left, (top - rows) / height, columns / width, rows / height)
         _draw_panel(figure.add_axes(place), name, image, membrane, step)
-        top -= panel + GAP
+        top -= rows + GAP
     return figure
 
 
-def _heights(picture: StepsPicture) -> list[float]:
-    """Both at one scale, stretched where the image before is wide."""
-    least = 1 / MAX_STRETCH_RATIO
-    stretch = float(np.clip(picture.ratio_before, least, 1)) / picture.ratio_before
-    ratios = (picture.ratio_before, picture.ratio_after)
-    return [WIDTH * float(np.clip(stretch * ratio, 0.1, 2)) for ratio in ratios]
+def _sizes(picture: StepsPicture) -> list[tuple[float, float]]:
+    """Height and width of both panels in inches, at one scale; wide images are stretched alike."""
+    rows, columns = picture.size_before
+    stretch = max(1.0, columns / (MAX_STRETCH_RATIO * rows))
+    inches = min(WIDTH / columns, HEIGHT / (stretch * rows))
+    return [
+        (max(0.4, inches * stretch * r), max(0.4, inches * c))
+        for r, c in (picture.size_before, picture.size_after)
+    ]
 
 
 def _draw_panel(ax: Axes, name: str, image: Array, membrane: Array | None, step: int) -> None:

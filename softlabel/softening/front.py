@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from softlabel.device import AUTO, CPU, DeviceUnusable, torch_device
+from softlabel.softening.inputs import MethodInput
 from softlabel.softening.methods import Backend, Method
 from softlabel.softening.normalize import normalized
 from softlabel.softening.raters import mean_over_raters
@@ -57,10 +58,10 @@ def soften(
         Distance between pixels along each axis; distances and ``scale`` are then in its unit.
         Default: pixels.
     boundary : {"inner", "outer", "edge", "symmetric"}
-        What the boundary of a class is (method ``superpixel``).
+        What the boundary of a class is (methods ``superpixel`` and ``distance``).
     scale : float, optional
-        Distance at which the label is ¾ or ¼. Default: one pixel, with ``spacing`` the smallest
-        spacing.
+        Distance at which the label is ¾ or ¼ (the same methods). Default: one pixel, with
+        ``spacing`` the smallest spacing.
     normalize : {"none", "sum"}
         ``sum`` divides by Σ_c q_c.
     ignore : int, optional
@@ -72,7 +73,9 @@ def soften(
         device if there is one. What does not fit into a device's memory is computed on the CPU,
         with a RuntimeWarning.
     **method_options
-        ``min_minority``, ``in_plane``, ``slice_axis`` (superpixel); ``blur`` (gaussian).
+        ``min_minority`` (superpixel); ``in_plane``, ``slice_axis`` (superpixel, distance);
+        ``width`` (distance); ``blur`` (gaussian); ``epsilon`` (smoothing); ``dilations``, ``ring``
+        (dilation).
 
     Returns
     -------
@@ -161,7 +164,10 @@ def soften_by(
         assert ids is not None  # every method with tensor code needs superpixels
         softened = backend(indices, table, [ids] * len(maps), step, width, request.options)
     else:
-        softened = [method.run(i, table, ids, step, width, request.options) for i in indices]
+        softened = [
+            method.run(MethodInput(i, table, ids, step, width, request.ignore), request.options)
+            for i in indices
+        ]
     result = softened[0] if request.rater_axis is None else mean_over_raters(softened)
     return normalized(result) if request.normalize == "sum" else result
 

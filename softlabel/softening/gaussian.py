@@ -8,17 +8,16 @@ convolution, (G_σ ∗ y_c) / (G_σ ∗ known). The kernel is cut at four standa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
-from scipy import ndimage
 
 from softlabel.coerce import make_plain
-from softlabel.softmaps.class_index import ignored_index
+from softlabel.softening.inputs import MethodInput
+from softlabel.softening.windows import filtered_classes
 from softlabel.softmaps.from_dense import from_class_maps
 from softlabel.softmaps.maps import SoftMaps
-from softlabel.types import Array, ClassTable
 
 TRUNCATE = 4.0
 
@@ -41,16 +40,12 @@ class GaussianOptions:
             raise ValueError(f"blur must be a positive number; got {self.blur}.")
 
 
-def soften_by_gaussian(
-    index: Array, table: ClassTable, spacing: tuple[float, ...], options: GaussianOptions
-) -> SoftMaps:
-    """Blur a map of class indices class by class, each in its own bounding box.
+def soften_by_gaussian(given: MethodInput, options: GaussianOptions) -> SoftMaps:
+    """Blur the one-hot maps.
 
     Parameters
     ----------
-    index : ndarray of uint8 or uint16, shape (*spatial)
-    table : ClassTable
-    spacing : tuple of float
+    given : MethodInput
     options : GaussianOptions
 
     Returns
@@ -58,41 +53,10 @@ def soften_by_gaussian(
     SoftMaps
         Whose regions are the grid tiles that hold a value other than 0 and 1.
     """
-    sigma = [options.blur / step for step in spacing]
-    return from_class_maps(index, table, _blurred_classes(index, len(table), sigma))
+    from scipy import ndimage
 
-
-def _blurred_classes(
-    index: Array, n_classes: int, sigma: list[float]
-) -> Iterator[tuple[int, tuple[slice, ...], Array]]:
-    ignored = ignored_index(index.dtype)
-    known = index != ignored
-    all_known = bool(known.all())
-    numbered = np.where(known, index.astype(np.int32) + 1, 0)
+    sigma = [options.blur / step for step in given.spacing]
     reach = [int(TRUNCATE * s + 0.5) for s in sigma]
-    for k, box in enumerate(ndimage.find_objects(numbered, max_label=n_classes)):
-        if box is None:
-            continue
-        core = _widen(box, reach, index.shape)
-        halo = _widen(core, reach, index.shape)
-        blurred = _blur(index[halo] == k, sigma)
-        if not all_known:
-            weight = _blur(known[halo], sigma)
-            blurred = np.divide(blurred, weight, out=np.zeros_like(blurred), where=known[halo])
-        inner = tuple(
-            slice(c.start - h.start, c.stop - h.start) for c, h in zip(core, halo, strict=True)
-        )
-        yield k, core, blurred[inner]
-
-
-def _blur(mask: Array, sigma: list[float]) -> Array:
-    return np.asarray(
-        ndimage.gaussian_filter(mask.astype(np.float64), sigma, mode="nearest", truncate=TRUNCATE)
-    )
-
-
-def _widen(box: tuple[slice, ...], reach: list[int], shape: tuple[int, ...]) -> tuple[slice, ...]:
-    return tuple(
-        slice(max(0, s.start - r), min(n, s.stop + r))
-        for s, r, n in zip(box, reach, shape, strict=True)
-    )
+    blur = partial(ndimage.gaussian_filter, sigma=sigma, mode="nearest", truncate=TRUNCATE)
+    blurred = filtered_classes(given.index, len(given.table), reach, blur)
+    return from_class_maps(given.index, given.table, blurred)

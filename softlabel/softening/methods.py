@@ -1,18 +1,25 @@
 """The softening methods by name.
 
-A method is a function of a class-index map and a frozen dataclass of its own options. To add one,
-write its module and its entry in :data:`METHODS`.
+A method is a function of a :class:`~softlabel.softening.inputs.MethodInput`, a label map and what
+belongs to it, and of a frozen dataclass of its own options. To add one, write its module and its
+entry in :data:`METHODS`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
+from softlabel.softening.dilation import DilationOptions, soften_by_dilation
+from softlabel.softening.distance import DistanceOptions, soften_by_distance
 from softlabel.softening.gaussian import GaussianOptions, soften_by_gaussian
 from softlabel.softening.given import GivenOptions, refuse_hard_labels
+from softlabel.softening.hard import HardOptions, keep_hard
+from softlabel.softening.inputs import MethodInput
+from softlabel.softening.smoothing import SmoothingOptions, soften_by_smoothing
 from softlabel.softening.superpixel import SuperpixelOptions, soften_by_superpixels
+from softlabel.softening.svls import SVLSOptions, soften_by_svls
 from softlabel.softmaps.maps import SoftMaps
 from softlabel.types import Array, ClassTable
 
@@ -36,19 +43,27 @@ class Method:
         Frozen dataclass of its options, which makes them plain (:mod:`softlabel.coerce`). A field
         with ``help`` in its metadata becomes an option of the command line.
     needs_superpixels : bool
-    run : callable (index, table, superpixels or None, spacing, scale, options) -> SoftMaps
+    run : callable (MethodInput, options) -> SoftMaps
     on_device : bool
         There is tensor code for it as well (:mod:`softlabel.softening.tensor.images`).
     takes_soft_labels : bool
         It takes soft labels (:attr:`softlabel.types.Case.soft`) and no hard ones.
+    uses_spacing : bool
+        It measures in the unit of the spacing, so that the spacing has a say.
     """
 
     title: str
     options: type
     needs_superpixels: bool
-    run: Callable[[Array, ClassTable, Array | None, tuple[float, ...], float, Any], SoftMaps]
+    run: Callable[[MethodInput, Any], SoftMaps]
     on_device: bool = False
     takes_soft_labels: bool = False
+    uses_spacing: bool = True
+
+    @property
+    def has_boundary(self) -> bool:
+        """It softens by the distance to a boundary (Eq. 1): ``boundary`` and ``scale`` matter."""
+        return "boundary" in {f.name for f in fields(self.options)}
 
 
 METHODS: dict[str, Method] = {
@@ -56,18 +71,48 @@ METHODS: dict[str, Method] = {
         "signed distance inside superpixels that a boundary crosses (Li et al. 2020)",
         SuperpixelOptions,
         True,
-        lambda index, table, superpixels, spacing, scale, options: soften_by_superpixels(
-            index, table, _given(superpixels), spacing, scale, options
-        ),
+        soften_by_superpixels,
         on_device=True,
     ),
     "gaussian": Method(
         "Gaussian blur of every class (van Engelen 2012)",
         GaussianOptions,
         False,
-        lambda index, table, superpixels, spacing, scale, options: soften_by_gaussian(
-            index, table, spacing, options
-        ),
+        soften_by_gaussian,
+    ),
+    "distance": Method(
+        "signed distance near every boundary, without superpixels",
+        DistanceOptions,
+        False,
+        soften_by_distance,
+    ),
+    "smoothing": Method(
+        "label smoothing, the same everywhere (Szegedy et al. 2016)",
+        SmoothingOptions,
+        False,
+        soften_by_smoothing,
+        uses_spacing=False,
+    ),
+    "svls": Method(
+        "spatially varying label smoothing (Islam and Glocker 2021)",
+        SVLSOptions,
+        False,
+        soften_by_svls,
+        uses_spacing=False,
+    ),
+    "dilation": Method(
+        "rings around the foreground (after Kats et al. 2019)",
+        DilationOptions,
+        False,
+        soften_by_dilation,
+        uses_spacing=False,
+    ),
+    "hard": Method(
+        "the hard labels as they are",
+        HardOptions,
+        False,
+        keep_hard,
+        uses_spacing=False,
     ),
     "given": Method(
         "the soft labels that the data set holds, as they are",
@@ -75,10 +120,6 @@ METHODS: dict[str, Method] = {
         False,
         lambda *_: refuse_hard_labels(),
         takes_soft_labels=True,
+        uses_spacing=False,
     ),
 }
-
-
-def _given(superpixels: Array | None) -> Array:
-    assert superpixels is not None
-    return superpixels

@@ -34,9 +34,9 @@ class SoftenRequest:
     --------
     >>> SoftenRequest(boundary="edge").options.boundary
     'edge'
-    >>> SoftenRequest(method="svls")
+    >>> SoftenRequest(method="svls", method_options={"blur": 2})
     Traceback (most recent call last):
-    ValueError: method must be one of superpixel, gaussian, given; got 'svls'.
+    ValueError: The method svls has no option 'blur'; it has none.
     """
 
     method: str = "superpixel"
@@ -73,8 +73,8 @@ class SoftenRequest:
         unknown = sorted(set(given) - known)
         if unknown:
             raise ValueError(
-                f"The method {self.method} has no option {unknown[0]!r}; it has: "
-                f"{', '.join(sorted(known))}."
+                f"The method {self.method} has no option {unknown[0]!r}; it has"
+                f"{': ' if known else ' none'}{', '.join(sorted(known))}."
             )
         return kind(**given)
 

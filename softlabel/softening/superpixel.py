@@ -16,7 +16,7 @@ what is left of a class in it may face its boundary only beyond the ignored ones
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -25,10 +25,11 @@ from softlabel.distance.blocks import Blocks, Measured
 from softlabel.distance.boundary import BOUNDARIES, ROUNDING, Metric
 from softlabel.distance.measure import measure_blocks
 from softlabel.kernels import kernel
+from softlabel.softening.inputs import MethodInput
 from softlabel.softening.mixed import mixed_superpixels
 from softlabel.softmaps.class_index import ignored_index
 from softlabel.softmaps.maps import SoftMaps
-from softlabel.types import Array, ClassTable, coarsest_axis
+from softlabel.types import Array, coarsest_axis
 
 
 @dataclass(frozen=True)
@@ -62,35 +63,18 @@ class SuperpixelOptions:
 
     def __post_init__(self) -> None:
         make_plain(self)
-        if self.boundary not in BOUNDARIES:
-            raise ValueError(
-                f"boundary must be one of {', '.join(BOUNDARIES)}; got {self.boundary!r}."
-            )
+        check_boundary(self.boundary)
         if not 0 <= self.min_minority <= 1:
             raise ValueError(f"min_minority must lie in 0..1; got {self.min_minority}.")
 
 
-def soften_by_superpixels(
-    index: Array,
-    table: ClassTable,
-    superpixels: Array,
-    spacing: tuple[float, ...],
-    scale: float,
-    options: SuperpixelOptions,
-) -> SoftMaps:
+def soften_by_superpixels(given: MethodInput, options: SuperpixelOptions) -> SoftMaps:
     """Soften a map of class indices inside its mixed superpixels.
 
     Parameters
     ----------
-    index : ndarray of uint8 or uint16, shape (*spatial), 1 to 3 axes
-        From :func:`softlabel.softmaps.class_index.class_index_map`.
-    table : ClassTable
-    superpixels : ndarray of int32, shape (*spatial)
-        Ids from 0; −1 where there is none.
-    spacing : tuple of float
-        Distance between pixels along each axis; 1 for pixel units.
-    scale : float
-        Distance at which a soft label is ¾ (¼ outside).
+    given : MethodInput
+        With superpixels.
     options : SuperpixelOptions
 
     Returns
@@ -98,6 +82,8 @@ def soften_by_superpixels(
     SoftMaps
         Whose regions are the mixed superpixels.
     """
+    index, table, superpixels = given.index, given.table, given.superpixels
+    assert superpixels is not None
     pad = 3 - index.ndim
     volume = np.ascontiguousarray(index).reshape((1,) * pad + index.shape)
     ids = np.ascontiguousarray(superpixels).reshape(volume.shape)
@@ -108,21 +94,43 @@ def soften_by_superpixels(
     block_start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     values = np.empty(int(block_start[-1]), np.float32)
     boundary = BOUNDARIES[options.boundary]
-    metric = metric_of(index.ndim, spacing, options)
+    metric = metric_of(index.ndim, given.spacing, options)
     limits = metric.diagonals(regions.lower, regions.upper) * (1 + ROUNDING)
     blocks = Blocks(
         volume, ignored, regions.pixels, regions.start, regions.lower, regions.upper, limits,
         mixed.block_region, mixed.block_class,
     )  # fmt: skip
     for measured in measure_blocks(blocks, boundary, metric):
-        _soften_measured(blocks, measured, scale, block_start[measured.blocks], values)
+        soften_measured(blocks, measured, given.scale, block_start[measured.blocks], values)
     return SoftMaps(
         index, table, 1.0, 0.0, regions, mixed.block_region, mixed.block_class,
         block_start, values,
     )  # fmt: skip
 
 
-def metric_of(ndim: int, spacing: tuple[float, ...], options: SuperpixelOptions) -> Metric:
+class DistanceRules(Protocol):
+    """Options of a method that measures distances to boundaries."""
+
+    @property
+    def boundary(self) -> str:
+        """A name in :data:`~softlabel.distance.boundary.BOUNDARIES`."""
+
+    @property
+    def in_plane(self) -> bool:
+        """Whether distances stay within slices."""
+
+    @property
+    def slice_axis(self) -> int | None:
+        """Axis across the slices."""
+
+
+def check_boundary(boundary: str) -> None:
+    """Refuse an unknown convention of where boundaries lie by a ValueError."""
+    if boundary not in BOUNDARIES:
+        raise ValueError(f"boundary must be one of {', '.join(BOUNDARIES)}; got {boundary!r}.")
+
+
+def metric_of(ndim: int, spacing: tuple[float, ...], options: DistanceRules) -> Metric:
     """How the options measure distances on an image of ``ndim`` axes."""
     pad = 3 - ndim
     active = [False] * pad + [True] * ndim
@@ -139,10 +147,21 @@ def metric_of(ndim: int, spacing: tuple[float, ...], options: SuperpixelOptions)
     return Metric(padded, tuple(active), to_face)  # type: ignore[arg-type]
 
 
-def _soften_measured(
+def soften_measured(
     blocks: Blocks, measured: Measured, scale: float, value_start: Array, values: Array
 ) -> None:
-    """Fill the values of the blocks that have been measured (Eq. 1)."""
+    """Fill the values of the blocks that have been measured: Eq. 1 up to the limits, else hard.
+
+    Parameters
+    ----------
+    blocks : Blocks
+    measured : Measured
+    scale : float
+    value_start : ndarray of int64, shape (N,)
+        Where the values of each measured block begin.
+    values : ndarray of float32
+        Written to.
+    """
     region = blocks.region[measured.blocks]
     limits = blocks.limits[region] ** 2 * measured.factor
     own = Own(

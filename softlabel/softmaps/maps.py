@@ -13,6 +13,7 @@ It becomes dense only where a caller asks, for the patch that it asks for.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -193,8 +194,43 @@ class SoftMaps:
         sizes = tuple(hi - lo for lo, hi in bounds)
         out = np.empty((len(self.table), *sizes), np.float32)
         if out.size:
-            self._fill(out, bounds)
+            self._fill(out, 0, _Patch(self, bounds))
         return out if np.dtype(dtype) == np.float32 else out.astype(dtype)
+
+    def class_groups(self, slices: Any, size: int) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+        """The dense values of a patch, some classes at a time, without what is ``off`` everywhere.
+
+        Parameters
+        ----------
+        slices : slice or tuple of slice
+            As in :meth:`patch`.
+        size : int
+            Classes of a group, of which the last one may have fewer.
+
+        Yields
+        ------
+        first : int
+            Index of the first class of the group.
+        values : ndarray of float32, shape (at most ``size``, *patch)
+
+        Examples
+        --------
+        >>> import numpy as np, softlabel
+        >>> maps = softlabel.soften(np.array([0, 0, 4]), np.zeros(3, int), classes=range(6))
+        >>> [(first, values[:2].tolist()) for first, values in maps.class_groups(np.s_[:2], 2)]
+        [(0, [[0.75, 0.5], [0.0, 0.0]]), (4, [[0.1666666716337204, 0.25], [0.0, 0.0]])]
+        """
+        bounds = _patch_bounds(slices, self.index.shape)
+        sizes = tuple(hi - lo for lo, hi in bounds)
+        if 0 in sizes:
+            return
+        patch = _Patch(self, bounds)
+        present = patch.classes()
+        for first in range(0, len(self.table), size):
+            if present[first : first + size].any():
+                out = np.empty((min(size, len(self.table) - first), *sizes), np.float32)
+                self._fill(out, first, patch)
+                yield first, out
 
     def class_map(self, class_index: int) -> Array:
         """The dense map of one class, shape (*spatial)."""
@@ -210,36 +246,69 @@ class SoftMaps:
             flat[pixels] = self.values[self.block_start[block] : self.block_start[block + 1]]
         return out
 
-    def _fill(self, out: Array, bounds: list[tuple[int, int]]) -> None:
-        pad = [(0, 1)] * (3 - len(bounds))
-        low = np.array([lo for lo, _ in pad + bounds], np.int64)
-        high = np.array([hi for _, hi in pad + bounds], np.int64)
-        shape = (1,) * len(pad) + self.index.shape
-        inside = np.all((self.regions.lower < high) & (self.regions.upper > low), axis=1)
-        chosen = np.asarray(inside)[self.block_region]
+    def _fill(self, out: Array, first: int, patch: _Patch) -> None:
+        """Fill ``out`` with the values of the classes from ``first`` on."""
+        volume = out.reshape(len(out), *(patch.high - patch.low))
         _fill_hard(
-            self.index.reshape(shape),
+            patch.index,
             ignored_index(self.index.dtype),
-            low,
-            high,
+            first,
             np.float32(self.on),
             np.float32(self.off),
-            out.reshape(len(self.table), *(high - low)),
+            volume,
         )
+        of_class = self.block_class[patch.blocks]
         _fill_blocks(
-            np.flatnonzero(chosen),
+            patch.blocks[(of_class >= first) & (of_class < first + len(out))],
             self.block_region,
             self.block_class,
             self.block_start,
             self.values,
             self.regions.pixels,
             self.regions.start,
-            shape[1],
-            shape[2],
-            low,
-            high,
-            out.reshape(len(self.table), *(high - low)),
+            patch.shape[1],
+            patch.shape[2],
+            patch.low,
+            patch.high,
+            first,
+            volume,
         )
+
+
+class _Patch:
+    """A patch of soft maps, with missing leading axes of length 1.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of the whole image.
+    low, high : ndarray of int64, shape (3,)
+    index : ndarray, shape (*high - low)
+        Class indices.
+    blocks : ndarray of int64
+        Blocks whose regions may have pixels in the patch.
+    """
+
+    def __init__(self, maps: SoftMaps, bounds: list[tuple[int, int]]) -> None:
+        pad = [(0, 1)] * (3 - len(bounds))
+        self.low = np.array([lo for lo, _ in pad + bounds], np.int64)
+        self.high = np.array([hi for _, hi in pad + bounds], np.int64)
+        self.shape = (1,) * len(pad) + maps.index.shape
+        where = tuple(slice(lo, hi) for lo, hi in pad + bounds)
+        self.index = np.ascontiguousarray(maps.index.reshape(self.shape)[where])
+        inside = np.all((maps.regions.lower < self.high) & (maps.regions.upper > self.low), axis=1)
+        self.blocks = np.flatnonzero(np.asarray(inside)[maps.block_region])
+        self._maps = maps
+
+    def classes(self) -> npt.NDArray[np.bool_]:
+        """True where a class may have another value than ``off`` in the patch, shape (K,)."""
+        maps, ignored = self._maps, ignored_index(self.index.dtype)
+        found = np.zeros(ignored + 1, np.bool_)
+        found[self.index.ravel()] = True
+        if found[ignored] and maps.off != 0:  # ignored pixels are 0 in every class
+            found[:] = True
+        found[maps.block_class[self.blocks]] = True
+        return found[: len(maps.table)]
 
 
 def no_regions() -> Regions:
@@ -277,24 +346,26 @@ def _patch_bounds(slices: Any, shape: tuple[int, ...]) -> list[tuple[int, int]]:
 
 
 @kernel
-def _fill_hard(index, ignored, low, high, on, off, out):  # type: ignore[no-untyped-def]
+def _fill_hard(index, ignored, first, on, off, out):  # type: ignore[no-untyped-def]
     out[:] = off
-    for z in range(low[0], high[0]):
-        for y in range(low[1], high[1]):
-            for x in range(low[2], high[2]):
-                k = index[z, y, x]
-                if k != ignored:
-                    out[k, z - low[0], y - low[1], x - low[2]] = on
-                elif off != 0:
-                    out[:, z - low[0], y - low[1], x - low[2]] = 0
+    depth, height, width = index.shape
+    for z in range(depth):
+        for y in range(height):
+            for x in range(width):
+                k = np.int64(index[z, y, x])
+                if first <= k < first + len(out):
+                    out[k - first, z, y, x] = on
+                elif k == ignored and off != 0:
+                    out[:, z, y, x] = 0
 
 
 @kernel
 def _fill_blocks(  # type: ignore[no-untyped-def]
-    chosen, block_region, block_class, block_start, values, pixels, start, ny, nx, low, high, out
-):
+    chosen, block_region, block_class, block_start, values, pixels, start, ny, nx, low, high,
+    first_class, out,
+):  # fmt: skip
     for b in chosen:
-        k = block_class[b]
+        k = block_class[b] - first_class
         first = start[block_region[b]]
         offset = block_start[b] - first
         for i in range(first, start[block_region[b] + 1]):

@@ -6,11 +6,14 @@ another one far away.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from scipy import sparse
-from skimage.measure import label
 
 from softlabel.types import Array
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 LEAST_SHARE = 0.25
 """Pieces smaller than this share of the mean superpixel join a neighbour."""
@@ -38,6 +41,8 @@ def whole_pieces(ids: Array) -> Array:
     >>> whole_pieces(np.array([0, 0, 0, 0, 0, 0, 1, 1, 0, 1, 1, 1, -1, 2])).tolist()
     [0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2, -1, 3]
     """
+    from skimage.measure import label
+
     pieces = np.asarray(label(ids + 1, background=0, connectivity=1), np.int64) - 1
     count = int(pieces.max()) + 1
     if count == 0:
@@ -64,6 +69,8 @@ def _kept(sizes: Array, owner: Array) -> Array:
 
 def _faces(pieces: Array, count: int) -> sparse.csr_array:
     """How many faces two pieces share, shape (count, count)."""
+    from scipy import sparse
+
     faces = sparse.csr_array((count, count), dtype=np.int64)
     for axis in range(pieces.ndim):
         line = np.moveaxis(pieces, axis, 0)

@@ -78,9 +78,12 @@ def slic_labels(
             image, n_segments, compactness, sigma, spacing, max_num_iter, enforce_connectivity
         )
     voxel = np.array((*depth_1, *spacing), np.float32)
-    volume = _rescale(image.reshape(-1, *shape))
-    volume = gaussian(volume, np.full(3, sigma, np.float32) / voxel)
-    labels = k_means(volume, axes, step, compactness, voxel, max_num_iter)
+    widths = np.full(3, sigma, np.float32) / voxel
+    labels = k_means(
+        # without a name, so that its memory is free when it is cut into tiles
+        gaussian(_rescale(image.reshape(-1, *shape)), widths),
+        axes, step, compactness, voxel, max_num_iter,
+    )  # fmt: skip
     if enforce_connectivity:
         mean_size = math.prod(shape) / n_centres
         labels = connect(labels, int(_MIN_SIZE * mean_size), int(_MAX_SIZE * mean_size))
@@ -113,8 +116,10 @@ def _scikit_image_labels(
 
 
 def _rescale(image: Array) -> Array:
-    """Map the values of all channels together to 0..1."""
+    """Map the values of all channels together to 0..1; no copy of what has that range."""
     low, high = image.min(), image.max()
+    if (low, high) == (0, 1):
+        return np.ascontiguousarray(image)
     shifted = np.ascontiguousarray(image - low)
     if high != low:
         shifted /= high - low

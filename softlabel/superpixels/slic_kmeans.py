@@ -68,6 +68,7 @@ def k_means(
     tiling = choose_tiling(shape, voxel, steps)
     tiles = cut(volume, ratio, _nearest_seed(shape, axes), tiling)
     features = np.zeros((len(seeds), 3 + len(volume)), np.float32)
+    del volume  # the tiles hold its values
     features[:, :3] = seeds
     alive = np.ones(len(seeds), np.bool_)
     centres = Centres(features, alive, np.zeros((len(seeds), 6), np.float32))
@@ -78,7 +79,9 @@ def k_means(
         assign(tiles, centres, metric, reach, tiling, sums)
         if not move_centres(tiles, centres, tiling, sums):
             break
-    return uncut(tiles.owners, tiling)
+    owners = tiles.owners
+    del tiles  # their colours are not needed any more
+    return uncut(owners, tiling)
 
 
 def _nearest_seed(shape: tuple[int, ...], axes: list[Array]) -> tuple[Array, ...]:

@@ -6,7 +6,6 @@ in the same order, one row of double accumulators at a time, so every float32 co
 """
 
 import numpy as np
-from scipy import ndimage
 
 from softlabel.kernels import kernel
 from softlabel.types import Array
@@ -49,9 +48,10 @@ def _half_kernel(sigma: float) -> Array:
     if not sigma > 1e-15:  # SciPy's own threshold for "no smoothing on this axis"
         return np.ones(1)
     radius = int(4.0 * float(sigma) + 0.5)
-    impulse = np.zeros(2 * radius + 1)
-    impulse[radius] = 1.0
-    return ndimage.gaussian_filter1d(impulse, sigma, mode="constant")[radius:].copy()
+    # The square is rounded to the type of sigma, float32, as there.
+    weights = np.exp(-0.5 / (sigma * sigma) * np.arange(-radius, radius + 1) ** 2)
+    half: Array = (weights / weights.sum())[radius:]
+    return half
 
 
 @kernel

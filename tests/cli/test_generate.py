@@ -470,13 +470,16 @@ def test_kill_9(slow, tmp_path):
         (("--method", "gaussian", "--boundary", "edge"), "with --method gaussian"),
         (("--method", "gaussian", "--scale", "3"), "with --method gaussian"),
         (("--method", "gaussian", "--superpixels", "grid"), "with --method gaussian"),
+        (("--method", "svls", "--distance-unit", "mm"), "with --method svls"),
+        (("--method", "distance", "--slice-axis", "1"), "with --method distance and without"),
         (("--slice-axis", "1"), "with --slic-dims volume and without --in-plane"),
     ],
 )
 def test_an_option_without_a_say_is_refused(data, tmp_path, options, words):
     result = run(data, "-o", tmp_path / "c.h5", *options)
     assert result.exit_code == 2
-    assert f"has no meaning {words}; leave it out, or change that." in result.stderr
+    assert f"has no meaning {words}" in result.stderr
+    assert "; leave it out, or change that." in result.stderr
     assert not (tmp_path / "c.h5").exists()
 
 
@@ -486,27 +489,34 @@ VALUES = {
     "--channel-percentiles": ["0", "100"], "--mask-mode": ["after"], "--slic-code": ["cpu"],
     "--boundary": ["inner"], "--distance-unit": ["pixel"], "--scale": ["1"],
     "--normalize": ["none"], "--min-minority": ["0"], "--in-plane": [], "--blur": ["1"],
+    "--width": ["8"], "--epsilon": ["0.1"], "--dilations": ["3"], "--ring": ["0.3"],
     "--compression": ["zstd"],
 }  # fmt: skip
 """Defaults, mostly: what was typed for nothing is refused even when it changes nothing."""
 
 OF_SLIC = {"--compactness", "--sigma", "--channel-percentiles", "--mask-mode", "--slic-code"}
 OF_FILES = OF_SLIC | {"--n-segments", "--superpixel-size", "--slic-dims"}
+OTHERS = {"--blur", "--width", "--epsilon", "--dilations", "--ring"}
+"""Options of methods without superpixels."""
+ALONE = OF_FILES | {"--superpixels", "--slice-axis", "--min-minority"}
+BY_DISTANCE = {"--boundary", "--scale", "--in-plane"}
 IDLE = [
-    ((), {"--blur", "--slice-axis"}),
-    (("--superpixel-size", "50"), {"--blur", "--slice-axis", "--n-segments"}),
-    (("--slic-dims", "slice"), {"--blur"}),
-    (("--in-plane",), {"--blur"}),
-    (("--superpixels", "grid"), OF_SLIC | {"--blur", "--slice-axis"}),
-    (("--superpixels", "grid", "--in-plane"), OF_SLIC | {"--blur"}),
-    (("--superpixels", "FILE"), OF_FILES | {"--blur", "--slice-axis"}),
-    (("--superpixels", "FILE", "--in-plane"), OF_FILES | {"--blur"}),
+    ((), OTHERS | {"--slice-axis"}),
+    (("--superpixel-size", "50"), OTHERS | {"--slice-axis", "--n-segments"}),
+    (("--slic-dims", "slice"), OTHERS),
+    (("--in-plane",), OTHERS),
+    (("--superpixels", "grid"), OF_SLIC | OTHERS | {"--slice-axis"}),
+    (("--superpixels", "grid", "--in-plane"), OF_SLIC | OTHERS),
+    (("--superpixels", "FILE"), OF_FILES | OTHERS | {"--slice-axis"}),
+    (("--superpixels", "FILE", "--in-plane"), OF_FILES | OTHERS),
+    (("--method", "gaussian"), ALONE | BY_DISTANCE | OTHERS - {"--blur"}),
+    (("--method", "distance"), ALONE | OTHERS - {"--width"}),
+    (("--method", "distance", "--in-plane"), ALONE - {"--slice-axis"} | OTHERS - {"--width"}),
     (
-        ("--method", "gaussian"),
-        OF_FILES | {"--superpixels", "--slice-axis", "--boundary", "--scale", "--min-minority",
-                    "--in-plane"},
+        ("--method", "dilation"),
+        ALONE | BY_DISTANCE | {"--distance-unit"} | OTHERS - {"--dilations", "--ring"},
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("others", "idle"), IDLE, ids=[" ".join(o) or "none" for o, _ in IDLE])

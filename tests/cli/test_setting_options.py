@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from softlabel.cli.generate import generate
 from softlabel.cli.options import SectionedCommand
 from softlabel.cli.setting_options import (
+    Numbers,
     flag,
     given_step_options,
     method_options,
@@ -94,6 +95,12 @@ def test_options_of_steps_come_from_their_dataclasses():
 )
 def test_an_option_of_a_step_without_a_meaning_is_refused(arguments, sentence):
     assert sentence in str(run(*arguments).exception)
+
+
+def test_numbers_of_an_option():
+    assert Numbers().convert("0.9,1,3", None, None) == (0.9, 1.0, 3.0)
+    with pytest.raises(click.BadParameter, match="'wide' is no list of numbers such as"):
+        Numbers().convert("wide", None, None)
 
 
 def test_no_two_options_of_generate_have_one_flag():

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import factories
 import numpy as np
+import pytest
 
 from softlabel.generation.case_superpixels import make_superpixels
 from softlabel.generation.settings import Settings
@@ -46,3 +47,18 @@ def test_given_superpixels_are_numbered_afresh():
     ids, asked = make_superpixels(case, Settings(superpixels="file"), given)
     assert np.unique(ids).tolist() == [-1, 0, 1] and asked == 0 and ids.dtype == np.int32
     assert (ids[:20] == 0).all() and (ids[20:30] == 1).all() and (ids[30:] == -1).all()
+
+
+@pytest.mark.parametrize("block", [5, 1 << 20])
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_ids_of_a_file_are_renumbered_in_their_order(block, dtype, monkeypatch):
+    monkeypatch.setattr("softlabel.generation.case_superpixels.BLOCK", block)
+    ids = np.random.default_rng(0).choice([-7, -1, 0, 3, 4, 90], (16, 20)).astype(dtype)
+    mask = np.arange(320).reshape(16, 20) % 3 > 0
+    wanted = np.searchsorted([0, 3, 4, 90], ids)
+    wanted[(ids < 0) | ~mask] = -1
+    labels = np.zeros(ids.shape, np.uint8)
+    case = replace(factories.small_case(), image=labels[None], labels=labels, mask=mask)
+    found, asked = make_superpixels(case, Settings(superpixels="file"), given=ids)
+    np.testing.assert_array_equal(found, wanted)
+    assert found.dtype == np.int32 and asked == 0

@@ -103,7 +103,7 @@ OTHER = {
     "superpixels": "grid", "n_segments": 30, "superpixel_size": 25.0, "compactness": 2.0,
     "sigma": 3.0, "max_num_iter": 1, "slic_dims": "slice", "slice_axis": 0,
     "channel_percentiles": (30.0, 60.0), "mask_mode": "slic", "slic_code": "device",
-    "boundary": "edge", "scale": 2.0,
+    "boundary": "edge", "scale": 2.0, "distance_unit": "mm",
 }  # fmt: skip
 
 
@@ -116,6 +116,8 @@ OTHER = {
         {"superpixels": "file"},
         {"superpixels": "file", "method_options": {"in_plane": True}},
         {"method": "gaussian"},
+        {"method": "distance"},
+        {"method": "svls"},
     ],
     ids=str,
 )
@@ -212,3 +214,24 @@ def test_a_class_of_one_pixel_is_kept():
     result = compute(case, header_of(case), QUICK)
     assert result.statistics.class_pixels.tolist() == [40 * 44 - 1, 0, 1]
     assert result.soft.dense()[2, 20, 20] == 0.5
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "float32", "float64"])
+@pytest.mark.parametrize("block", [7, 1 << 20])
+def test_sums_of_intensities_are_those_of_float64(dtype, block, monkeypatch):
+    """By blocks where that is exact: wide integers and floating-point numbers are summed whole."""
+    monkeypatch.setattr("softlabel.generation.compute.BLOCK", block)
+    rng = np.random.default_rng(0)
+    low = -(2**31) if dtype == "int32" else -1000 if dtype == "int16" else 0
+    high = min(-low, 2**31 - 1) if low else 250
+    image = rng.integers(low, high, (2, 40, 30)).astype(dtype)
+    image = image * 1.1 if dtype.startswith("float") else image
+    case = replace(factories.small_case(), image=image, labels=np.zeros((40, 30), np.uint8),
+                   mask=None, truth=None, label_maps={}, channels=())  # fmt: skip
+    result = compute(case, header_of(case), Settings(superpixels="grid"))
+    for c, channel in enumerate(image.astype(np.float64).reshape(2, -1)):
+        found = result.statistics
+        assert found.intensity_sum[c] == channel.sum()
+        assert found.intensity_sum_squares[c] == np.dot(channel, channel)
+        assert (found.intensity_min[c], found.intensity_max[c]) == (channel.min(), channel.max())
+    assert found.class_pixels.tolist()[:2] == [1200, 0]

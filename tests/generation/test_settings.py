@@ -278,6 +278,9 @@ def test_every_setting_tells_caches_apart():
         ({"method": "gaussian"}, {"n_segments": 7}),
         ({}, {"method_options": {"min_minority": 0}}),  # its default, 0.0
         ({"method": "gaussian"}, {"method_options": {"blur": 1}}),
+        ({"method": "distance"}, {"n_segments": 7}),
+        ({"method": "svls"}, {"distance_unit": "mm"}),
+        ({"method": "smoothing"}, {"boundary": "edge"}),
         ({"scale": 1.0}, {"scale": 1}),
         ({}, {"sigma": 1, "channel_percentiles": (0, 100)}),
     ],
@@ -293,6 +296,24 @@ def test_settings_without_a_say_do_not_tell_caches_apart(base, without_a_say):
         ({"slic_dims": "slice"}, {}),
         ({"slic_dims": "slice", "superpixel_size": 9}, {"n_segments": ("superpixel_size",)}),
         ({"method_options": {"in_plane": True}}, {}),
+        (
+            {"method": "distance", "superpixels": "grid", "method_options": {"in_plane": True}},
+            dict.fromkeys(
+                (
+                    "superpixels",
+                    "n_segments",
+                    "superpixel_size",
+                    "slic_dims",
+                    "compactness",
+                    "sigma",
+                    "max_num_iter",
+                    "channel_percentiles",
+                    "mask_mode",
+                    "slic_code",
+                ),
+                ("method",),
+            ),
+        ),
     ],
 )
 def test_idle_settings_name_what_leaves_them_no_say(given, idle):
@@ -324,7 +345,7 @@ def test_the_options_of_a_method_are_filled_in():
 
 
 @pytest.mark.parametrize("given, what", [
-    ({"in_plane": True}, r"in_plane is no setting .* method superpixel; give method_options="),
+    ({"in_plane": True}, r"in_plane is no setting .* method superpixel or distance; give"),
     ({"n_segment": 5}, r"n_segment is no setting; did you mean n_segments\?"),
     ({"zzz": 5}, r"zzz is no setting\."),
 ])  # fmt: skip

@@ -9,20 +9,24 @@ import numpy as np
 import pytest
 
 from softlabel.errors import CaseError
+from softlabel.phantom import make_brain
 from softlabel.preprocess import (
     PRESETS,
     STEPS,
+    BrainMaskOptions,
     CropOptions,
     DenoiseOptions,
     FlattenOptions,
     PreprocessOptions,
     Record,
+    ResampleOptions,
     WedgeOptions,
     plan_of,
     preprocess,
     restore,
 )
 
+from . import brains
 from .cases import case_of
 
 
@@ -35,12 +39,21 @@ def test_presets():
     assert names(preprocess="oct") == ["wedges", "denoise", "flatten", "crop"]
     defaults = [WedgeOptions(), DenoiseOptions(), FlattenOptions(), CropOptions()]
     assert [s.options for s in plan_of(PreprocessOptions(preprocess="oct"))] == defaults
+    assert names(preprocess="mri") == ["brain_mask", "box", "normalise"]
     assert all(set(steps) <= set(STEPS) for steps in PRESETS.values())
 
 
 def test_words_add_change_and_leave_out_steps():
     assert names(denoise="nlm", crop="retina") == ["denoise", "crop"]
     assert names(preprocess="oct", denoise="none", wedges="keep") == ["flatten", "crop"]
+    assert names(preprocess="mri", resample_mm=(1, 1, 3), box="none") == [
+        "brain_mask", "resample", "normalise"
+    ]  # fmt: skip
+    mri = dict(plan_of(PreprocessOptions(brain_mask="intensity", resample_mm=[2])))
+    assert mri == {
+        "brain_mask": BrainMaskOptions("intensity"),
+        "resample": ResampleOptions((2.0,)),
+    }
     plan = plan_of(PreprocessOptions(preprocess="oct", wedges="mask", flatten="subpixel"))
     assert plan[0].options == WedgeOptions("mask")
     assert plan[2].options == FlattenOptions(subpixel=True)
@@ -56,8 +69,12 @@ def test_options_reach_their_steps():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"preprocess": "otc"}, "preprocess must be one of none, oct; got 'otc'; did you mean oct"),
+        (
+            {"preprocess": "otc"},
+            "preprocess must be one of none, oct, mri; got 'otc'; did you mean oct",
+        ),
         ({"denoise": "bm3d"}, "denoise must be one of none, tv, nlm, bilateral"),
+        ({"resample_mm": "1"}, "resample_mm must be numbers or None; got '1'"),
         ({"flatten": True}, "flatten must be text or None"),
     ],
 )
@@ -121,6 +138,14 @@ def test_all_steps_and_back_bit_for_bit(done):
         np.testing.assert_array_equal(back[inside], before[inside])
 
 
+def test_steps_in_place_leave_every_pixel_where_it_is(done):
+    for record in done[1].records:
+        step = STEPS[record.step]
+        place = np.arange(np.prod(record.shape_after)).reshape(record.shape_after)
+        moved = not np.array_equal(step.restore(record, place, "labels"), place)
+        assert moved == (not step.in_place), record.step
+
+
 def test_soft_maps_come_back_with_range_and_sum(done):
     case, result = done
     for subpixel in ("pixel", "subpixel"):
@@ -173,3 +198,17 @@ def test_arrays_that_do_not_fit_the_records(done):
     unknown = replace(result.records[0], step="dncnn")
     with pytest.raises(ValueError, match="names the step 'dncnn', which this version does not"):
         restore([unknown], case.labels, "labels")
+
+
+def test_a_brain_through_all_steps_and_back():
+    brain = make_brain(3004, 1, (64, 64, 16))
+    case = brains.case_of(brain, mask=brain.labels > 0)
+    words = PreprocessOptions(preprocess="mri", resample_mm=(3.0, 3.0, 0))
+    result = preprocess(case, plan_of(words))
+    records = [Record.from_json(json.loads(json.dumps(r.as_json()))) for r in result.records]
+    assert [record.step for record in records] == ["brain_mask", "box", "resample", "normalise"]
+    assert result.case.image.dtype == np.float32 and result.case.mask.any()
+    back = restore(records, result.case.labels, "labels")
+    assert back.shape == case.shape and (back == case.labels).mean() > 0.97
+    assert not back[case.labels == 0].all()
+    assert restore(records, result.case.image, "image").shape == case.image.shape

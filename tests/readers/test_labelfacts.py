@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
@@ -52,3 +53,28 @@ def test_pieces_of_what_is_no_map_of_classes_are_not_counted():
     many = label_facts(np.arange(MOST_VALUES + 1))
     assert many.pieces == () and many.boxes == ()
     assert len(label_facts(np.arange(MOST_VALUES)).pieces) == MOST_VALUES
+
+
+@pytest.mark.parametrize("count", [254, 255, 256, 257])
+@pytest.mark.parametrize("lowest", [0, -300, 2**40])
+def test_values_around_what_a_byte_numbers(count, lowest):
+    labels = np.repeat(np.arange(lowest, lowest + 2 * count, 2), 2)
+    facts = label_facts(labels)
+    assert facts.values == tuple(range(lowest, lowest + 2 * count, 2))
+    assert set(facts.pixels) == {2} and set(facts.pieces) == {1}
+
+
+@pytest.mark.parametrize(
+    "values", [[0, 2**63 + 1], [2**63 + 1, 2**63 + 2], [2**63 - 1, 2**63], [3, 70_000]]
+)
+def test_values_far_apart_and_beyond_int64(values):
+    labels = np.repeat(np.array(values, np.uint64), [2, 3])
+    facts = label_facts(labels)
+    assert (facts.values, facts.pixels, facts.pieces) == (tuple(values), (2, 3), (1, 1))
+
+
+def test_large_maps_are_numbered_by_blocks(monkeypatch):
+    labels = np.asfortranarray(np.random.default_rng(0).integers(-3, 9, (11, 7, 5), np.int8))
+    whole = label_facts(labels)
+    monkeypatch.setattr("softlabel.readers.labelfacts.BLOCK", 10)
+    assert label_facts(labels) == whole

@@ -91,13 +91,15 @@ def test_it_says_what_the_case_is_and_what_made_it(volume):
         ),
         (Settings(method="gaussian", method_options={"blur": 1.5}), "method gaussian · "),
         (Settings(method="gaussian", method_options={"blur": 1.5}), "blur 1.5 · normalize none"),
+        (Settings(method="svls"), "method svls · normalize none"),
+        (Settings(method="distance", scale=2.0), "boundary inner · scale 2 pixel · normalize none"),
     ],
 )
 def test_settings_in_words(tmp_path, settings, words):
     cache = open_cache(factories.full_cache(tmp_path, settings=settings))
     picture = case_picture(cache, VOLUME, View(slice=0))
     assert words in picture.lines[1]
-    assert (picture.sections[0].superpixels is None) == (settings.method == "gaussian")
+    assert (picture.sections[0].superpixels is None) == (settings.method != "superpixel")
 
 
 def test_a_group_that_is_the_case_is_not_repeated(images):

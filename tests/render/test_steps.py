@@ -68,7 +68,7 @@ def test_volumes_of_any_order(tmp_path, axial_axis, across):
     columns = np.arange(images.shape[1])
     rows = [np.rint(m).astype(int) for m in (picture.membrane_before, picture.membrane_after)]
     np.testing.assert_array_equal(picture.before[rows[0], columns], picture.after[rows[1], columns])
-    assert picture.ratio_before == pytest.approx(256 * 3.87 / (128 * 11.33))
+    assert picture.size_before == pytest.approx((256 * 0.00387, 128 * 0.01133))
     assert picture.title == f"Case scan, slice 1 along axis {across}"
 
 
@@ -87,12 +87,19 @@ def test_no_membrane_where_nothing_looked_for_it(tmp_path):
 def test_both_images_are_drawn_at_one_scale_with_the_membrane(cache):
     picture = steps_picture(cache, CASE.id, View())
     figure = draw_steps(picture)
-    heights = [ax.get_position().height for ax in figure.axes]
-    assert heights[1] / heights[0] == pytest.approx(picture.after.shape[0] / 256)
+    places = [ax.get_position() for ax in figure.axes]
+    assert places[1].height / places[0].height == pytest.approx(picture.after.shape[0] / 256)
+    assert places[1].width == places[0].width
     for ax, membrane in zip(
         figure.axes, (picture.membrane_before, picture.membrane_after), strict=True
     ):
         np.testing.assert_array_equal(ax.lines[0].get_ydata(), membrane)
+
+
+def test_a_narrower_image_after_the_steps_is_drawn_narrower(cache):
+    picture = replace(steps_picture(cache, CASE.id, View()), size_before=(4, 6), size_after=(2, 3))
+    before, after = (ax.get_position() for ax in draw_steps(picture).axes)
+    assert (after.width / before.width, after.height / before.height) == pytest.approx((0.5, 0.5))
 
 
 def test_the_file_lies_beside_that_of_the_case(cache, tmp_path):

@@ -17,6 +17,15 @@ def test_every_method_has_a_title_and_options():
         assert dataclasses.is_dataclass(method.options())  # all options have defaults
 
 
+def test_an_option_of_several_methods_means_one_thing():
+    """It is one option of the command line."""
+    seen = {}
+    for method in METHODS.values():
+        for field in dataclasses.fields(method.options):
+            meaning = (field.type, field.default, dict(field.metadata))
+            assert seen.setdefault(field.name, meaning) == meaning
+
+
 def test_what_needs_superpixels_says_so():
     row = np.array([1, 0])
     for name, method in METHODS.items():

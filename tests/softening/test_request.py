@@ -26,7 +26,11 @@ def test_it_has_every_argument_of_soften_but_the_arrays_with_the_same_defaults()
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"method": "svls"}, "method must be one of superpixel, gaussian"),
+        ({"method": "blur"}, "method must be one of superpixel, gaussian"),
+        (
+            {"method": "svls", "method_options": {"blur": 2}},
+            "The method svls has no option 'blur'; it has none",
+        ),
         ({"normalize": "max"}, "normalize must be one of none, "),
         ({"scale": 0}, "scale must be a positive number; got 0"),
         ({"scale": float("nan")}, "scale must be a positive number; got nan"),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scenes import scenes
 
 import softlabel
+from softlabel.softmaps.maps import hard_maps
 from softlabel.superpixels.front import grid
 
 
@@ -43,6 +44,27 @@ def test_a_patch_is_a_part_of_the_dense_array(maps, data):
     found = maps.patch(slices)
     np.testing.assert_array_equal(found, maps.dense()[(slice(None), *slices)])
     assert found.dtype == np.float32 and found.flags.c_contiguous
+
+
+@given(maps=soft_maps(), data=st.data(), size=st.integers(1, 6))
+def test_groups_of_classes_are_a_patch_without_what_is_off_everywhere(maps, data, size):
+    if data.draw(st.booleans()):  # label smoothing: off is not 0, ignored pixels are
+        maps = hard_maps(maps.index, maps.table, on=0.75, off=0.25)
+    slices = random_patch(data, maps.index.shape)
+    wanted = maps.dense()[(slice(None), *slices)]
+    found = np.full_like(wanted, maps.off)
+    firsts = []
+    for first, values in maps.class_groups(slices, size):
+        found[first : first + size] = values
+        firsts.append(first)
+    np.testing.assert_array_equal(found, wanted)
+    assert firsts == sorted(set(firsts)) and all(first % size == 0 for first in firsts)
+
+
+def test_classes_that_are_not_in_a_patch_cost_nothing():
+    maps = softlabel.soften(np.repeat([0, 90], 8), np.repeat([0, 1], 8), classes=range(100))
+    assert [first for first, _ in maps.class_groups((), 10)] == [0, 90]
+    assert [first for first, _ in maps.class_groups(np.s_[8:], 10)] == [90]
 
 
 @given(maps=soft_maps())

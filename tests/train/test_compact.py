@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import factories
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from softlabel_train.compact import CompactCase, read_compact, window
 
 from softlabel.cache import open_cache
 from softlabel.errors import CacheError
+from softlabel.generation.settings import Settings
 from softlabel.softmaps.class_index import class_index_map
 from softlabel.types import ClassTable
 
@@ -30,6 +32,17 @@ def test_whole_cases_and_patches_equal_the_cache(name, slab_bytes, request, monk
             patch = read_compact(case, cache.classes, cache.ignore, where)
             np.testing.assert_array_equal(patch.dense(), case.soft[(slice(None), *where)])
             assert whole.nbytes < case.soft[...].nbytes
+
+
+@pytest.mark.parametrize("method", ["smoothing", "svls", "dilation", "distance", "hard"])
+def test_caches_of_methods_without_superpixels(method, tmp_path):
+    cache = factories.full_cache(tmp_path, settings=Settings(method=method))
+    with open_cache(cache) as opened:
+        for case in opened.values():
+            found = read_compact(case, opened.classes, opened.ignore)
+            np.testing.assert_array_equal(found.dense(), case.soft[...])
+            if method in ("smoothing", "hard"):
+                assert found.values.size == 0
 
 
 @st.composite

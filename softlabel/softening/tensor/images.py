@@ -68,8 +68,9 @@ def soften_images(
         Class indices of each image, all of one shape and type.
     table : ClassTable
     superpixels : sequence of ndarray of int32, shape (*spatial)
-    spacing, scale, options
-        As for :func:`softlabel.softening.superpixel.soften_by_superpixels`.
+    spacing, scale
+        As in :class:`softlabel.softening.inputs.MethodInput`.
+    options : SuperpixelOptions
     device : torch.device
     memory : int, optional
         Bytes that it may take; default: :func:`softlabel.device.memory_budget`.

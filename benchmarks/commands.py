@@ -1,0 +1,167 @@
+"""Whole commands against an earlier revision of softlabel: processor, clock and memory.
+
+Run with ``python -m benchmarks.commands [REVISION] [--size 512x512x300]``. Each command runs in a
+process of its own with one thread, so that all that starting takes is counted, and the revisions
+take turns. A first turn, which is not counted, compiles the kernels and lets the check of the data
+sets remember what it read; what is "not looked at before", and the CT, do without that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks import before, data
+from benchmarks.measure import show
+
+SMALL_CT = "128x128x75"
+"""A 64th of the voxels of the CT that the targets name, which takes minutes."""
+
+REMEMBERED = "SOFTLABEL_CACHE_DIR"
+"""Variable that names the folder of what the check of a data set remembers."""
+
+MEASURE = """
+import json, resource, subprocess, sys, time
+started = time.perf_counter()
+command = [sys.executable, "-m", "softlabel", *sys.argv[1:]]
+done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+wall, used = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps({
+    "wall": wall, "cpu": used.ru_utime + used.ru_stime, "kB": used.ru_maxrss,
+    "failed": done.returncode, "said": done.stderr.decode(errors="replace")[-2000:],
+}))
+"""
+"""A process that runs one command: its children are those of the command alone."""
+
+
+class Work(NamedTuple):
+    """One command line.
+
+    Attributes
+    ----------
+    name : str
+    arguments : list of str
+        Of ``softlabel``; CACHE stands for a new cache, or the one that was made first.
+    fresh : bool
+        The check of the data set remembers nothing.
+    """
+
+    name: str
+    arguments: list[str]
+    fresh: bool = False
+
+
+def works(ct_size: str) -> list[Work]:
+    """What is measured; the first of all makes the cache that ``info`` describes."""
+    generate = ["generate", "-o", "CACHE", "--jobs", "1", "--quiet"]
+    oct_data, ct_data = str(data.oct_study_folder()), str(data.ct_folder(ct_size))
+    one = [*generate, str(data.oct_folder()), "--limit", "1"]
+    ct = [*generate, ct_data, "--superpixel-size", "1000"]
+    return [
+        Work("generate, one B-scan", one),
+        Work("info", ["info", "CACHE"]),
+        Work("generate, one B-scan, not looked at before", one, fresh=True),
+        Work("generate, 33 B-scans from .mat", [*generate, oct_data]),
+        Work(f"generate, CT {ct_size.replace('x', '×')}, not looked at before", ct, fresh=True),
+    ]
+
+
+class Runner:
+    """Runs commands with the softlabel of a folder, in a folder of its own."""
+
+    def __init__(self, source: Path, folder: Path) -> None:
+        self._environment = before.environment(source) | {REMEMBERED: str(folder / "remembered")}
+        # installed packages have their byte code; without it Python compiles all modules every time
+        self._environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        self._folder = folder
+        folder.mkdir()
+
+    def __call__(self, work: Work) -> dict[str, float]:
+        """Seconds by the clock and of the processor, and kB of memory at the most."""
+        cache = self._folder / "cache.h5"
+        if work.fresh:
+            shutil.rmtree(self._folder / "remembered", ignore_errors=True)
+        if work.arguments[0] == "generate":
+            cache.unlink(missing_ok=True)
+            shutil.rmtree(cache.with_suffix(".parts"), ignore_errors=True)
+        arguments = [str(cache) if a == "CACHE" else a for a in work.arguments]
+        done = subprocess.run(
+            [sys.executable, "-c", MEASURE, *arguments], env=self._environment, cwd=self._folder,
+            stdout=subprocess.PIPE, text=True, check=True,
+        )  # fmt: skip
+        found: dict[str, Any] = json.loads(done.stdout)
+        if found["failed"]:
+            raise AssertionError(f"{' '.join(arguments)}: {found['said']}")
+        return {name: float(found[name]) for name in ("wall", "cpu", "kB")}
+
+    def parts(self) -> dict[str, bytes]:
+        """The parts of the cache, by name."""
+        folder = self._folder / "cache.parts"
+        return {path.name: path.read_bytes() for path in sorted(folder.glob("*.h5"))}
+
+
+def measure(work: Work, runners: dict[str, Runner], repeats: int) -> dict[str, Any]:
+    """Medians of both revisions in turns."""
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in runners}
+    for turn in range(repeats + 1):
+        for name, run in runners.items():
+            answer = run(work)
+            if turn:  # the first compiles, or loads what was compiled
+                found[name].append(answer)
+    median = {
+        name: {key: float(np.median([answer[key] for answer in answers])) for key in answers[0]}
+        for name, answers in found.items()
+    }
+    earlier, now = median["before"], median["now"]
+    return {
+        "work": work.name,
+        "CPU s before": earlier["cpu"],
+        "CPU s": now["cpu"],
+        "times as fast": earlier["cpu"] / now["cpu"],
+        "by the clock": earlier["wall"] / now["wall"],
+        "MB before": earlier["kB"] / 1e3,
+        "MB": now["kB"] / 1e3,
+        "parts": _compared(runners),
+    }
+
+
+def _compared(runners: dict[str, Runner]) -> str:
+    """Whether both made the same files; a newer format or generator may change them."""
+    earlier, now = (run.parts() for run in runners.values())
+    return "the same bytes" if earlier == now else "other bytes"
+
+
+def main(
+    repeats: int = 3, revision: str = before.FIRST, ct_size: str = SMALL_CT
+) -> list[dict[str, Any]]:
+    """Print the table and return its rows."""
+    load = os.getloadavg()[0]
+    with before.source_of(revision) as source, tempfile.TemporaryDirectory() as folder:
+        runners = {
+            "before": Runner(source, Path(folder, "before")),
+            "now": Runner(before.ROOT, Path(folder, "now")),
+        }
+        rows = [measure(work, runners, repeats) for work in works(ct_size)]
+    show(
+        f"Whole commands against revision {revision}, one core", rows,
+        note=f"load at the start {load:.1f}",
+    )  # fmt: skip
+    return rows
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("revision", nargs="?", default=before.FIRST)
+    parser.add_argument("--size", default=SMALL_CT, help="voxels of the CT")
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    main(options.repeats, options.revision, options.size)
