@@ -51,6 +51,7 @@ from softlabel.errors import UsageError, plural
 from softlabel.generation.check import Check, checked, readable
 from softlabel.generation.device_choice import named_devices
 from softlabel.generation.looks import SavedCheck, load_check
+from softlabel.generation.networks import with_weights
 from softlabel.generation.output import output_path
 from softlabel.generation.plan import STALE, Plan, check_method, plan
 from softlabel.generation.report import CaseReport, Report
@@ -176,7 +177,9 @@ def generate(
     files = None
     if superpixels not in ("slic", "grid"):
         files, superpixels = SuperpixelFiles(Path(superpixels)), "file"
+    weights = steps.pop("weights", None)
     settings = settings_of(options, superpixels=superpixels, preprocess_options=steps)
+    settings = with_weights(settings, weights)
     check_method(dataset, settings)  # before all label maps are read
     wanted, jobs = _wanted(ids, dataset), jobs or cpu_count()
     saved = None if saved_check is None else load_check(saved_check)
@@ -187,6 +190,7 @@ def generate(
         found.dataset, settings, output_path(output), ids=wanted, limit=limit,
         overwrite=overwrite, check_content=check_content, superpixel_files=files,
         findings=[finding.as_record() for finding in found.findings], classes=found.class_table,
+        weights=weights,
     )  # fmt: skip
     if dataset.classes is None and not quiet:
         click.echo(class_sentence(decided, recorded), err=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import Field, fields
+from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import click
@@ -170,7 +171,7 @@ def preprocessing_settings(section: str) -> Callable[[F], F]:
         for name, owners in step_fields().items():
             (step, field), *_ = owners.items()
             kind = get_type_hints(STEPS[step].options)[name]
-            silent = field.default is None or isinstance(field.default, bool)
+            silent = field.default is None or isinstance(field.default, bool) or field.default == ""
             shown = "" if silent else f" Default: {field.default}."
             text = f"[{', '.join(owners)}] {field.metadata['help']}{shown}"
             options.append(_step_option(section, name, text, field, kind))
@@ -208,7 +209,9 @@ def _step_option(
     """The option of a field of the steps, without a default: what is not given is not recorded."""
     kind = _without_none(kind)
     names, attributes = _step_flag(name), {"type": kind}
-    if "choices" in field.metadata:
+    if field.metadata.get("file"):
+        attributes = {"type": click.Path(path_type=Path), "metavar": "FILE"}
+    elif "choices" in field.metadata:
         attributes = {"type": click.Choice(list(field.metadata["choices"]))}
     elif kind is bool:
         names, attributes = f"{names}/--no-{names[2:]}", {}

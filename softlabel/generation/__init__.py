@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from softlabel.generation.networks import networks_for as networks_for
     from softlabel.generation.report import CaseReport as CaseReport
     from softlabel.generation.report import Report as Report
     from softlabel.generation.run import carry_out as carry_out
@@ -19,9 +20,10 @@ _PLACES = {
     "carry_out": "run",
     "estimate": "run",
     "generate": "run",
+    "networks_for": "networks",
 }
 
-__all__ = ["CaseReport", "Report", "Settings", "carry_out", "estimate", "generate"]
+__all__ = ["CaseReport", "Report", "Settings", "carry_out", "estimate", "generate", "networks_for"]
 
 
 def __getattr__(name: str) -> Any:

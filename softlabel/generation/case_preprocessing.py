@@ -10,7 +10,7 @@ import numpy as np
 
 from softlabel.cache import Before, Header
 from softlabel.generation.settings import Settings
-from softlabel.preprocess import STEPS, Record, preprocess, restore
+from softlabel.preprocess import STEPS, DnCNN, Record, preprocess, restore
 from softlabel.types import Array, Case
 
 HardLabels = Callable[[Case, Header], tuple[Array, Mapping[str, Array]]]
@@ -18,7 +18,11 @@ HardLabels = Callable[[Case, Header], tuple[Array, Mapping[str, Array]]]
 
 
 def preprocess_case(
-    case: Case, header: Header, settings: Settings, hard_labels: HardLabels
+    case: Case,
+    header: Header,
+    settings: Settings,
+    hard_labels: HardLabels,
+    networks: Mapping[str, DnCNN] | None = None,
 ) -> tuple[Case, Before | None]:
     """The case after the steps that the settings ask for, and what it was before them.
 
@@ -33,7 +37,7 @@ def preprocess_case(
     if not plan:
         return case, None
     case = replace(case, classes=header.classes, ignore=header.ignore)
-    done = preprocess(case, plan)
+    done = preprocess(case, plan, networks)
     moved = _moves_pixels(done.records, case.shape)
     if moved and settings.superpixels == "file":
         raise ValueError(

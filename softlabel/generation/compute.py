@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from softlabel.generation.case_superpixels import make_superpixels, slice_axis_o
 from softlabel.generation.device_server import DeviceProcess
 from softlabel.generation.settings import Settings
 from softlabel.interrupt import SafePoint, no_safe_point
+from softlabel.preprocess import DnCNN
 from softlabel.softening import METHODS, SoftenRequest, soften_by
 from softlabel.softening.given import given_maps
 from softlabel.softening.raters import majority
@@ -41,6 +42,7 @@ def compute(
     superpixels: Array | None = None,
     device: DeviceProcess | None = None,
     safe_point: SafePoint = no_safe_point,
+    networks: Mapping[str, DnCNN] | None = None,
 ) -> CaseResult:
     """Steps before superpixels, superpixels and soft maps of one case.
 
@@ -59,6 +61,8 @@ def compute(
         Where it is softened; what it cannot do is done here, on the CPU, and noted in the result.
     safe_point : callable
         Called between the steps; what it raises passes through.
+    networks : mapping of str to DnCNN, optional
+        Networks that the steps need, by the SHA-256 of their weights.
 
     Raises
     ------
@@ -67,7 +71,7 @@ def compute(
     """
     try:
         _check_channels(case, header)
-        case, before = preprocess_case(case, header, settings, _hard_labels)
+        case, before = preprocess_case(case, header, settings, _hard_labels, networks)
         safe_point()
         asked, ids = 0, None
         if METHODS[settings.method].needs_superpixels:

@@ -25,6 +25,7 @@ from softlabel.cache import (
 from softlabel.cache.schema import fingerprint
 from softlabel.errors import CacheError, CaseError, UsageError, nearest, plural
 from softlabel.generation.input_files import input_change, shares_input
+from softlabel.generation.networks import networks_for
 from softlabel.generation.settings import Settings
 from softlabel.generation.superpixel_files import SuperpixelFiles
 from softlabel.ids import check_id, fitting_ids
@@ -82,6 +83,8 @@ class Plan:
         Everything is made anew.
     findings : tuple of mapping
         What the check of the data set found, for the index.
+    weights : Path or None
+        The file of the network of the steps, where it does not come with softlabel.
     """
 
     dataset: Dataset
@@ -94,6 +97,7 @@ class Plan:
     superpixel_files: SuperpixelFiles | None = None
     overwrite: bool = False
     findings: tuple[Mapping[str, Any], ...] = ()
+    weights: Path | None = None
 
     @property
     def todo(self) -> tuple[CaseRef, ...]:
@@ -122,6 +126,7 @@ def plan(
     superpixel_files: SuperpixelFiles | None = None,
     findings: Sequence[Mapping[str, Any]] | None = None,
     classes: ClassTable | None = None,
+    weights: Path | None = None,
 ) -> Plan:
     """Decide for every case whether it must be computed; writes nothing.
 
@@ -146,6 +151,8 @@ def plan(
     classes : ClassTable, optional
         What the check found in the label maps of a data set that names no classes; without it
         they are read for that.
+    weights : Path, optional
+        The file of weights that the settings name, where it does not come with softlabel.
 
     Raises
     ------
@@ -157,6 +164,7 @@ def plan(
     """
     check_method(dataset, settings)
     _check_superpixels(settings, superpixel_files, out)
+    networks_for(settings.preprocessing, weights)  # what is not there is seen now
     settings_json = settings.as_json(source_record(dataset))
     existing = _existing(out) if not overwrite else None
     if existing is not None:
@@ -191,7 +199,7 @@ def plan(
     return Plan(
         replace(dataset, classes=header.classes), settings, out, header,
         tuple(step(ref) for ref in chosen), seen, folder, superpixel_files, overwrite,
-        tuple(findings),
+        tuple(findings), weights,
     )  # fmt: skip
 
 

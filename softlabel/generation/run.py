@@ -34,6 +34,7 @@ from softlabel.generation.check import checked
 from softlabel.generation.device_choice import Sample, Say, chosen_devices, named_devices
 from softlabel.generation.device_server import DeviceProcess
 from softlabel.generation.looks import load_check
+from softlabel.generation.networks import with_weights
 from softlabel.generation.output import (
     cannot_write,
     drop_foreign_parts,
@@ -74,6 +75,7 @@ def generate(
     progress: Progress | None = None,
     accept: Collection[str] = (),
     saved_check: str | os.PathLike[str] | None = None,
+    weights: str | os.PathLike[str] | None = None,
 ) -> Report:
     """Compute the soft labels of a data set into a cache.
 
@@ -109,6 +111,9 @@ def generate(
     saved_check : path, optional
         What ``softlabel check -o`` wrote: label maps that have not changed since are not read for
         the check, and all that it holds are judged, whichever cases are chosen here.
+    weights : path, optional
+        A file that ``softlabel-train denoiser`` wrote, for ``denoise="dncnn"``, instead of the
+        weights that come with softlabel.
 
     Returns
     -------
@@ -137,6 +142,8 @@ def generate(
     if superpixel_file is not None:
         files = SuperpixelFiles(Path(superpixel_file))
         settings = replace(settings, superpixels="file")
+    weights_file = None if weights is None else Path(weights)
+    settings = with_weights(settings, weights_file)
     path = output_path(out)
     _require_jobs(jobs)
     saved = None if saved_check is None else load_check(saved_check)
@@ -145,6 +152,7 @@ def generate(
         found.dataset, settings, path, ids=ids, limit=limit, overwrite=overwrite,
         check_content=check_content, superpixel_files=files,
         findings=[finding.as_record() for finding in found.findings], classes=found.class_table,
+        weights=weights_file,
     )  # fmt: skip
     report = carry_out(decided, jobs=jobs, device=device, progress=progress)
     told = [f"[{finding.code}] {finding.text}" for finding in found.findings]
@@ -292,7 +300,7 @@ def tasks_of(
         tasks.append(
             Task(
                 listing, tuple(share), decided.header, decided.settings, decided.out,
-                decided.superpixel_files, device,
+                decided.superpixel_files, device, decided.weights,
             )
         )  # fmt: skip
     return tasks

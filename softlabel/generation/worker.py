@@ -16,6 +16,7 @@ from softlabel.files.atomic import publish
 from softlabel.generation.compute import compute
 from softlabel.generation.device_server import DeviceProcess
 from softlabel.generation.input_files import record_inputs
+from softlabel.generation.networks import networks_for
 from softlabel.generation.output import cannot_write, part_of
 from softlabel.generation.plan import files_of
 from softlabel.generation.report import CaseReport
@@ -46,6 +47,8 @@ class Task:
     superpixel_files : SuperpixelFiles or None
     device : DeviceProcess or None
         Where the cases are softened; None is the CPU of the worker.
+    weights : Path or None
+        The file of the network of the steps, where it does not come with softlabel.
     """
 
     dataset: Dataset
@@ -55,6 +58,7 @@ class Task:
     out: Path
     superpixel_files: SuperpixelFiles | None = None
     device: DeviceProcess | None = None
+    weights: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,10 @@ def _computed(
     given = task.superpixel_files.read(ref.id) if task.superpixel_files is not None else None
     case = read_case(READERS[task.dataset.format], task.dataset, ref, opened)
     safe_point()
-    return compute(case, task.header, task.settings, recorded, given, task.device, safe_point), seen
+    networks = networks_for(task.settings.preprocessing, task.weights)
+    return compute(
+        case, task.header, task.settings, recorded, given, task.device, safe_point, networks
+    ), seen
 
 
 def _published(task: Task, computed: Computed) -> CaseReport:

@@ -14,7 +14,13 @@ from softlabel.preprocess.box import BoxOptions, box_of
 from softlabel.preprocess.brain_mask import BrainMaskOptions, intensity_mask, why_no_brain
 from softlabel.preprocess.choice import chosen_options, plain_options, step_fields, word_fields
 from softlabel.preprocess.crop import CropOptions, crop_rows
-from softlabel.preprocess.denoise import DenoiseOptions, denoise_bscan, noise_sigma
+from softlabel.preprocess.denoise import (
+    SHIPPED_WEIGHTS,
+    DenoiseOptions,
+    denoise_bscan,
+    noise_sigma,
+)
+from softlabel.preprocess.dncnn import DnCNN, DnCNNSettings, apply_dncnn, require_torch
 from softlabel.preprocess.flatten import FlattenOptions, flat_window
 from softlabel.preprocess.grid import stack_sequences
 from softlabel.preprocess.normalise import (
@@ -31,6 +37,7 @@ from softlabel.preprocess.plan import (
     plan_of,
     preprocess,
     restore,
+    weights_needed,
 )
 from softlabel.preprocess.record import Record
 from softlabel.preprocess.resample import (
@@ -44,15 +51,20 @@ from softlabel.preprocess.retina import Retina, find_retina
 from softlabel.preprocess.step import Kind, Step
 from softlabel.preprocess.steps import PRESETS, STEPS
 from softlabel.preprocess.wedges import WedgeOptions
+from softlabel.preprocess.weights import LARGEST_WEIGHTS, pack_network, unpack_network
 from softlabel.preprocess.window import RowWindow, take_rows
 
 __all__ = [
+    "LARGEST_WEIGHTS",
     "PRESETS",
+    "SHIPPED_WEIGHTS",
     "STEPS",
     "BoxOptions",
     "BrainMaskOptions",
     "CropOptions",
     "DenoiseOptions",
+    "DnCNN",
+    "DnCNNSettings",
     "FlattenOptions",
     "Kind",
     "NormaliseOptions",
@@ -67,6 +79,7 @@ __all__ = [
     "RowWindow",
     "Step",
     "WedgeOptions",
+    "apply_dncnn",
     "box_of",
     "chosen_options",
     "crop_rows",
@@ -78,9 +91,11 @@ __all__ = [
     "intensity_mask",
     "noise_sigma",
     "normalise_image",
+    "pack_network",
     "plain_options",
     "plan_of",
     "preprocess",
+    "require_torch",
     "resample_image",
     "resample_labels",
     "resample_soft",
@@ -89,6 +104,8 @@ __all__ = [
     "stack_sequences",
     "step_fields",
     "take_rows",
+    "unpack_network",
+    "weights_needed",
     "why_no_brain",
     "word_fields",
 ]

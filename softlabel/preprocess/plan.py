@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from softlabel.coerce import make_plain
 from softlabel.errors import CaseError, did_you_mean
+from softlabel.preprocess.dncnn import DnCNN
 from softlabel.preprocess.record import Record
 from softlabel.preprocess.step import KINDS, Kind
 from softlabel.preprocess.steps import PRESETS, STEPS
@@ -27,7 +28,7 @@ from softlabel.types import Array, Case
 _WORDS: dict[str, tuple[str, ...]] = {
     "preprocess": tuple(PRESETS),
     "wedges": ("keep", "mask", "fill"),
-    "denoise": ("none", "tv", "nlm", "bilateral"),
+    "denoise": ("none", "tv", "nlm", "bilateral", "dncnn"),
     "flatten": ("none", "pixel", "subpixel"),
     "crop": ("none", "retina"),
     "brain_mask": ("none", "given", "labels", "intensity"),
@@ -56,7 +57,7 @@ class PreprocessOptions:
         Usual steps together (:data:`softlabel.preprocess.PRESETS`); the others add, change or leave
         out a step. None is what the preset says.
     wedges : {"keep", "mask", "fill"} or None
-    denoise : {"none", "tv", "nlm", "bilateral"} or None
+    denoise : {"none", "tv", "nlm", "bilateral", "dncnn"} or None
     flatten : {"none", "pixel", "subpixel"} or None
     crop : {"none", "retina"} or None
     brain_mask : {"none", "given", "labels", "intensity"} or None
@@ -191,13 +192,33 @@ def options_of_word(name: str, word: Any) -> dict[str, Any]:
     return options[name]
 
 
-def preprocess(case: Case, plan: Plan) -> Preprocessed:
+def weights_needed(plan: Plan) -> set[str]:
+    """SHA-256 of the files of weights that the steps of a plan need.
+
+    Examples
+    --------
+    >>> weights_needed(plan_of(PreprocessOptions(denoise="tv")))
+    set()
+    >>> [len(sha256) for sha256 in weights_needed(plan_of(PreprocessOptions(denoise="dncnn")))]
+    [64]
+    """
+    return {_weights(step) for step in plan} - {""}
+
+
+def _weights(step: PlannedStep) -> str:
+    weights = STEPS[step.name].weights
+    return "" if weights is None else weights(step.options)
+
+
+def preprocess(case: Case, plan: Plan, networks: Mapping[str, DnCNN] | None = None) -> Preprocessed:
     """Take a case through the steps of a plan.
 
     Parameters
     ----------
     case : Case
     plan : tuple of PlannedStep
+    networks : mapping of str to DnCNN, optional
+        Networks by the SHA-256 of their weights, for the steps that need one.
 
     Returns
     -------
@@ -207,11 +228,16 @@ def preprocess(case: Case, plan: Plan) -> Preprocessed:
     ------
     CaseError
         When a step cannot change this case.
+    MissingExtraError
+        When a step needs a library that is not installed.
     """
     records = []
-    for name, options in plan:
+    for step in plan:
+        name, options = step
+        sha256 = _weights(step)
+        network = ((networks or {}).get(sha256),) if sha256 else ()
         try:
-            case, record = STEPS[name].apply(case, options)
+            case, record = STEPS[name].apply(case, options, *network)
         except ValueError as error:
             raise CaseError(f"{case.id} ({case.source}): step {name}: {error}") from error
         records.append(record)

@@ -32,21 +32,26 @@ class Step:
     options : type
         Frozen dataclass of its options, which makes them plain (:mod:`softlabel.coerce`). A field
         with ``help`` in its metadata becomes an option of the command line; ``choices`` beside it
-        are the words that it may be, and ``idle`` is a function of the options that names those
-        beside which the field has no meaning ("" for none).
+        are the words that it may be, ``file`` says that the command line takes a file where the
+        field has its SHA-256, and ``idle`` is a function of the options that names those beside
+        which the field has no meaning ("" for none).
     apply : callable (case, options) -> (Case, Record)
         Changes the image and every map that lies on its grid. Raises ValueError, in one sentence,
         when the case cannot be changed so.
     restore : callable (record, array, kind) -> ndarray
         Brings an array of shape (..., *spatial) back to the grid before the step.
+    weights : callable (options) -> str, or None
+        SHA-256 of the weights of the network that the options need, empty for none; where it is
+        not empty ``apply`` takes the network as a third argument.
     in_place : bool
         Whether every pixel always stays where it is, and only intensities and masks change.
     """
 
     title: str
     options: type
-    apply: Callable[[Case, Any], tuple[Case, Record]]
+    apply: Callable[..., tuple[Case, Record]]
     restore: Callable[[Record, Array, Kind], Array]
+    weights: Callable[[Any], str] | None = None
     in_place: bool = False
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from softlabel.preprocess.box import BoxOptions, apply_box, restore_box
 from softlabel.preprocess.brain_mask import BrainMaskOptions, apply_brain_mask
 from softlabel.preprocess.crop import CropOptions, apply_crop, restore_crop
-from softlabel.preprocess.denoise import DenoiseOptions, apply_denoise
+from softlabel.preprocess.denoise import DenoiseOptions, apply_denoise, weights_of
 from softlabel.preprocess.flatten import FlattenOptions, apply_flatten, restore_flatten
 from softlabel.preprocess.normalise import (
     NormaliseOptions,
@@ -28,10 +28,11 @@ STEPS: dict[str, Step] = {
         in_place=True,
     ),
     "denoise": Step(
-        "OCT: total variation, non-local means or a bilateral filter",
+        "OCT: total variation, non-local means, a bilateral filter or a DnCNN",
         DenoiseOptions,
         apply_denoise,
         unchanged,
+        weights=weights_of,
         in_place=True,
     ),
     "flatten": Step(

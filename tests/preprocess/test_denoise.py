@@ -7,10 +7,18 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio
 from skimage.restoration import denoise_bilateral, denoise_nl_means, denoise_tv_chambolle
 
-from softlabel.preprocess import STEPS, DenoiseOptions, denoise_bscan, noise_sigma
+from softlabel.preprocess import (
+    SHIPPED_WEIGHTS,
+    STEPS,
+    DenoiseOptions,
+    apply_dncnn,
+    denoise_bscan,
+    noise_sigma,
+)
 from softlabel.preprocess.denoise import DENOISERS
 
 from .cases import case_of, layered
+from .networks import small_network
 
 GAIN_DB = {"tv": 7.5, "nlm": 7.5, "bilateral": 5.5}
 """A little less than what they gained on other phantoms, by which their strength was chosen."""
@@ -98,7 +106,8 @@ def test_a_case_keeps_its_labels_and_each_bscan_its_own_noise():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "bm3d"}, "method must be one of tv, nlm, bilateral; got 'bm3d'"),
+        ({"method": "bm3d"}, "method must be one of tv, nlm, bilateral, dncnn; got 'bm3d'"),
+        ({"method": "dncnn", "weights": "my.safetensors"}, "weights must be the SHA-256 of a file"),
         ({"tv_weight": 0}, "tv_weight must be a positive number"),
         ({"nlm_h": float("inf")}, "nlm_h must be a positive number"),
     ],
@@ -106,6 +115,36 @@ def test_a_case_keeps_its_labels_and_each_bscan_its_own_noise():
 def test_options(options, message):
     with pytest.raises(ValueError, match=message):
         DenoiseOptions(**options)
+
+
+@pytest.mark.parametrize("scaling", ["range", "noise"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float64])
+def test_the_network_sees_the_image_from_0_in_its_unit(scaling, dtype):
+    pytest.importorskip("torch")
+    network = small_network(scaling=scaling)
+    image = np.random.default_rng(0).normal(100, 9, (40, 50)).astype(dtype)
+    done = denoise_bscan(image, DenoiseOptions("dncnn"), network=network)
+    assert done.dtype == dtype and done.shape == image.shape
+    low, high = float(image.min()), float(image.max())
+    unit = high - low if scaling == "range" else noise_sigma(image)
+    seen = ((image.astype(np.float64) - low) / unit).astype(np.float32)
+    expected = (apply_dncnn(seen, network).astype(np.float64) * unit + low).clip(low, high)
+    np.testing.assert_allclose(done, expected, atol=1e-3 if dtype is np.float64 else 0.51)
+    scaled = denoise_bscan(1000.0 * image - 5, DenoiseOptions("dncnn"), network=network)
+    np.testing.assert_allclose(scaled, 1000 * expected - 5, atol=2)
+
+
+def test_the_record_of_a_network_names_its_weights():
+    pytest.importorskip("torch")
+    case, options = layered(), DenoiseOptions("dncnn")
+    assert options.weights == SHIPPED_WEIGHTS and DenoiseOptions().weights == ""
+    done, record = STEPS["denoise"].apply(case, options, small_network())
+    assert done.labels is case.labels
+    assert record.settings == {
+        "method": "dncnn", "weights": SHIPPED_WEIGHTS, "dncnn_device": "cpu",
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="the method dncnn needs a network; give one"):
+        STEPS["denoise"].apply(case, options)
 
 
 def test_wedges_that_are_kept_do_not_count_as_noise(bscans):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ from softlabel_train.steps import apply_steps, scan_case, steps_of
 from softlabel.cache import open_cache
 from softlabel.errors import CaseError, UsageError
 from softlabel.generation import Settings, generate
+from softlabel.preprocess import DnCNN, DnCNNSettings, pack_network
 from softlabel.readers import READERS, list_dataset, read_case
 from softlabel.readers.imagefiles import read_label_map
 from softlabel.types import ClassTable
@@ -170,3 +172,28 @@ def test_brain_masks_made_from_labels_are_refused():
     case = scan_case("a", "a.nii", image, table, None, None, None, None)
     with pytest.raises(CaseError, match="trained on brain masks made from labels"):
         apply_steps(case, {"brain_mask": "labels"})
+
+
+def test_scans_are_denoised_by_the_weights_of_the_training(run, cases, tmp_path):
+    pytest.importorskip("safetensors")
+    network = DnCNNSettings(3, 1, None, "range", "nothing")
+    layers = [(np.zeros(s, np.float32), np.zeros(s[0], np.float32)) for s in network.kernel_shapes]
+    weights = tmp_path / "w.safetensors"
+    weights.write_bytes(pack_network(DnCNN(network, tuple(layers))))
+    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+    steps = {"denoise": "dncnn", "weights": sha256}
+    checkpoint = load_checkpoint(run / "last.pt")
+    save_checkpoint(tmp_path / "a.pt", replace(checkpoint, steps=steps))
+    assert load_checkpoint(tmp_path / "a.pt").steps == steps
+    Image.fromarray(next(iter(cases.values())).image[0]).save(tmp_path / "scan.png")
+    arguments = ("predict", tmp_path / "a.pt", tmp_path / "scan.png", "-o", tmp_path / "out")
+    result = call(*arguments)
+    assert result.exit_code == 2 and "give their file as --weights" in result.output
+    assert not (tmp_path / "out").exists()
+    done = call(*arguments, "--weights", weights)
+    assert done.exit_code == 0, done.output
+    # a network that finds no noise is no step at all
+    save_checkpoint(tmp_path / "b.pt", replace(checkpoint, steps={}))
+    predict_images(tmp_path / "b.pt", [tmp_path / "scan.png"], tmp_path / "plain")
+    found, plain = ((tmp_path / f / "scan.png").read_bytes() for f in ("out", "plain"))
+    assert found == plain

@@ -31,7 +31,13 @@ from softlabel_train.data import Intensity, require_axes
 from softlabel_train.labelfiles import write_label_map
 from softlabel_train.memory import explain_memory
 from softlabel_train.models import build_model
-from softlabel_train.steps import apply_steps, on_original_grid, require_same_steps, scan_case
+from softlabel_train.steps import (
+    apply_steps,
+    on_original_grid,
+    require_same_steps,
+    require_weights,
+    scan_case,
+)
 
 
 def normalised(image: Array, intensity: Intensity) -> Tensor:
@@ -165,6 +171,7 @@ def predict_images(
     device: str = "auto",
     window: Sequence[int] | None = None,
     spacing_mm: tuple[float, ...] | None = None,
+    weights: Path | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> PredictReport:
     """Predict label maps of images or of a cache, in the format and geometry of the input.
@@ -189,6 +196,9 @@ def predict_images(
         Sliding window; default that of the recipe.
     spacing_mm : tuple of float, optional
         Distance of pixels of image files that state none, which the steps go by.
+    weights : Path, optional
+        The file of weights that images were denoised with before the training, where it does not
+        come with softlabel.
     progress : callable, optional
         Called with the id of every finished image.
 
@@ -211,6 +221,8 @@ def predict_images(
         )
     require_axes("The window", window, checkpoint.dims, "the images that the network takes")
     require_axes("The spacing", spacing_mm, checkpoint.dims, "the images that the network takes")
+    if any(source.files for source in sources):
+        require_weights(checkpoint.steps, weights)
     net = load_network(checkpoint, str(checkpoint_path), device)
     window = window or checkpoint.recipe.evaluate.window
     require_writable(out)
@@ -222,7 +234,7 @@ def predict_images(
     for source in sources:
         try:
             stem = _free_name(source.id, names)
-            scan = _read(source, checkpoint, spacing_mm)
+            scan = _read(source, checkpoint, spacing_mm, weights)
             if scan.notes:
                 notes[source.id] = scan.notes
             with explain_memory(
@@ -367,7 +379,10 @@ def _predict_one(
 
 
 def _read(
-    source: Source, checkpoint: Checkpoint, spacing_mm: tuple[float, ...] | None = None
+    source: Source,
+    checkpoint: Checkpoint,
+    spacing_mm: tuple[float, ...] | None = None,
+    weights: Path | None = None,
 ) -> Scan:
     """An image after the steps; it must fit what the network takes."""
     if source.case is not None:
@@ -396,7 +411,7 @@ def _read(
         source.id, source.files[0].name, image, checkpoint.classes, checkpoint.ignore, spacing,
         first.affine, first.slice_axis,
     )  # fmt: skip
-    done = apply_steps(raw, checkpoint.steps)
+    done = apply_steps(raw, checkpoint.steps, weights)
     notes = tuple(note.text for note in done.case.notes)
     return Scan(
         done.case.image, done.case.mask, done.records, first.affine, first.spacing_mm, notes

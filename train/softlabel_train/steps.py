@@ -7,13 +7,14 @@ brought back to the grid of the scanner.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from softlabel.cache import Cache
 from softlabel.errors import CaseError, UsageError
-from softlabel.generation import Settings
+from softlabel.generation import Settings, networks_for
 from softlabel.preprocess import Preprocessed, Record, preprocess, restore
 from softlabel.types import Array, Case, ClassTable
 
@@ -46,11 +47,20 @@ def _words(steps: Steps) -> str:
     return ", ".join(f"{name}={value}" for name, value in steps.items()) or "none"
 
 
-def apply_steps(case: Case, steps: Steps) -> Preprocessed:
+def apply_steps(case: Case, steps: Steps, weights: Path | None = None) -> Preprocessed:
     """Take a raw scan through the steps of the training.
+
+    Parameters
+    ----------
+    case : Case
+    steps : mapping
+    weights : Path, optional
+        The file of the denoiser's weights, where they do not come with softlabel.
 
     Raises
     ------
+    UsageError
+        When the weights are not those of the training.
     CaseError
         When a step cannot change it, or takes the brain mask from labels, which no scan has.
     """
@@ -60,7 +70,18 @@ def apply_steps(case: Case, steps: Steps) -> Preprocessed:
             "which a scan does not have; train on masks that can be made for scans, such as "
             "--brain-mask intensity."
         )
-    return preprocess(case, Settings(preprocess_options=steps).preprocessing)
+    plan = Settings(preprocess_options=steps).preprocessing
+    return preprocess(case, plan, networks_for(plan, weights))
+
+
+def require_weights(steps: Steps, weights: Path | None) -> None:
+    """Refuse, before the first scan, steps whose network is not there.
+
+    Raises
+    ------
+    UsageError, MissingExtraError
+    """
+    networks_for(Settings(preprocess_options=steps).preprocessing, weights)
 
 
 def scan_case(

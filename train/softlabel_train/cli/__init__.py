@@ -22,6 +22,7 @@ COMMANDS = {
     "fit": "Train a network as a recipe says.",
     "evaluate": "Score a run on the patients that it was not trained on.",
     "predict": "Write label maps of images or of a cache.",
+    "denoiser": "Train the denoiser dncnn, on phantoms or on B-scans.",
     "sweep": "Compare settings: a grid of runs and seeds, ending in one table.",
     "recipes": "List the recipes and what can be set in them.",
     "train-oct": "Hard against soft labels on OCT, from the data to the table.",

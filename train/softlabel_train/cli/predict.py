@@ -26,6 +26,11 @@ from softlabel_train.predict import predict_images
     "--spacing-mm", metavar="MM,MM[,MM]",
     help="Distance of pixels along each axis, for images that state none; the steps go by it.",
 )  # fmt: skip
+@click.option(
+    "--weights", type=click.Path(path_type=Path), metavar="FILE",
+    help="Weights of the denoiser dncnn that the network was trained after, where they are not "
+    "those that come with softlabel.",
+)  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def predict(
@@ -35,6 +40,7 @@ def predict(
     probabilities: bool,
     window: str | None,
     spacing_mm: str | None,
+    weights: Path | None,
     device: str,
     quiet: bool,
 ) -> None:
@@ -47,7 +53,7 @@ def predict(
     report = predict_images(
         find_checkpoint(run), images, out, probabilities=probabilities, device=device,
         window=None if window is None else _sizes(window),
-        spacing_mm=None if spacing_mm is None else _spacing(spacing_mm),
+        spacing_mm=None if spacing_mm is None else _spacing(spacing_mm), weights=weights,
         progress=None if quiet else lambda name: click.echo(f"{name} done", err=True),
     )  # fmt: skip
     for name, notes in report.notes.items():
