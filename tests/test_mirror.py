@@ -38,6 +38,8 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "readers/rtstruct.py": "readers/test_dicom.py",
     "readers/voxelstream.py": "every file of readers/test_nifti.py, test_mgh.py, test_analyze.py",
     "readers/niftiplace.py": "readers/test_nifti.py: headers that contradict themselves",
+    "softening/inputs.py": "softening/test_methods.py: what every method is given",
+    "softening/windows.py": "softening/test_gaussian.py, test_svls.py: filters of one class",
 }
 """Modules without a test file of their own, and why."""
 
@@ -45,6 +47,7 @@ TESTS_OF_THE_WHOLE = {
     "cache/test_compatibility.py": "caches of earlier versions",
     "cli/test_main.py": "the command line of softlabel",
     "readers/test_real_data.py": "scans of real patients, where they are",
+    "softening/test_properties.py": "what all methods promise",
     "test_benchmarks.py": "the folder benchmarks/",
     "test_constraints.py": "the oldest libraries that are allowed",
     "test_contributing.py": "the walk-throughs of CONTRIBUTING.md",
