@@ -6,33 +6,14 @@ the superpixel when that is less. What lies outside of every ball is no nearer.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from softlabel.distance.groups import Task
+from softlabel.distance.groups import Places, Task
+from softlabel.distance.transform import steps_within
 from softlabel.kernels import inner_kernel
 from softlabel.types import Array
-
-
-class Places(NamedTuple):
-    """The pixels of a group, region after region.
-
-    Attributes
-    ----------
-    z, y, x : ndarray of int32
-        Where they lie in the core.
-    place : ndarray of int64
-        The same in the result of a transform: y, x, z of the core, flat.
-    label : ndarray
-        Their class indices.
-    """
-
-    z: Array
-    y: Array
-    x: Array
-    place: Array
-    label: Array
 
 
 @inner_kernel
@@ -52,9 +33,9 @@ def find_need(
         ceiling = max(ceiling, min(float(largest), regions.limit[r]))
     for a in range(3):
         need[0, a], need[1, a] = core[0, a], core[1, a]
-    _take_in(need, 0, core[0, 0], core[1, 0] - 1, _steps_within(squares.z, ceiling), shape[0])
-    _take_in(need, 1, core[0, 1], core[1, 1] - 1, _steps_within(squares.y, ceiling), shape[1])
-    _take_in(need, 2, core[0, 2], core[1, 2] - 1, _steps_within(squares.x, ceiling), shape[2])
+    _take_in(need, 0, core[0, 0], core[1, 0] - 1, steps_within(squares.z, ceiling), shape[0])
+    _take_in(need, 1, core[0, 1], core[1, 1] - 1, steps_within(squares.y, ceiling), shape[1])
+    _take_in(need, 2, core[0, 2], core[1, 2] - 1, steps_within(squares.x, ceiling), shape[2])
     if _holds(box, need):
         return -1.0
     _take_in_balls(task, j, core, ceiling, places, tops, need)
@@ -82,13 +63,13 @@ def _take_in_balls(
     for a in range(3):
         need[0, a], need[1, a] = core[0, a], core[1, a]
     for z in range(depth):
-        steps = _steps_within(squares.z, min(ceiling, float(in_z[z])))
+        steps = steps_within(squares.z, min(ceiling, float(in_z[z])))
         _take_in(need, 0, core[0, 0] + z, core[0, 0] + z, steps, shape[0])
     for y in range(rows):
-        steps = _steps_within(squares.y, min(ceiling, float(in_y[y])))
+        steps = steps_within(squares.y, min(ceiling, float(in_y[y])))
         _take_in(need, 1, core[0, 1] + y, core[0, 1] + y, steps, shape[1])
     for x in range(columns):
-        steps = _steps_within(squares.x, min(ceiling, float(in_x[x])))
+        steps = steps_within(squares.x, min(ceiling, float(in_x[x])))
         _take_in(need, 2, core[0, 2] + x, core[0, 2] + x, steps, shape[2])
 
 
@@ -120,19 +101,6 @@ def _holds(box: Array, inner: Array) -> bool:
     for a in range(3):
         holds &= box[0, a] <= inner[0, a] and inner[1, a] <= box[1, a]
     return holds
-
-
-@inner_kernel
-def _steps_within(squares: Array, square: float) -> int:
-    """Most steps whose square is no more than another; 0 when there are none."""
-    low, high = 0, len(squares)
-    while low < high:
-        middle = (low + high) // 2
-        if squares[middle] <= square:
-            low = middle + 1
-        else:
-            high = middle
-    return max(0, low - 1)
 
 
 @inner_kernel

@@ -135,6 +135,26 @@ class Task(NamedTuple):
     squared: Array
 
 
+class Places(NamedTuple):
+    """The pixels of a group, region after region.
+
+    Attributes
+    ----------
+    z, y, x : ndarray of int32
+        Where they lie in the core.
+    place : ndarray of int64
+        The same in the result of a transform: y, x, z of the core, flat.
+    label : ndarray
+        Their class indices.
+    """
+
+    z: Array
+    y: Array
+    x: Array
+    place: Array
+    label: Array
+
+
 @dataclass(frozen=True, eq=False)
 class Plan:
     """The blocks of a part in the order of their jobs, and the same for kernels."""

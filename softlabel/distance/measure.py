@@ -20,8 +20,8 @@ import numpy as np
 
 from softlabel.distance.blocks import Blocks, Measured
 from softlabel.distance.boundary import IN_FACING, OUT_FACING, Boundary, Metric
-from softlabel.distance.bounds import Places, find_need
-from softlabel.distance.groups import Regions, Rules, Task, groups_of, in_parts, plan_part
+from softlabel.distance.bounds import find_need
+from softlabel.distance.groups import Places, Regions, Rules, Task, groups_of, in_parts, plan_part
 from softlabel.distance.number_types import by_number_type
 from softlabel.distance.transform import (
     Buffers,

@@ -171,7 +171,7 @@ def with_room(buffers: Buffers, layout: Layout) -> Buffers:
     codes = (layout.depth + 2 * layout.halo_z) * layout.plane + CHUNK
     counts = layout.depth * layout.plane
     lines = layout.rows * layout.columns * layout.core_depth
-    sheet = rows_together(layout) * layout.columns * layout.core_depth
+    sheet = _rows_together(layout) * layout.columns * layout.core_depth
     nearest = layout.core_rows * layout.core_columns * layout.core_depth
     if (
         codes <= len(buffers.codes) and counts <= len(buffers.counts)
@@ -295,8 +295,8 @@ def transform(
     _count(kind, len(squares.z) - 1, layout, buffers.codes, buffers.targets, buffers.counts)
     _square_counts(squares.z, layout, buffers.counts, buffers.lines)
     _search_lines(
-        buffers.lines, squares.y, _steps_within(squares.y, ceiling),
-        squares.x, _steps_within(squares.x, ceiling), layout, buffers.sheet, buffers.nearest,
+        buffers.lines, squares.y, steps_within(squares.y, ceiling),
+        squares.x, steps_within(squares.x, ceiling), layout, buffers.sheet, buffers.nearest,
     )  # fmt: skip
 
 
@@ -379,11 +379,16 @@ def _square_row(
 
 
 @inner_kernel
-def _steps_within(squares: Array, ceiling: float) -> int:
-    n = 1
-    while n < len(squares) and squares[n] <= ceiling:
-        n += 1
-    return n
+def steps_within(squares: Array, ceiling: float) -> int:
+    """Most steps whose square is no more than a ceiling; 0 when there are none."""
+    low, high = 0, len(squares)
+    while low < high:
+        middle = (low + high) // 2
+        if squares[middle] <= ceiling:
+            low = middle + 1
+        else:
+            high = middle
+    return max(0, low - 1)
 
 
 @inner_kernel
@@ -393,7 +398,7 @@ def _search_lines(
 ) -> None:  # fmt: skip
     """The second and the third pass, some rows of the core after another."""
     length, size = layout.columns * layout.core_depth, layout.core_columns * layout.core_depth
-    together = rows_together(layout)
+    together = _rows_together(layout)
     for y in range(0, layout.core_rows, together):
         n = min(together, layout.core_rows - y)
         _search_rows(
@@ -413,9 +418,9 @@ def _search_rows(
 ) -> None:  # fmt: skip
     """Least sums of the rows of a source and the squares of the steps to them, for ``n`` rows."""
     _copy(source, first * length, n * length, out, to)
-    for k in range(1, min(steps, max(first + n, rows - first))):
+    for k in range(1, min(steps + 1, max(first + n, rows - first))):
         square = squares[k]
-        if worth_a_look(k) and not _any_above(out, to, n * length, square):
+        if _worth_a_look(k) and not _any_above(out, to, n * length, square):
             break
         before = max(0, k - first)  # rows that have none k before them
         after = min(n, rows - k - first)  # and rows that have one k after them
@@ -427,14 +432,14 @@ def _search_rows(
 
 
 @inner_kernel
-def rows_together(layout: Layout) -> int:
+def _rows_together(layout: Layout) -> int:
     """Rows of the core that the second pass takes at once: short ones are not worth a loop each."""
     length = layout.columns * layout.core_depth
     return min(layout.core_rows, max(1, SHEET_PIXELS // length))
 
 
 @inner_kernel
-def worth_a_look(step: int) -> bool:
+def _worth_a_look(step: int) -> bool:
     """Whether to look for the end of a pass, which costs half as much as a step."""
     return step < 4 or step % 2 == 0
 

@@ -197,7 +197,7 @@ def _carried_out(
     """As :func:`carry_out`."""
     replaced = prepare_output(decided)
     # before workers start, so that they load the kernels instead of compiling them each
-    compile_seconds = warm_up() if decided.todo else 0.0
+    compile_seconds = warm_up(decided.settings.method) if decided.todo else 0.0
     started = time.perf_counter()
     waiting = (*decided.todo, *decided.regroup)
     before = {ref.id: version_of(part_of(decided.out, ref.id)) for ref in waiting}
@@ -323,7 +323,7 @@ def estimate(decided: Plan) -> CaseReport | None:
         The failure of the first case when none of the first few can be computed; None when
         there is nothing to compute.
     """
-    warm_up()  # its time is not a case's
+    warm_up(decided.settings.method)  # its time is not a case's
     computed = _first_computed(decided)
     if computed is None or isinstance(computed, CaseReport):
         return computed

@@ -7,8 +7,8 @@ import time
 import numpy as np
 
 
-def warm_up() -> float:
-    """Compile, or load, every kernel that generation uses.
+def warm_up(method: str = "superpixel") -> float:
+    """Compile, or load, every kernel that generation uses with a method.
 
     Call it once before worker processes start: they load the code instead of compiling it.
 
@@ -17,7 +17,7 @@ def warm_up() -> float:
     float
         Seconds that it took.
     """
-    from softlabel.softening import soften
+    from softlabel.softening import METHODS, soften
     from softlabel.superpixels.slic_cpu import compile_kernels
 
     started = time.perf_counter()
@@ -30,4 +30,9 @@ def warm_up() -> float:
         maps.patch((slice(0, 1),))
         assert maps.band.any()
         maps.total()
+        maps.own_class_sums(maps.index)
+    if not METHODS[method].takes_soft_labels:
+        for shape in ((2, 4), (2, 2, 4)):
+            labels = np.arange(np.prod(shape)).reshape(shape) % 2
+            soften(labels, np.zeros(shape, int), method=method)
     return time.perf_counter() - started

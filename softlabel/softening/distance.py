@@ -202,7 +202,7 @@ def _pixels_of(volume: Array, ignored: int, lower: Array, upper: Array) -> tuple
 
 
 @kernel
-def _mark_held(volume, ignored, edge, held):  # type: ignore[no-untyped-def]
+def _mark_held(volume: Array, ignored: int, edge: int, held: Array) -> None:
     for z in range(volume.shape[0]):
         for y in range(volume.shape[1]):
             for x in range(volume.shape[2]):
@@ -211,9 +211,10 @@ def _mark_held(volume, ignored, edge, held):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _list_pixels(  # type: ignore[no-untyped-def]
-    volume, ignored, lower, upper, start, pixels, only_count
-):
+def _list_pixels(
+    volume: Array, ignored: int, lower: Array, upper: Array, start: Array, pixels: Array,
+    only_count: bool,
+) -> None:  # fmt: skip
     """Fill ``pixels``, or only write the number of each tile's into ``start``."""
     _, rows, columns = volume.shape
     for t in range(len(lower)):

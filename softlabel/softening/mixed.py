@@ -86,7 +86,7 @@ def mixed_superpixels(
 
 
 @kernel
-def _number_mixed(index, ignored, ids, position):  # type: ignore[no-untyped-def]
+def _number_mixed(index: Array, ignored: int, ids: Array, position: Array) -> None:
     count = len(position)
     first = np.full(count, -1, np.int32)
     mixed = np.zeros(count, np.bool_)
@@ -106,9 +106,10 @@ def _number_mixed(index, ignored, ids, position):  # type: ignore[no-untyped-def
 
 
 @kernel
-def _measure(  # type: ignore[no-untyped-def]
-    index, ignored, superpixels, position, start, lower, upper
-):
+def _measure(
+    index: Array, ignored: int, superpixels: Array, position: Array, start: Array, lower: Array,
+    upper: Array,
+) -> None:  # fmt: skip
     for z in range(index.shape[0]):
         for y in range(index.shape[1]):
             for x in range(index.shape[2]):
@@ -129,7 +130,9 @@ def _measure(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _list_pixels(index, ignored, ids, position, start, pixels):  # type: ignore[no-untyped-def]
+def _list_pixels(
+    index: Array, ignored: int, ids: Array, position: Array, start: Array, pixels: Array
+) -> None:
     cursor = start.copy()
     for i in range(len(ids)):
         s = ids[i]
@@ -141,9 +144,9 @@ def _list_pixels(index, ignored, ids, position, start, pixels):  # type: ignore[
 
 
 @kernel
-def _list_classes(  # type: ignore[no-untyped-def]
-    index, pixels, start, n_classes, min_minority, blocks
-):
+def _list_classes(
+    index: Array, pixels: Array, start: Array, n_classes: int, min_minority: float, blocks: Array
+) -> int:
     counts = np.zeros(n_classes, np.int64)
     used = 0
     for r in range(len(start) - 1):

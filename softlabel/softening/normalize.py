@@ -8,6 +8,7 @@ import numpy as np
 
 from softlabel.kernels import kernel
 from softlabel.softmaps.maps import SoftMaps
+from softlabel.types import Array
 
 NORMALIZATIONS = ("none", "sum")
 
@@ -27,7 +28,9 @@ def normalized(maps: SoftMaps) -> SoftMaps:
 
 
 @kernel
-def _divide(blocks_of, sizes, block_start, n_classes, off, values):  # type: ignore[no-untyped-def]
+def _divide(
+    blocks_of: Array, sizes: Array, block_start: Array, n_classes: int, off: float, values: Array
+) -> None:
     for r in range(len(sizes)):
         first, last = blocks_of[r], blocks_of[r + 1]
         for i in range(sizes[r]):

@@ -346,7 +346,9 @@ def _patch_bounds(slices: Any, shape: tuple[int, ...]) -> list[tuple[int, int]]:
 
 
 @kernel
-def _fill_hard(index, ignored, first, on, off, out):  # type: ignore[no-untyped-def]
+def _fill_hard(
+    index: Array, ignored: int, first: int, on: np.float32, off: np.float32, out: Array
+) -> None:
     out[:] = off
     depth, height, width = index.shape
     for z in range(depth):
@@ -360,10 +362,11 @@ def _fill_hard(index, ignored, first, on, off, out):  # type: ignore[no-untyped-
 
 
 @kernel
-def _fill_blocks(  # type: ignore[no-untyped-def]
-    chosen, block_region, block_class, block_start, values, pixels, start, ny, nx, low, high,
-    first_class, out,
-):  # fmt: skip
+def _fill_blocks(
+    chosen: Array, block_region: Array, block_class: Array, block_start: Array, values: Array,
+    pixels: Array, start: Array, ny: int, nx: int, low: Array, high: Array, first_class: int,
+    out: Array,
+) -> None:  # fmt: skip
     for b in chosen:
         k = block_class[b] - first_class
         first = start[block_region[b]]
@@ -380,9 +383,10 @@ def _fill_blocks(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _mark_band(  # type: ignore[no-untyped-def]
-    index, pixels, start, block_region, block_class, block_start, values, on, off, band
-):
+def _mark_band(
+    index: Array, pixels: Array, start: Array, block_region: Array, block_class: Array,
+    block_start: Array, values: Array, on: np.float32, off: np.float32, band: Array,
+) -> None:  # fmt: skip
     for b in range(len(block_region)):
         first = start[block_region[b]]
         offset = block_start[b] - first
@@ -394,10 +398,10 @@ def _mark_band(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _add_own_class(  # type: ignore[no-untyped-def]
-    index, hard, ignored, pixels, start, block_region, block_class, block_start, values, on, off,
-    sums,
-):  # fmt: skip
+def _add_own_class(
+    index: Array, hard: Array, ignored: int, pixels: Array, start: Array, block_region: Array,
+    block_class: Array, block_start: Array, values: Array, on: float, off: float, sums: Array,
+) -> None:  # fmt: skip
     for p in range(len(hard)):
         if hard[p] < len(sums) and index[p] != ignored:
             sums[hard[p]] += on if index[p] == hard[p] else off
@@ -412,9 +416,10 @@ def _add_own_class(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _excess(  # type: ignore[no-untyped-def]
-    index, pixels, start, block_region, block_class, block_start, values, on, off
-):
+def _excess(
+    index: Array, pixels: Array, start: Array, block_region: Array, block_class: Array,
+    block_start: Array, values: Array, on: float, off: float,
+) -> float:  # fmt: skip
     """Sum of all values of the blocks, less the hard values in their place."""
     total = 0.0
     for b in range(len(block_region)):

@@ -3,6 +3,9 @@
 import json
 
 import factories
+import pytest
+
+from softlabel.softening import METHODS
 
 # In a process of its own: in this one, other tests may have compiled what warm_up() forgot.
 SCRIPT = """
@@ -19,8 +22,11 @@ def signatures():
         if hasattr(value, "nopython_signatures") and value.__module__ == name
     }
 
-warm_up()
+method, source, out = sys.argv[1:]
+warm_up(method)
 before = signatures()
+report = softlabel.generate(source, out, softlabel.Settings(method=method, n_segments=60))
+assert report.complete, report
 labels = np.random.default_rng(0).integers(0, 3, (6, 20, 70))
 for part in (np.s_[0], np.s_[:]):
     ids = softlabel.slic(labels[part].astype(np.float32), 20)
@@ -31,9 +37,12 @@ print(json.dumps([before, signatures()]))
 """
 
 
-def test_warm_up_leaves_nothing_to_compile():
+@pytest.mark.parametrize("method", [m for m in METHODS if not METHODS[m].takes_soft_labels])
+def test_warm_up_leaves_nothing_to_compile(method, tmp_path):
     """A kernel that generation runs must have its signature before workers start."""
-    before, after = json.loads(factories.run_python(SCRIPT))
+    source = factories.write_scenes(tmp_path / "data")
+    said = factories.run_python(SCRIPT, method, source, tmp_path / "c.h5")
+    before, after = json.loads(said.splitlines()[-1])
     rooms = {name.split(".")[1] for name, count in before.items() if count}
     assert rooms == {"distance", "softening", "softmaps", "superpixels"}
     assert after == before

@@ -235,9 +235,10 @@ _BLOCK = 64
 
 
 @kernel
-def _scan(  # type: ignore[no-untyped-def]
-    soft, index, numbers, ignored, on, off, row_start, column, values
-):
+def _scan(
+    soft: Array, index: Array, numbers: Array, ignored: int, on: np.float32, off: np.float32,
+    row_start: Array, column: Array, values: Array,
+) -> int:  # fmt: skip
     """Collect the values that differ from the hard label; most blocks are compared at once.
 
     The comparison is a loop without branches, which compiles to vector instructions as long as the
@@ -267,9 +268,10 @@ def _scan(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _cut(  # type: ignore[no-untyped-def]
-    row_start, column, values, n_classes, shape, start, size, flip, out_flat, out_values
-):
+def _cut(
+    row_start: Array, column: Array, values: Array, n_classes: int, shape: Array, start: Array,
+    size: Array, flip: Array, out_flat: Array, out_values: Array,
+) -> int:  # fmt: skip
     """Entries of a window (start, size) as flat positions in it, mirrored where ``flip``."""
     rows = shape[0] * shape[1]
     n = 0
