@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from benchmarks.measure import THREADS
 
@@ -75,6 +79,39 @@ def environment(source: Path) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(source)} | dict.fromkeys(THREADS, "1")
 
 
+Answer = dict[str, Any]
+"""What a run says of itself: ``wall`` and ``cpu`` in seconds, and what else it has to say."""
+
+
+def in_turns(
+    runs: Mapping[str, Callable[[], Answer]], repeats: int, enough_s: float = math.inf
+) -> dict[str, list[Answer]]:
+    """Answers of each run, after a first turn that compiles or loads what was compiled.
+
+    Parameters
+    ----------
+    runs : {name: function}
+    repeats : int
+    enough_s : float
+        Seconds after which there is no further turn.
+    """
+    for run in runs.values():
+        run()
+    started = time.perf_counter()
+    found: dict[str, list[Answer]] = {name: [] for name in runs}
+    for _ in range(repeats):
+        for name, run in runs.items():
+            found[name].append(run())
+        if time.perf_counter() - started > enough_s:
+            break
+    return found
+
+
+def median(answers: Sequence[Answer], key: str) -> float:
+    """Median of a number that answers hold."""
+    return float(np.median([answer[key] for answer in answers]))
+
+
 class Build:
     """A process that calls functions of the softlabel in a folder."""
 
@@ -84,14 +121,14 @@ class Build:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
 
-    def __call__(self, name: str, arrays: list[Path], options: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, name: str, arrays: list[Path], options: dict[str, Any]) -> Answer:
         """Wall and CPU seconds of one call, and a digest of the arrays that it returned."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         request = {"name": name, "arrays": [str(path) for path in arrays], "options": options}
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        answer: Answer = json.loads(self._process.stdout.readline())
         return answer
 
     def close(self) -> None:

@@ -15,10 +15,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from benchmarks import before, data
 from benchmarks.measure import show
@@ -85,7 +84,7 @@ class Runner:
         self._folder = folder
         folder.mkdir()
 
-    def __call__(self, work: Work) -> dict[str, float]:
+    def __call__(self, work: Work) -> before.Answer:
         """Seconds by the clock and of the processor, and kB of memory at the most."""
         cache = self._folder / "cache.h5"
         if work.fresh:
@@ -111,25 +110,19 @@ class Runner:
 
 def measure(work: Work, runners: dict[str, Runner], repeats: int) -> dict[str, Any]:
     """Medians of both revisions in turns."""
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in runners}
-    for turn in range(repeats + 1):
-        for name, run in runners.items():
-            answer = run(work)
-            if turn:  # the first compiles, or loads what was compiled
-                found[name].append(answer)
-    median = {
-        name: {key: float(np.median([answer[key] for answer in answers])) for key in answers[0]}
-        for name, answers in found.items()
-    }
-    earlier, now = median["before"], median["now"]
+    found = before.in_turns({n: partial(run, work) for n, run in runners.items()}, repeats)
+    (cpu, wall, kb) = (
+        [before.median(found[name], key) for name in ("before", "now")]
+        for key in ("cpu", "wall", "kB")
+    )
     return {
         "work": work.name,
-        "CPU s before": earlier["cpu"],
-        "CPU s": now["cpu"],
-        "times as fast": earlier["cpu"] / now["cpu"],
-        "by the clock": earlier["wall"] / now["wall"],
-        "MB before": earlier["kB"] / 1e3,
-        "MB": now["kB"] / 1e3,
+        "CPU s before": cpu[0],
+        "CPU s": cpu[1],
+        "times as fast": cpu[0] / cpu[1],
+        "by the clock": wall[0] / wall[1],
+        "MB before": kb[0] / 1e3,
+        "MB": kb[1] / 1e3,
         "parts": _compared(runners),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -11,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from softlabel.phantom import Grader, write_ct_dataset, write_mri_dataset, write_oct_dataset
+from softlabel.phantom import write_mri_dataset, write_oct_dataset
 from softlabel.readers import READERS, list_dataset
 from softlabel.types import Array, Case
 
 FOLDER = Path(__file__).parents[1] / ".bench"
-SHARED = Path(__file__).parents[2] / "shared" / "data"
+SHARED = Path(os.environ.get("SOFTLABEL_REAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
 """Small real scans, which the project does not contain; what needs one is left out without."""
 
 
@@ -39,7 +40,10 @@ def oct_study_folder() -> Path:
 
 
 def ct_folder(size: str) -> Path:
-    """A CT with 104 classes, written by the command; ``size`` is that of its ``--size``."""
+    """A CT with 104 classes, written by the command; ``size`` is that of its ``--size``.
+
+    By a process of its own, whose memory is not that of what is measured.
+    """
     folder = FOLDER / f"ct-{size}"
     if not (folder / "phantom.json").exists():
         shutil.rmtree(folder, ignore_errors=True)
@@ -68,16 +72,6 @@ def bscan() -> Case:
 def brain() -> Case:
     """A brain with its 11 true labels."""
     return _cases(mri_folder())[0]
-
-
-@cache
-def ct(shape: tuple[int, int, int]) -> Case:
-    """A CT scan with its true labels, 104 classes and the background, of ``shape`` voxels."""
-    folder = FOLDER / f"ct_{'x'.join(str(n) for n in shape)}"
-    if not (folder / "phantom.json").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        write_ct_dataset(folder, n_subjects=1, seed=1, grader=Grader(rms_px=0), shape=shape)
-    return _cases(folder)[0]
 
 
 def _cases(folder: Path) -> list[Case]:

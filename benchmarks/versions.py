@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,26 +98,20 @@ def measure(work: Work, builds: dict[str, before.Build], repeats: int) -> dict[s
         paths = [Path(folder, f"{n}.npy") for n in range(len(work.arrays))]
         for path, array in zip(paths, work.arrays, strict=True):
             np.save(path, array)
-        found: dict[str, list[dict[str, Any]]] = {name: [] for name in builds}
-        started = time.perf_counter()
-        for turn in range(repeats + 1):
-            for name, build in builds.items():
-                answer = build(work.name, paths, work.options)
-                if turn:  # the first compiles, or loads what was compiled
-                    found[name].append(answer)
-            if turn and time.perf_counter() - started > ENOUGH_S:
-                break
-    digests = {one["digest"] for answers in found.values() for one in answers}
-    if len(digests) != 1:
+        runs = {
+            name: partial(build, work.name, paths, work.options) for name, build in builds.items()
+        }
+        found = before.in_turns(runs, repeats, ENOUGH_S)
+    earlier, now = found["before"], found["now"]
+    if len({answer["digest"] for answer in (*earlier, *now)}) != 1:
         raise AssertionError(f"{work.title}: the two revisions differ in their values.")
-    cpu = {name: float(np.median([a["cpu"] for a in found[name]])) for name in found}
-    wall = {name: float(np.median([a["wall"] for a in found[name]])) for name in found}
+    cpu, wall = ([before.median(a, key) for a in (earlier, now)] for key in ("cpu", "wall"))
     return {
         "work": work.title,
-        "CPU ms before": 1e3 * cpu["before"],
-        "CPU ms": 1e3 * cpu["now"],
-        "times as fast": cpu["before"] / cpu["now"],
-        "by the clock": wall["before"] / wall["now"],
+        "CPU ms before": 1e3 * cpu[0],
+        "CPU ms": 1e3 * cpu[1],
+        "times as fast": cpu[0] / cpu[1],
+        "by the clock": wall[0] / wall[1],
     }
 
 
