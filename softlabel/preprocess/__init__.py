@@ -22,7 +22,6 @@ from softlabel.preprocess.denoise import (
 )
 from softlabel.preprocess.dncnn import DnCNN, DnCNNSettings, apply_dncnn, require_torch
 from softlabel.preprocess.flatten import FlattenOptions, flat_window
-from softlabel.preprocess.grid import stack_sequences
 from softlabel.preprocess.normalise import (
     Normalised,
     NormaliseOptions,
@@ -101,7 +100,6 @@ __all__ = [
     "resample_soft",
     "resampled_shape",
     "restore",
-    "stack_sequences",
     "step_fields",
     "take_rows",
     "unpack_network",
