@@ -50,19 +50,21 @@ class Axes:
     columns: int
     bscans: int | None
 
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The axes of the case in the order (B-scans, rows, columns)."""
+        within = (self.rows, self.columns)
+        return within if self.bscans is None else (self.bscans, *within)
+
     def stack(self, array: Array) -> Array:
         """A view of a spatial array as (B-scans, rows, columns); one B-scan for an image."""
-        if self.bscans is None:
-            return array.transpose(self.rows, self.columns)[None]
-        return array.transpose(self.bscans, self.rows, self.columns)
+        ordered = array.transpose(self.order)
+        return ordered[None] if self.bscans is None else ordered
 
     def unstack(self, stack: Array) -> Array:
         """What :meth:`stack` made, on the axes of the case again."""
-        if self.bscans is None:
-            order = (self.rows, self.columns)
-            return np.ascontiguousarray(stack[0].transpose(np.argsort(order)))
-        order3 = (self.bscans, self.rows, self.columns)
-        return np.ascontiguousarray(stack.transpose(np.argsort(order3)))
+        ordered = stack[0] if self.bscans is None else stack
+        return np.ascontiguousarray(ordered.transpose(np.argsort(self.order)))
 
     def each(self, change: Callable[..., Array], *arrays: Array) -> Array:
         """Change each B-scan of spatial arrays by a function of (rows, columns) arrays."""
