@@ -137,8 +137,7 @@ def _note(case: Case, cut: int) -> list[Note]:
     known = {note.code for note in case.notes}
     if not cut or "labels-outside-mask" in known:
         return []
-    where = f"{case.id} ({case.source})" if case.source else case.id
-    text = f"{cut:,} labelled voxels of {where} lie outside of the box that was kept."
+    text = f"{cut:,} labelled voxels of {case.name} lie outside of the box that was kept."
     return [Note("labels-outside-box", f"{text} Check the mask, or give a margin.")]
 
 

@@ -124,22 +124,21 @@ def spacing_um(case: Case, axes: Axes) -> SpacingUm:
 
 def with_notes(case: Case, spacing: SpacingUm, touches_border: int) -> Case:
     """The case with notes where its spacing was assumed or its retina leaves the frame."""
-    where = case.source or case.id
     notes = []
     if spacing.assumed:
         axial, lateral = ASSUMED_SPACING_UM
         notes.append(
             Note(
                 "assumed-spacing",
-                f"{where} states no spacing of pixels; preprocessing took it as {axial} × "
-                f"{lateral} µm (axial × lateral). Give the spacing if it is another.",
+                f"{case.source or case.id} states no spacing of pixels; preprocessing took it as "
+                f"{axial} × {lateral} µm (axial × lateral). Give the spacing if it is another.",
             )
         )
     if touches_border:
         notes.append(
             Note(
                 "retina-at-border",
-                f"The retina of {case.id} ({where}) reaches the border of the frame in "
+                f"The retina of {case.name} reaches the border of the frame in "
                 f"{plural(touches_border, 'A-scan')}; its borders are less certain there.",
             )
         )

@@ -223,7 +223,7 @@ def preprocess(case: Case, plan: Plan, networks: Mapping[str, DnCNN] | None = No
         try:
             case, record = STEPS[name].apply(case, options, *network)
         except ValueError as error:
-            raise CaseError(f"{case.id} ({case.source}): step {name}: {error}") from error
+            raise CaseError(f"{case.name}: step {name}: {error}") from error
         records.append(record)
     return Preprocessed(case, tuple(records))
 
