@@ -219,6 +219,11 @@ class Case:
         """Spatial shape."""
         return tuple(self.image.shape[1:])
 
+    @property
+    def name(self) -> str:
+        """The case as errors and notes name it: its id, and its source where it has one."""
+        return f"{self.id} ({self.source})" if self.source else self.id
+
 
 @dataclass(frozen=True)
 class CaseRef:

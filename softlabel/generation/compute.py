@@ -87,7 +87,7 @@ def compute(
         labels, label_maps = _hard_labels(case, header)
         statistics = measure(case, soft, labels, ids, asked, header)
     except ValueError as error:
-        raise CaseError(f"{case.id} ({case.source}): {error}") from error
+        raise CaseError(f"{case.name}: {error}") from error
     return CaseResult(case, labels, ids, soft, label_maps, statistics, inputs, note, before)
 
 

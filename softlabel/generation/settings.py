@@ -100,7 +100,7 @@ class Settings:
         Further options of the method: ``{"in_plane": True}``, ``{"min_minority": 0.05}``,
         ``{"blur": 2}`` (Gaussian); see the dataclasses in :data:`softlabel.softening.METHODS`.
     compression : {"zstd", "gzip"}
-    preprocess : {"none", "oct"}
+    preprocess : {"none", "oct", "mri"}
         Usual steps before superpixels, together (:data:`softlabel.preprocess.PRESETS`).
     preprocess_options : mapping
         Words that add, change or leave out a step, and options of the steps: ``{"denoise": "nlm",

@@ -12,6 +12,7 @@ back; the functions on arrays (:func:`denoise_bscan`, :func:`find_retina`, :func
 from softlabel.preprocess.background import fill_background
 from softlabel.preprocess.box import BoxOptions, box_of
 from softlabel.preprocess.brain_mask import BrainMaskOptions, intensity_mask, why_no_brain
+from softlabel.preprocess.bscans import Axes, axes_of
 from softlabel.preprocess.choice import chosen_options, plain_options, step_fields, word_fields
 from softlabel.preprocess.crop import CropOptions, crop_rows
 from softlabel.preprocess.denoise import (
@@ -22,7 +23,6 @@ from softlabel.preprocess.denoise import (
 )
 from softlabel.preprocess.dncnn import DnCNN, DnCNNSettings, apply_dncnn, require_torch
 from softlabel.preprocess.flatten import FlattenOptions, flat_window
-from softlabel.preprocess.grid import stack_sequences
 from softlabel.preprocess.normalise import (
     Normalised,
     NormaliseOptions,
@@ -59,6 +59,7 @@ __all__ = [
     "PRESETS",
     "SHIPPED_WEIGHTS",
     "STEPS",
+    "Axes",
     "BoxOptions",
     "BrainMaskOptions",
     "CropOptions",
@@ -80,6 +81,7 @@ __all__ = [
     "Step",
     "WedgeOptions",
     "apply_dncnn",
+    "axes_of",
     "box_of",
     "chosen_options",
     "crop_rows",
@@ -101,7 +103,6 @@ __all__ = [
     "resample_soft",
     "resampled_shape",
     "restore",
-    "stack_sequences",
     "step_fields",
     "take_rows",
     "unpack_network",

@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 
 from softlabel.coerce import make_plain
-from softlabel.preprocess.grid import change_maps, check_case, labelled, moved_affine
+from softlabel.preprocess.grid import (
+    background_label,
+    change_maps,
+    check_case,
+    labelled,
+    moved_affine,
+)
 from softlabel.preprocess.record import Record
 from softlabel.preprocess.step import Kind
 from softlabel.types import Array, Case, Note
@@ -109,7 +115,6 @@ def apply_box(case: Case, options: BoxOptions) -> tuple[Case, Record]:
     affine = moved_affine(case.affine, start, (1.0,) * len(box))
     drawn = labelled(case)
     cut = int(np.count_nonzero(drawn)) - int(np.count_nonzero(drawn[box]))
-    background = case.classes.values[0] if case.classes is not None else 0
     record = Record(
         "box",
         case.shape,
@@ -119,7 +124,9 @@ def apply_box(case: Case, options: BoxOptions) -> tuple[Case, Record]:
             "of": "mask" if case.mask is not None else "image",
             "margin_voxels": options.margin_voxels,
             "cut_labels": options.cut_labels,
-            "cut_label": background if options.cut_labels == "background" else case.ignore,
+            "cut_label": (
+                background_label(case) if options.cut_labels == "background" else case.ignore
+            ),
             "labelled_voxels_cut": cut,
         },
     )
@@ -130,8 +137,7 @@ def _note(case: Case, cut: int) -> list[Note]:
     known = {note.code for note in case.notes}
     if not cut or "labels-outside-mask" in known:
         return []
-    where = f"{case.id} ({case.source})" if case.source else case.id
-    text = f"{cut:,} labelled voxels of {where} lie outside of the box that was kept."
+    text = f"{cut:,} labelled voxels of {case.name} lie outside of the box that was kept."
     return [Note("labels-outside-box", f"{text} Check the mask, or give a margin.")]
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from softlabel.coerce import make_plain
+from softlabel.preprocess.box import box_of
 from softlabel.preprocess.grid import check_case, labelled
 from softlabel.preprocess.record import Record
 from softlabel.types import Array, Case, Note, spacing_in_order
@@ -222,17 +223,11 @@ def why_no_brain(image: Array, mask: Array) -> str | None:
     if (share := dark[mask].mean()) > 0.5:
         return f"holds air in {share:.0%} of its voxels"
     if bright.any():
-        centre = [np.flatnonzero(bright.any(axis=_others(axis, mask))) for axis in wide]
-        for axis, along in zip(wide, centre, strict=True):
-            inside = np.flatnonzero(mask.any(axis=_others(axis, mask)))
-            middle = (along[0] + along[-1]) / 2
-            if not inside[0] <= middle <= inside[-1]:
+        for axis, (head, side) in enumerate(zip(box_of(bright), box_of(mask), strict=True)):
+            middle = (head.start + head.stop - 1) / 2
+            if not side.start <= middle <= side.stop - 1:
                 return f"leaves out the middle of the head along axis {axis}"
     return None
-
-
-def _others(axis: int, array: Array) -> tuple[int, ...]:
-    return tuple(other for other in range(array.ndim) if other != axis)
 
 
 def _dark_and_bright(image: Array, mask: Array) -> tuple[Array, Array]:
@@ -315,7 +310,7 @@ def _mask_of(case: Case, options: BrainMaskOptions) -> Array:
 
 
 def _notes(case: Case, mask: Array, options: BrainMaskOptions) -> list[Note]:
-    where = f"{case.id} ({case.source})" if case.source else case.id
+    where = case.name
     notes = []
     if options.source == "given" and (reason := why_no_brain(case.image, mask)):
         notes.append(

@@ -50,19 +50,21 @@ class Axes:
     columns: int
     bscans: int | None
 
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The axes of the case in the order (B-scans, rows, columns)."""
+        within = (self.rows, self.columns)
+        return within if self.bscans is None else (self.bscans, *within)
+
     def stack(self, array: Array) -> Array:
         """A view of a spatial array as (B-scans, rows, columns); one B-scan for an image."""
-        if self.bscans is None:
-            return array.transpose(self.rows, self.columns)[None]
-        return array.transpose(self.bscans, self.rows, self.columns)
+        ordered = array.transpose(self.order)
+        return ordered[None] if self.bscans is None else ordered
 
     def unstack(self, stack: Array) -> Array:
         """What :meth:`stack` made, on the axes of the case again."""
-        if self.bscans is None:
-            order = (self.rows, self.columns)
-            return np.ascontiguousarray(stack[0].transpose(np.argsort(order)))
-        order3 = (self.bscans, self.rows, self.columns)
-        return np.ascontiguousarray(stack.transpose(np.argsort(order3)))
+        ordered = stack[0] if self.bscans is None else stack
+        return np.ascontiguousarray(ordered.transpose(np.argsort(self.order)))
 
     def each(self, change: Callable[..., Array], *arrays: Array) -> Array:
         """Change each B-scan of spatial arrays by a function of (rows, columns) arrays."""
@@ -122,22 +124,21 @@ def spacing_um(case: Case, axes: Axes) -> SpacingUm:
 
 def with_notes(case: Case, spacing: SpacingUm, touches_border: int) -> Case:
     """The case with notes where its spacing was assumed or its retina leaves the frame."""
-    where = case.source or case.id
     notes = []
     if spacing.assumed:
         axial, lateral = ASSUMED_SPACING_UM
         notes.append(
             Note(
                 "assumed-spacing",
-                f"{where} states no spacing of pixels; preprocessing took it as {axial} × "
-                f"{lateral} µm (axial × lateral). Give the spacing if it is another.",
+                f"{case.source or case.id} states no spacing of pixels; preprocessing took it as "
+                f"{axial} × {lateral} µm (axial × lateral). Give the spacing if it is another.",
             )
         )
     if touches_border:
         notes.append(
             Note(
                 "retina-at-border",
-                f"The retina of {case.id} ({where}) reaches the border of the frame in "
+                f"The retina of {case.name} reaches the border of the frame in "
                 f"{plural(touches_border, 'A-scan')}; its borders are less certain there.",
             )
         )

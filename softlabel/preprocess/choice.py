@@ -15,7 +15,7 @@ from softlabel.preprocess.plan import (
     Plan,
     PlannedStep,
     PreprocessOptions,
-    options_of_word,
+    asked_by,
     plan_of,
 )
 from softlabel.preprocess.steps import STEPS
@@ -104,12 +104,9 @@ def _plain_step(step: PlannedStep) -> dict[str, Any]:
 
 
 def _field_of(step: str) -> Field[Any]:
-    """The field that asks for a step: of its name, or of its name and a unit."""
-    found = word_fields()
-    return found[next(name for name in found if name == step or name.startswith(f"{step}_"))]
+    return word_fields()[asked_by(step)]
 
 
 def _said_by_words(step: str) -> set[str]:
     """Options of a step that its words, or numbers, set."""
-    words = _field_of(step).metadata.get("choices", (None,))
-    return {name for word in words for name in options_of_word(step, word)}
+    return {name for word in STEPS[step].words or (None,) for name in STEPS[step].of_word(word)}

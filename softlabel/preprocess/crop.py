@@ -18,6 +18,7 @@ from softlabel.preprocess.bscans import (
     spacing_um,
     with_notes,
 )
+from softlabel.preprocess.grid import background_label, moved_affine
 from softlabel.preprocess.record import Record
 from softlabel.preprocess.step import Kind
 from softlabel.preprocess.window import RowWindow, take_rows, window_case
@@ -174,10 +175,8 @@ def apply_crop(case: Case, options: CropOptions) -> tuple[Case, Record]:
     others = tuple(n for axis, n in enumerate(case.shape) if axis != axes.rows)
     window = RowWindow(np.full(others, start, np.int64), height, rows, axes.rows)
     cropped = window_case(case, window, axes)
-    if case.affine is not None:
-        affine = np.array(case.affine, dtype=np.float64)
-        affine[:3, 3] += start * affine[:3, axes.rows]
-        cropped = replace(cropped, affine=affine)
+    first = [start if axis == axes.rows else 0 for axis in range(len(case.shape))]
+    cropped = replace(cropped, affine=moved_affine(case.affine, first, (1.0,) * len(first)))
     cropped = with_notes(cropped, spacing, found.touches_border)
     record = Record(
         "crop",
@@ -199,7 +198,7 @@ def apply_crop(case: Case, options: CropOptions) -> tuple[Case, Record]:
 
 def _outside_label(case: Case, outside: str) -> int | None:
     if outside == "background":
-        return case.classes.values[0] if case.classes is not None else 0
+        return background_label(case)
     return case.ignore if outside == "ignore" else None
 
 

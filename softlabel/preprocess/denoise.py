@@ -24,8 +24,8 @@ from softlabel.types import Array, Case
 NLM_PATCH_PX, NLM_DISTANCE_PX = 5, 6
 """Side of the patches that non-local means compares, and how far it looks for them."""
 
-
 DNCNN = "dncnn"
+METHODS = ("tv", "nlm", "bilateral", DNCNN)
 
 SHIPPED_WEIGHTS = "3a6d8b4aa57767523118724da0cd40ca442c595d2d14a39e54d076f57c51da07"
 """SHA-256 of the file of weights that comes with softlabel."""
@@ -70,7 +70,7 @@ class DenoiseOptions:
         default="tv",
         metadata={
             "help": "Total variation, non-local means, a bilateral filter, or a DnCNN.",
-            "choices": ("tv", "nlm", "bilateral", DNCNN),
+            "choices": METHODS,
         },
     )
     tv_weight: float = _of("tv", 2.5, "Weight of the total variation, in units of the noise.")
@@ -90,9 +90,8 @@ class DenoiseOptions:
 
     def __post_init__(self) -> None:
         make_plain(self)
-        if self.method not in (*DENOISERS, DNCNN):
-            known = ", ".join((*DENOISERS, DNCNN))
-            raise ValueError(f"method must be one of {known}; got {self.method!r}.")
+        if self.method not in METHODS:
+            raise ValueError(f"method must be one of {', '.join(METHODS)}; got {self.method!r}.")
         if self.method == DNCNN and not self.weights:
             # written out, so that a record means the same when another version comes with others
             object.__setattr__(self, "weights", SHIPPED_WEIGHTS)

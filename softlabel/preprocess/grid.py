@@ -6,16 +6,13 @@ its own axes, so that the orientation stays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from softlabel.preprocess.step import Kind
 from softlabel.types import Array, Case
-
-SAME_PLACE = 0.05
-"""Grids are the same when no corner lies further apart than this share of the finest voxel."""
 
 
 def check_case(case: Case) -> None:
@@ -66,65 +63,6 @@ def channel_name(channels: Sequence[str], number: int) -> str:
     return f"{number} ({channels[number]})" if number < len(channels) else str(number)
 
 
-def stack_sequences(
-    sequences: Mapping[str, Array], affines: Mapping[str, Array] | None = None
-) -> Array:
-    """Sequences of one patient as the channels of one image.
-
-    Parameters
-    ----------
-    sequences : mapping of name to ndarray, shape (*spatial)
-    affines : mapping of name to ndarray, shape (4, 4), optional
-        Voxel indices to millimetres.
-
-    Returns
-    -------
-    ndarray, shape (C, *spatial)
-
-    Raises
-    ------
-    ValueError
-        Naming the first sequence that lies on another grid than the first one.
-
-    Examples
-    --------
-    >>> stack_sequences({"T1": np.zeros((4, 4, 2)), "FLAIR": np.ones((4, 4, 2))}).shape
-    (2, 4, 4, 2)
-    """
-    if not sequences:
-        raise ValueError("no sequence was given; give at least one.")
-    first, *others = sequences
-    shape = sequences[first].shape
-    for name in others:
-        if sequences[name].shape != shape:
-            raise ValueError(
-                f"the sequence {name} has the shape {sequences[name].shape} and {first} {shape}; "
-                f"both must lie on one grid. Register {name} to {first} first."
-            )
-        if affines is None:
-            continue
-        apart = grid_distance(affines[first], affines[name], shape)
-        finest = float(voxel_mm(affines[first])[: len(shape)].min())
-        if apart > SAME_PLACE * finest:
-            raise ValueError(
-                f"the sequence {name} lies up to {apart:.2f} mm from {first}, though both have the "
-                f"shape {shape}; both must lie on one grid. Register {name} to {first} first."
-            )
-    return np.stack([sequences[name] for name in sequences])
-
-
-def grid_distance(one: Array, other: Array, shape: tuple[int, ...]) -> float:
-    """Largest distance in mm between the same corners of two grids of one shape."""
-    ends = [(0, n - 1) for n in shape] + [(0,)] * (3 - len(shape))
-    corners = np.array([(*c, 1) for c in np.stack(np.meshgrid(*ends), -1).reshape(-1, 3)]).T
-    return float(np.linalg.norm(((one - other) @ corners)[:3], axis=0).max())
-
-
-def voxel_mm(affine: Array) -> Array:
-    """Size of a voxel along each of its axes, (3,), of an oblique affine as well."""
-    return np.asarray(np.linalg.norm(affine[:3, :3], axis=0))
-
-
 def moved_affine(
     affine: Array | None, start: Sequence[float], scale: Sequence[float]
 ) -> Array | None:
@@ -147,10 +85,12 @@ def moved_affine(
     """
     if affine is None:
         return None
-    step = np.eye(4)
+    # column by column, since a matrix product may round otherwise on another processor
+    moved = np.array(affine, dtype=np.float64)
     for axis, (first, size) in enumerate(zip(start, scale, strict=True)):
-        step[axis, axis], step[axis, 3] = size, first
-    return np.asarray(affine, dtype=np.float64) @ step
+        moved[:3, 3] += first * moved[:3, axis]
+        moved[:3, axis] *= size
+    return moved
 
 
 def change_maps(case: Case, change: Callable[[Array, Kind], Array]) -> Case:
@@ -166,10 +106,14 @@ def change_maps(case: Case, change: Callable[[Array, Kind], Array]) -> Case:
     )
 
 
+def background_label(case: Case) -> int:
+    """Label value of the first class; 0 while the classes are not known."""
+    return case.classes.values[0] if case.classes is not None else 0
+
+
 def labelled(case: Case) -> Array:
     """Where any rater drew something: neither the first class nor the ignored value."""
-    background = case.classes.values[0] if case.classes is not None else 0
-    drawn = case.labels != background
+    drawn = case.labels != background_label(case)
     if case.ignore is not None:
         drawn &= case.labels != case.ignore
     return np.asarray(drawn.any(axis=case.rater_axis) if case.rater_axis is not None else drawn)

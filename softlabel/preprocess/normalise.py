@@ -36,8 +36,8 @@ class NormaliseOptions:
     window: tuple[float, ...] | None = field(
         default=None,
         metadata={
-            "help": "Clip intensities to LOW HIGH first: fixed (HU), or percentiles of the "
-            "data set."
+            "help": "Clip intensities to LOW,HIGH first, once or for each channel, in the units "
+            "of the image (HU of CT)."
         },
     )
     zero_outside: bool = field(

@@ -25,26 +25,11 @@ from softlabel.preprocess.step import KINDS, Kind
 from softlabel.preprocess.steps import PRESETS, STEPS
 from softlabel.types import Array, Case
 
-_WORDS: dict[str, tuple[str, ...]] = {
-    "preprocess": tuple(PRESETS),
-    "wedges": ("keep", "mask", "fill"),
-    "denoise": ("none", "tv", "nlm", "bilateral", "dncnn"),
-    "flatten": ("none", "pixel", "subpixel"),
-    "crop": ("none", "retina"),
-    "brain_mask": ("none", "given", "labels", "intensity"),
-    "box": ("none", "mask"),
-    "normalise": ("none", "zscore"),
-}
-"""Values of the options that are words."""
-
 _LEAVE_OUT = ("keep", "none")
 
-_OPTION_OF = {"resample": "resample_mm"}
-"""Options that ask for a step under another name than its own."""
 
-
-def _word(name: str, help: str, default: str | None = None) -> Any:
-    return field(default=default, metadata={"help": help, "choices": _WORDS[name]})
+def _word(step: str, help: str) -> Any:
+    return field(default=None, metadata={"help": help, "choices": STEPS[step].words})
 
 
 @dataclass(frozen=True)
@@ -72,7 +57,7 @@ class PreprocessOptions:
 
     preprocess: str = field(
         default="none",
-        metadata={"help": "Usual steps together.", "choices": _WORDS["preprocess"]},
+        metadata={"help": "Usual steps together.", "choices": tuple(PRESETS)},
     )
     wedges: str | None = _word("wedges", "Registration wedges: keep, mask, or fill and mask them.")
     denoise: str | None = _word("denoise", "How noise is taken out.")
@@ -88,11 +73,11 @@ class PreprocessOptions:
 
     def __post_init__(self) -> None:
         make_plain(self)
-        for name, words in _WORDS.items():
-            value = getattr(self, name)
-            if value is not None and value not in words:
+        for option in fields(self):
+            words, value = option.metadata.get("choices"), getattr(self, option.name)
+            if words is not None and value is not None and value not in words:
                 raise ValueError(
-                    f"{name} must be one of {', '.join(words)}; got {value!r}"
+                    f"{option.name} must be one of {', '.join(words)}; got {value!r}"
                     f"{did_you_mean(value, words) or '.'}"
                 )
 
@@ -144,26 +129,40 @@ def plan_of(options: PreprocessOptions) -> Plan:
     ['wedges', 'denoise', 'flatten']
     """
     wanted: dict[str, dict[str, Any]] = {}
-    for name in STEPS:
-        word = getattr(options, _OPTION_OF.get(name, name))
+    for name, step in STEPS.items():
+        word = getattr(options, asked_by(name))
         if word not in _LEAVE_OUT and (word or name in PRESETS[options.preprocess]):
-            wanted[name] = {} if word is None else options_of_word(name, word)
-    used = set()
-    for name, chosen in wanted.items():
-        known = {f.name for f in fields(STEPS[name].options)}
-        own = {key: value for key, value in options.step_options.items() if key in known}
-        used |= set(own)
-        chosen.update({key: value for key, value in own.items() if key not in chosen})
-    if unknown := set(options.step_options) - used:
-        name = sorted(unknown)[0]
-        known = {f.name for step in wanted for f in fields(STEPS[step].options)}
-        raise ValueError(
-            f"no step of this preprocessing ({', '.join(wanted) or 'none'}) has the option "
-            f"{name!r}{did_you_mean(name, known) or '; leave it out, or ask for its step.'}"
-        )
+            said = {} if word is None else step.of_word(word)
+            known = {f.name for f in fields(step.options)}
+            given = {key: v for key, v in options.step_options.items() if key in known}
+            if twice := sorted(set(said) & set(given)):
+                raise ValueError(
+                    f"{twice[0]} is what {asked_by(name)}={word!r} says; leave {twice[0]} out."
+                )
+            wanted[name] = {**given, **said}
+    _refuse_unknown(wanted, options.step_options)
     plan = tuple(PlannedStep(name, STEPS[name].options(**own)) for name, own in wanted.items())
     _refuse_idle(plan, options.step_options)
     return plan
+
+
+def asked_by(step: str) -> str:
+    """Field of :class:`PreprocessOptions` that asks for a step."""
+    return STEPS[step].asked_by or step
+
+
+def _refuse_unknown(wanted: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any]) -> None:
+    """Refuse an option that no step has of those that are asked for."""
+    names = {step: {f.name for f in fields(entry.options)} for step, entry in STEPS.items()}
+    for name in sorted(given):
+        known = set().union(*(names[step] for step in wanted))
+        if name not in known:
+            owners = " or ".join(step for step in STEPS if name in names[step])
+            advice = f"; leave it out{f', or ask for the step {owners}' if owners else ''}."
+            raise ValueError(
+                f"no step of this preprocessing ({', '.join(wanted) or 'none'}) has the option "
+                f"{name!r}{did_you_mean(name, known) or advice}"
+            )
 
 
 def _refuse_idle(plan: Plan, given: Mapping[str, Any]) -> None:
@@ -175,21 +174,6 @@ def _refuse_idle(plan: Plan, given: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"{name} has no meaning beside {reasons[0]}; leave it out, or change that."
             )
-
-
-def options_of_word(name: str, word: Any) -> dict[str, Any]:
-    """Options of a step that one word, or the sizes of voxels, stand for."""
-    options: dict[str, dict[str, Any]] = {
-        "wedges": {"wedges": word},
-        "denoise": {"method": word},
-        "flatten": {"subpixel": word == "subpixel"},
-        "crop": {},
-        "brain_mask": {"source": word},
-        "box": {},
-        "resample": {"spacing_mm": word},
-        "normalise": {},
-    }
-    return options[name]
 
 
 def weights_needed(plan: Plan) -> set[str]:
@@ -239,7 +223,7 @@ def preprocess(case: Case, plan: Plan, networks: Mapping[str, DnCNN] | None = No
         try:
             case, record = STEPS[name].apply(case, options, *network)
         except ValueError as error:
-            raise CaseError(f"{case.id} ({case.source}): step {name}: {error}") from error
+            raise CaseError(f"{case.name}: step {name}: {error}") from error
         records.append(record)
     return Preprocessed(case, tuple(records))
 

@@ -7,7 +7,7 @@ at another one, so that a case comes out the same whatever the data set.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -40,6 +40,14 @@ class Step:
         when the case cannot be changed so.
     restore : callable (record, array, kind) -> ndarray
         Brings an array of shape (..., *spatial) back to the grid before the step.
+    words : tuple of str
+        What a user may say of it, first the word that leaves it out. Empty where numbers ask for
+        it.
+    of_word : callable (word or numbers) -> mapping
+        The options that such a word stands for.
+    asked_by : str
+        Field of :class:`softlabel.preprocess.PreprocessOptions` that asks for it; empty for one of
+        the step's name.
     weights : callable (options) -> str, or None
         SHA-256 of the weights of the network that the options need, empty for none; where it is
         not empty ``apply`` takes the network as a third argument.
@@ -51,6 +59,9 @@ class Step:
     options: type
     apply: Callable[..., tuple[Case, Record]]
     restore: Callable[[Record, Array, Kind], Array]
+    words: tuple[str, ...] = ()
+    of_word: Callable[[Any], Mapping[str, Any]] = lambda word: {}
+    asked_by: str = ""
     weights: Callable[[Any], str] | None = None
     in_place: bool = False
 

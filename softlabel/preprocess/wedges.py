@@ -17,7 +17,7 @@ from softlabel.preprocess.step import Kind
 from softlabel.types import Array, Case
 from softlabel.wedges import find_wedges
 
-WEDGES = ("fill", "mask")
+WEDGES = ("mask", "fill")
 
 
 @dataclass(frozen=True)

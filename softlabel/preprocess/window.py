@@ -15,6 +15,7 @@ import numpy as np
 
 from softlabel.preprocess.background import as_dtype
 from softlabel.preprocess.bscans import Axes, fill_bscans
+from softlabel.preprocess.grid import change_maps
 from softlabel.preprocess.step import Kind
 from softlabel.types import Array, Case
 
@@ -136,18 +137,9 @@ def window_case(case: Case, window: RowWindow, axes: Axes) -> Case:
         known = np.ones(case.shape, np.bool_) if mask is None else mask
         mask = take_rows(known, window, "labels", False)
 
-    def labels(values: Array) -> Array:
-        return take_rows(values, window, "labels", case.ignore)
+    outside = {"labels": case.ignore, "soft": None if case.ignore is None else 0}
 
-    soft = case.soft
-    if soft is not None:
-        soft = take_rows(soft, window, "soft", None if case.ignore is None else 0)
-    return replace(
-        case,
-        image=image,
-        labels=labels(case.labels),
-        mask=mask,
-        truth=None if case.truth is None else labels(case.truth),
-        label_maps={name: labels(values) for name, values in case.label_maps.items()},
-        soft=soft,
-    )
+    def taken(array: Array, kind: Kind) -> Array:
+        return image if kind == "image" else take_rows(array, window, kind, outside[kind])
+
+    return replace(change_maps(replace(case, mask=None), taken), mask=mask)

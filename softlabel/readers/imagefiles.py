@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from softlabel.errors import CaseError
+from softlabel.ids import natural_key
 from softlabel.mapping import Colour, LabelMapping
 from softlabel.readers.analyze import ANALYZE_ENDING, read_analyze, voxel_file_beside
 from softlabel.readers.arrays import IMAGE_KEYS, LABEL_KEYS, read_npy, read_npz
@@ -120,6 +121,12 @@ def stem_of(name: str) -> str:
 def is_image_file(path: Path) -> bool:
     """Whether the name is that of an image file; hidden files and macOS's ``._`` files are not."""
     return not path.name.startswith(".") and ending_of(path.name) is not None
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The image files of a folder, in natural order of their names."""
+    found = [path for path in folder.iterdir() if is_image_file(path)]
+    return sorted(found, key=lambda path: natural_key(path.name))
 
 
 def files_of(path: Path) -> tuple[Path, ...]:

@@ -93,8 +93,22 @@ def test_words_that_cannot_be(options, message):
 def test_options_of_steps_that_cannot_be(options, message):
     with pytest.raises(ValueError, match=message):
         plan_of(PreprocessOptions(preprocess="oct", step_options=options))
-    with pytest.raises(ValueError, match=r"no step of this preprocessing \(none\)"):
+    no_step = (
+        r"no step of this preprocessing \(none\) has the option 'margin_um'; leave it out, or "
+    )
+    with pytest.raises(ValueError, match=no_step + "ask for the step crop"):
         plan_of(PreprocessOptions(step_options={"margin_um": 4}))
+    with pytest.raises(ValueError, match=r"has the option 'nonesuch'; leave it out\.$"):
+        plan_of(PreprocessOptions(step_options={"nonesuch": 4}))
+
+
+def test_a_word_and_the_option_that_it_stands_for_are_not_given_both():
+    with pytest.raises(ValueError, match="method is what denoise='tv' says; leave method out"):
+        plan_of(PreprocessOptions(denoise="tv", step_options={"method": "nlm"}))
+    (step,) = plan_of(PreprocessOptions(denoise="nlm"))
+    assert step.options.method == "nlm"
+    preset = PreprocessOptions(preprocess="oct", step_options={"method": "nlm"})
+    assert dict(plan_of(preset))["denoise"].method == "nlm"
 
 
 def test_every_option_can_become_one_of_the_command_line():

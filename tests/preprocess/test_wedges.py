@@ -76,7 +76,7 @@ def test_a_white_image_is_refused():
 
 
 def test_options():
-    with pytest.raises(ValueError, match="wedges must be one of fill, mask"):
+    with pytest.raises(ValueError, match="wedges must be one of mask, fill"):
         WedgeOptions("keep")
 
 

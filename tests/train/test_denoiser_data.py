@@ -5,6 +5,7 @@ from __future__ import annotations
 import nibabel
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from scipy import ndimage
 from softlabel_train import denoiser_data
@@ -91,6 +92,20 @@ def test_the_distance_of_a_volume_that_states_none(tmp_path):
     for distance_mm, near in ((None, False), (0.02, True), (0.05, False)):
         scans = file_scans(tmp_path / "v.npy", "range", distance_mm)
         assert [scan.target is not None for scan in scans] == [near] * 3
+
+
+@pytest.mark.parametrize("close", [True, False])
+def test_pages_of_a_tiff_are_bscans(tmp_path, close):
+    values = RNG(0).integers(0, 250, (3, 40, 50)).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "v.tif", values, metadata={"axes": "ZYX"}, imagej=True)
+    scans = file_scans(tmp_path / "v.tif", "range", 0.01 if close else 0.1)
+    for b, scan in enumerate(scans):
+        np.testing.assert_array_equal(scan.image, values[b])
+        if close:
+            np.testing.assert_array_equal(scan.target, values[[1, 2, 1][b]])
+        else:
+            assert scan.target is None
+    assert len(scans) == 3
 
 
 def test_wedges_are_filled_and_do_not_count(tmp_path):

@@ -16,12 +16,11 @@ import numpy as np
 from scipy import ndimage
 
 from softlabel.errors import CaseError, UsageError, plural
-from softlabel.ids import natural_key
 from softlabel.phantom import make_oct_subject
-from softlabel.preprocess import STEPS, fill_background, noise_sigma
-from softlabel.readers.imagefiles import ENDINGS, is_image_file, read_pixels
+from softlabel.preprocess import STEPS, axes_of, fill_background, noise_sigma
+from softlabel.readers.imagefiles import ENDINGS, images_in, read_pixels
 from softlabel.readers.pixels import Pixels, require_finite
-from softlabel.types import Array, ClassTable
+from softlabel.types import Array, Case, ClassTable
 from softlabel_train.steps import scan_case
 
 PHANTOM_SHAPE = (496, 768, 4)
@@ -168,8 +167,7 @@ def image_files(inputs: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     for path in inputs:
         if path.is_dir():
-            found = [file for file in path.iterdir() if is_image_file(file)]
-            files += sorted(found, key=lambda file: natural_key(file.name))
+            files += images_in(path)
         elif path.is_file():
             files.append(path)
         else:
@@ -188,8 +186,9 @@ def file_scans(path: Path, scaling: str, distance_mm: float | None = None) -> li
     Parameters
     ----------
     path : Path
-        An image, whose rows go along the A-scans, or a volume (rows, columns, B-scans) where its
-        file names no other axis across the slices.
+        An image, whose rows go along the A-scans, or a volume: (rows, columns, B-scans), or
+        (B-scans, rows, columns) where its file says that the slices lie along the first axis, as
+        the pages of a TIFF do.
     scaling : {"noise", "range"}
     distance_mm : float, optional
         Of neighbouring B-scans, where the file does not say. At :data:`CLOSE_MM` or less a B-scan
@@ -209,12 +208,13 @@ def file_scans(path: Path, scaling: str, distance_mm: float | None = None) -> li
             f"{path} has {len(channels)} channels and {image.ndim} spatial axes; expected B-scans "
             "in grey levels, of two axes or three."
         )
-    filled, known = _without_wedges(path, image, pixels)
-    axis = _across_bscans(pixels)
-    if image.ndim == 2:
-        return [scan for scan in [training_scan(filled, None, known, scaling)] if scan is not None]
-    stack, inside = (np.moveaxis(x, axis, 0) for x in (filled, known))
-    distance_mm = distance_mm if pixels.spacing_mm is None else pixels.spacing_mm[axis]
+    axial_axis = 1 if pixels.slice_axis == 0 else 0
+    case = _without_wedges(path, image, pixels, axial_axis)
+    known = np.ones(image.shape, np.bool_) if case.mask is None else case.mask
+    axes = axes_of(case, axial_axis)
+    stack, inside = axes.stack(case.image[0]), axes.stack(known)
+    if axes.bscans is not None and pixels.spacing_mm is not None:
+        distance_mm = pixels.spacing_mm[axes.bscans]
     close = len(stack) > 1 and distance_mm is not None and distance_mm <= CLOSE_MM
     scans = []
     for b, bscan in enumerate(stack):
@@ -226,27 +226,18 @@ def file_scans(path: Path, scaling: str, distance_mm: float | None = None) -> li
     return scans
 
 
-def _without_wedges(path: Path, image: Array, pixels: Pixels) -> tuple[Array, Array]:
-    """The image with filled wedges, and where it means something."""
+def _without_wedges(path: Path, image: Array, pixels: Pixels, axial_axis: int) -> Case:
+    """A B-scan, or a volume of them, with filled wedges."""
     case = scan_case(
         path.name, str(path), image[None], ClassTable.from_values([0]), None, pixels.spacing_mm,
         pixels.affine, pixels.slice_axis,
     )  # fmt: skip
     step = STEPS["wedges"]
     try:
-        done, _ = step.apply(case, step.options())
+        done, _ = step.apply(case, step.options(axial_axis=axial_axis))
     except ValueError as error:
         raise CaseError(f"{path}: {error}") from error
-    known = np.ones(image.shape, np.bool_) if done.mask is None else done.mask
-    return done.image[0], known
-
-
-def _across_bscans(pixels: Pixels) -> int:
-    """The axis across the B-scans of a volume: of the coarsest spacing, the last of equals."""
-    if pixels.slice_axis is not None:
-        return pixels.slice_axis
-    spacing = pixels.spacing_mm or (1.0, 1.0, 1.0)
-    return max((1, 2), key=lambda axis: (spacing[axis], axis))
+    return done
 
 
 def phantom_data(count: int, seed: int, scaling: str) -> DenoiserData:

@@ -16,10 +16,10 @@ from softlabel.cache import CachedCase, label_dtype, open_cache
 from softlabel.errors import CaseError, SoftlabelError, UsageError
 from softlabel.files.atomic import require_writable
 from softlabel.files.names import is_device
-from softlabel.ids import natural_key
 from softlabel.preprocess import Record
 from softlabel.readers.imagefiles import (
     ENDINGS,
+    images_in,
     is_image_file,
     read_pixels,
     stem_of,
@@ -272,8 +272,7 @@ def find_sources(
             continue
         files = [path]
         if path.is_dir():
-            files = sorted((f for f in path.iterdir() if is_image_file(f)),
-                           key=lambda f: natural_key(f.name))  # fmt: skip
+            files = images_in(path)
         elif not is_image_file(path):
             raise UsageError(
                 f"The input {path} is no image that is known; expected one of "

@@ -66,7 +66,7 @@ def apply_steps(case: Case, steps: Steps, weights: Path | None = None) -> Prepro
     """
     if steps.get("brain_mask") == "labels":
         raise CaseError(
-            f"{case.id} ({case.source}): the network was trained on brain masks made from labels, "
+            f"{case.name}: the network was trained on brain masks made from labels, "
             "which a scan does not have; train on masks that can be made for scans, such as "
             "--brain-mask intensity."
         )
