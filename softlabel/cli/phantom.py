@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,47 +16,36 @@ from softlabel.phantom import Grader, write_ct_dataset, write_mri_dataset, write
 from softlabel.phantom.graders import WEIGHTS
 
 
-class Size(click.ParamType):
-    """Whole numbers with × or x between them."""
+class PerAxis(click.ParamType):
+    """A number for each axis, with ×, x or commas between them.
 
-    def __init__(self, *axes: str) -> None:
-        self.axes = axes
-        self.name = "x".join(axes)
+    Parameters
+    ----------
+    axes : sequence of str
+        Names of the axes, for the help.
+    example : str
+        A value that passes, for the message about one that does not.
+    number : {int, float}
+        Whole numbers, or decimal fractions as well.
+    """
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        """Parse ``240x240x48``; a tuple passes."""
-        if isinstance(value, tuple):
-            return value
-        numbers = re.split(r"[xX×,]", value.strip())
-        if len(numbers) != len(self.axes) or not all(
-            re.fullmatch(r"[0-9]{1,6}", n) for n in numbers
-        ):
-            example = "x".join(["240"] * len(self.axes))
-            self.fail(f"{value!r} is not {' × '.join(self.axes)}, such as {example}.", param, ctx)
-        return tuple(int(n) for n in numbers)
-
-
-class Spacing(click.ParamType):
-    """Millimetres along each axis, with commas, x or × between them."""
-
-    name = "x,y,z"
+    def __init__(self, axes: Sequence[str], example: str, number: type[int] | type[float]) -> None:
+        self.axes, self.example, self.number = axes, example, number
+        self.name = "×".join(axes)  # click shows it in capitals
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[float, ...]:
-        """Parse ``0.9,0.9,3``; a tuple passes."""
+        """Parse ``240x240x48``; a tuple passes."""
         if isinstance(value, tuple):
             return value
         numbers = re.split(r"[xX×,]", value.strip())
-        if len(numbers) != 3 or not all(
-            re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,9})?", n) for n in numbers
-        ):
+        pattern = r"[0-9]{1,6}" if self.number is int else r"[0-9]{1,6}(\.[0-9]{1,9})?"
+        if len(numbers) != len(self.axes) or not all(re.fullmatch(pattern, n) for n in numbers):
             self.fail(
-                f"{value!r} is not millimetres along x, y and z, such as 0.9,0.9,3.", param, ctx
+                f"{value!r} is not {' × '.join(self.axes)}, such as {self.example}.", param, ctx
             )
-        return tuple(float(n) for n in numbers)
+        return tuple(self.number(n) for n in numbers)
 
 
 def shared_options(rms_px: float, graders: int) -> Callable[[Any], Any]:
@@ -114,7 +103,7 @@ def phantom() -> None:
 )
 @click.option(
     "--size",
-    type=Size("ROWS", "COLUMNS"),
+    type=PerAxis(("ROWS", "COLUMNS"), "496x768", int),
     default="496x768",
     show_default=True,
     help="Pixels of a B-scan; fewer of them show less of the retina.",
@@ -134,7 +123,7 @@ def oct_command(
 @shared_options(rms_px=0.75, graders=1)
 @click.option(
     "--size",
-    type=Size("X", "Y", "Z"),
+    type=PerAxis("XYZ", "240x240x48", int),
     default="240x240x48",
     show_default=True,
     help="Voxels of a scan; the field of view stays 230 × 230 × 144 mm.",
@@ -152,14 +141,14 @@ def mri_command(folder: Path, size: tuple[int, int, int], **shared: Any) -> None
 @shared_options(rms_px=0.75, graders=1)
 @click.option(
     "--size",
-    type=Size("X", "Y", "Z"),
+    type=PerAxis("XYZ", "512x512x300", int),
     default="512x512x300",
     show_default=True,
     help="Voxels of a scan, in the order of the file.",
 )
 @click.option(
     "--spacing-mm",
-    type=Spacing(),
+    type=PerAxis("XYZ", "0.9,0.9,3", float),
     help="Distance of voxels in mm. Without it the field of view stays 500 × 500 × 900 mm, from "
     "the skull base to the thighs; with it the scan shows what lies in the field.",
 )

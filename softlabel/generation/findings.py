@@ -21,6 +21,7 @@ from softlabel.mapping import LabelMapping
 from softlabel.readers.labelfacts import LabelFacts
 from softlabel.readers.look import LabelLook
 from softlabel.readers.mapped import mapped_facts
+from softlabel.softening.methods import METHODS, NONE
 from softlabel.types import CaseRef, Dataset
 
 ERROR, WARNING = "error", "warning"
@@ -97,7 +98,7 @@ FINDINGS: dict[str, FindingKind] = {
     "pixels": FindingKind(
         WARNING,
         "Pixels are far from square while distances are counted in pixels.",
-        "--distance-unit mm, and for thick slices --in-plane",
+        "--distance-unit mm, and for thick slices --in-plane, by a --method that has them",
     ),
     "superpixels": FindingKind(
         WARNING,
@@ -430,9 +431,11 @@ def _groups(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _pixels(evidence: Evidence) -> Iterator[Finding]:
-    if evidence.settings.distance_unit == "mm":
+    settings, method = evidence.settings, METHODS[evidence.settings.method]
+    in_mm = settings.distance_unit == "mm" and method.uses_spacing
+    if in_mm or method.distances == NONE:
         return
-    in_plane = evidence.settings.checked_method_options().get("in_plane", False)
+    in_plane = settings.checked_method_options().get("in_plane", False)
     found: dict[str, float] = {}
     for case, look in evidence.looks.items():
         spacing = look.spacing_mm
@@ -445,11 +448,13 @@ def _pixels(evidence: Evidence) -> Iterator[Finding]:
     if found:
         case = max(found, key=lambda c: found[c])
         spacing = evidence.looks[case].spacing_mm or ()
+        pixels_only = f"the method {settings.method} counts pixels only"
+        counted = "distances in pixels" if method.uses_spacing else pixels_only
         yield Finding(
             "pixels",
             f"{plural(len(found), 'case')} with pixels such as "
             f"{' × '.join(f'{s:.4g}' for s in spacing)} mm ({case}), {found[case]:.1f} times as "
-            "long as wide, and distances in pixels.",
+            f"long as wide, and {counted}.",
             tuple(found),
         )
 

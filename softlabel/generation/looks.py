@@ -185,15 +185,21 @@ def save_check(
 
 
 def require_place(path: Path) -> None:
-    """Refuse to write a check over a file that is something else.
+    """Refuse, before label maps are read, a file that a check could not be written to.
 
     Raises
     ------
     UsageError
-        When there is such a file.
+        When there is such a file that is something else, or no folder for it.
     """
     if path.exists() and _content(path) is None:
         raise UsageError(f"{path} is there and is no saved check; name another file.")
+    folder = path.parent
+    if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        raise UsageError(
+            f"{path} cannot be written, since {folder} is no folder that may be written to; make "
+            "it, or name another file."
+        )
 
 
 def load_check(path: str | os.PathLike[str]) -> SavedCheck:

@@ -36,7 +36,8 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,6 @@ ROW_BASE = 1
 """MATLAB counts rows from 1."""
 
 MAX_SUBJECTS = 999
-MAX_OCT_GRADERS, MAX_MRI_GRADERS, MAX_CT_GRADERS = 2, 9, 9
 
 _MAT_HEADER = b"MATLAB 5.0 MAT-file, phantom written by softlabel".ljust(116)
 
@@ -107,23 +107,12 @@ def write_oct_dataset(
     UsageError
         For a folder that is not empty or cannot be written to, and for numbers out of range.
     """
-    grader = grader or Grader()
     n_annotated = min(11, shape[2]) if n_annotated is None else n_annotated
     check_oct_sizes(shape, n_annotated)
-    _check_counts(n_subjects, seed, n_graders, MAX_OCT_GRADERS, "the Duke OCT-DME layout")
-    _prepare(folder)
-    written = []
-    for number in range(1, n_subjects + 1):
-        name = f"Subject_{number:02d}"
-        subject = make_oct_subject(seed, number, shape, n_annotated)
-        graders = [annotate_oct(subject, grader, who) for who in range(1, n_graders + 1)]
-        _publish(folder / "truth" / f"{name}.npz", _npz_bytes(_oct_truth(subject)))
-        _publish(folder / f"{name}.mat", _mat_bytes(_oct_variables(subject, grader, graders)))
-        written.append(folder / f"{name}.mat")
-        on_subject(name)
+    order = _Order(n_subjects, seed, grader or Grader(), n_graders)
     sizes = {"rows": shape[0], "columns": shape[1], "bscans": shape[2], "annotated": n_annotated}
-    _describe(folder, "oct", seed, n_subjects, grader, n_graders, sizes)
-    return written
+    make = partial(make_oct_subject, shape=shape, n_annotated=n_annotated)
+    return _write_dataset(folder, _OCT, order, make, sizes, on_subject)
 
 
 def write_mri_dataset(
@@ -164,21 +153,11 @@ def write_mri_dataset(
     UsageError
         For a folder that is not empty or cannot be written to, and for numbers out of range.
     """
-    grader = grader or Grader(rms_px=0.75)
     check_mri_shape(shape)
-    _check_counts(n_subjects, seed, n_graders, MAX_MRI_GRADERS, "the MRBrainS18 layout")
-    _prepare(folder)
-    written = []
-    for number in range(1, n_subjects + 1):
-        name = brain_id(number)
-        brain = make_brain(seed, number, shape)
-        for path, content in _mri_files(brain, name, grader, n_graders):
-            _publish(folder / path, content)
-        written.append(folder / "training" / name)
-        on_subject(name)
+    order = _Order(n_subjects, seed, grader or Grader(rms_px=0.75), n_graders)
     sizes = dict(zip("xyz", shape, strict=True))
-    _describe(folder, "mri", seed, n_subjects, grader, n_graders, sizes)
-    return written
+    make = partial(make_brain, shape=shape)
+    return _write_dataset(folder, _MRI, order, make, sizes, on_subject)
 
 
 def write_ct_dataset(
@@ -219,38 +198,102 @@ def write_ct_dataset(
     UsageError
         For a folder that is not empty or cannot be written to, and for numbers out of range.
     """
-    grader = grader or Grader(rms_px=0.75)
     check_grid(shape, spacing_mm)
-    _check_counts(n_subjects, seed, n_graders, MAX_CT_GRADERS, "the layout of nnU-Net")
-    _prepare(folder)
-    _publish(folder / "dataset.json", _json_bytes(_ct_description(n_subjects)))
-    written = []
-    for number in range(1, n_subjects + 1):
-        name = f"ct_{number:03d}"
-        scan = make_ct(seed, number, shape, spacing_mm)
-        for path, content in _ct_files(scan, name, grader, n_graders):
-            _publish(folder / path, content)
-        written.append(folder / "imagesTr" / f"{name}_0000.nii.gz")
-        on_subject(name)
+    order = _Order(n_subjects, seed, grader or Grader(rms_px=0.75), n_graders)
     sizes: dict[str, Any] = dict(zip("xyz", shape, strict=True))
     sizes["spacing_mm"] = list(spacing_mm or default_spacing_mm(shape))
-    _describe(folder, "ct", seed, n_subjects, grader, n_graders, sizes)
-    return written
+    make = partial(make_ct, shape=shape, spacing_mm=spacing_mm)
+    return _write_dataset(folder, _CT, order, make, sizes, on_subject)
 
 
-# --- decisions before anything is written -----------------------------------------------------
+# --- one writer for all kinds -----------------------------------------------------------------
+
+Files = Iterator[tuple[Path, bytes]]
+"""Relative paths and content, the annotation last: with it a case is complete."""
 
 
-def _check_counts(
-    n_subjects: int, seed: int, n_graders: int, max_graders: int, layout: str
-) -> None:
-    if not 1 <= n_subjects <= MAX_SUBJECTS:
-        raise UsageError(f"{n_subjects} subjects were asked for; give 1 to {MAX_SUBJECTS}.")
-    if not 0 <= seed < 2**63:
-        raise UsageError(f"The seed is {seed}; give a whole number from 0 to 2⁶³ − 1.")
-    if not 1 <= n_graders <= max_graders:
+@dataclass(frozen=True)
+class _Kind:
+    """How the data sets of one modality lie in a folder.
+
+    Attributes
+    ----------
+    name : str
+        In ``phantom.json``.
+    layout : str
+        What it is called in a sentence.
+    max_graders : int
+    subject_name : callable
+        Name of the subject of a number, from 1.
+    shown : str
+        Where a subject lies, with ``{}`` for its name.
+    files : callable
+        The files of (subject, name, grader, number of graders).
+    heading : callable
+        What goes before the first of so many subjects.
+    """
+
+    name: str
+    layout: str
+    max_graders: int
+    subject_name: Callable[[int], str]
+    shown: str
+    files: Callable[[Any, str, Grader, int], Files]
+    heading: Callable[[int], Files] = lambda n_subjects: iter(())
+
+
+@dataclass(frozen=True)
+class _Order:
+    """How many subjects, what they are drawn from, and who annotates them."""
+
+    n_subjects: int
+    seed: int
+    grader: Grader
+    n_graders: int
+
+
+def _write_dataset(
+    folder: Path,
+    kind: _Kind,
+    order: _Order,
+    make: Callable[[int, int], Any],
+    sizes: dict[str, Any],
+    on_subject: Callable[[str], None],
+) -> list[Path]:
+    """Draw every subject by ``make(seed, number)`` and write it; where the subjects lie."""
+    _check_order(order, kind)
+    _prepare(folder)
+    _publish_all(folder, kind.heading(order.n_subjects))
+    names = [kind.subject_name(number) for number in range(1, order.n_subjects + 1)]
+    for number, name in enumerate(names, start=1):
+        subject = make(order.seed, number)
+        _publish_all(folder, kind.files(subject, name, order.grader, order.n_graders))
+        on_subject(name)
+    _publish(folder / "phantom.json", _json_bytes(_description(kind, order, sizes)))
+    return [folder / kind.shown.format(name) for name in names]
+
+
+def _description(kind: _Kind, order: _Order, sizes: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "format": "softlabel phantom",
+        "kind": kind.name,
+        "seed": order.seed,
+        "subjects": order.n_subjects,
+        "size": sizes,
+        "graders": {"number": order.n_graders, **asdict(order.grader)},
+        "truth": "truth/ holds the true labels and the images without noise of each subject",
+    }
+
+
+def _check_order(order: _Order, kind: _Kind) -> None:
+    if not 1 <= order.n_subjects <= MAX_SUBJECTS:
+        raise UsageError(f"{order.n_subjects} subjects were asked for; give 1 to {MAX_SUBJECTS}.")
+    if not 0 <= order.seed < 2**63:
+        raise UsageError(f"The seed is {order.seed}; give a whole number from 0 to 2⁶³ − 1.")
+    if not 1 <= order.n_graders <= kind.max_graders:
         raise UsageError(
-            f"{n_graders} graders were asked for; {layout} has room for 1 to {max_graders}."
+            f"{order.n_graders} graders were asked for; {kind.layout} has room for 1 to "
+            f"{kind.max_graders}."
         )
 
 
@@ -277,7 +320,16 @@ def _prepare(folder: Path) -> None:
         )
 
 
-# --- content ----------------------------------------------------------------------------------
+# --- OCT --------------------------------------------------------------------------------------
+
+
+def _oct_files(subject: OctSubject, name: str, grader: Grader, n_graders: int) -> Files:
+    graders = [annotate_oct(subject, grader, who) for who in range(1, n_graders + 1)]
+    yield Path("truth") / f"{name}.npz", _npz_bytes(_oct_truth(subject))
+    yield Path(f"{name}.mat"), _mat_bytes(_oct_variables(subject, grader, graders))
+
+
+_OCT = _Kind("oct", "the Duke OCT-DME layout", 2, "Subject_{:02d}".format, "{}.mat", _oct_files)
 
 
 def _oct_truth(subject: OctSubject) -> dict[str, Array]:
@@ -320,6 +372,61 @@ def _spread(annotated: Array, bscans: Array, n_bscans: int) -> Array:
     return volume
 
 
+# --- MRI --------------------------------------------------------------------------------------
+
+
+def _mri_files(brain: Brain, name: str, grader: Grader, n_graders: int) -> Files:
+    subject, truth = Path("training") / name, Path("truth")
+    for channel, sequence in enumerate(SEQUENCES):
+        images = (brain.images[channel], brain.clean[channel])
+        noisy, clean = (_nifti_bytes(values, brain.affine) for values in images)
+        yield subject / "pre" / f"{sequence}.nii.gz", noisy
+        yield truth / f"{name}_{sequence}.nii.gz", clean
+    yield truth / f"{name}.nii.gz", _nifti_bytes(brain.labels, brain.affine)
+    for who in range(n_graders, 0, -1):
+        file = "segm.nii.gz" if who == 1 else f"segm_grader{who}.nii.gz"
+        yield subject / file, _nifti_bytes(annotate_brain(brain, grader, who), brain.affine)
+
+
+_MRI = _Kind("mri", "the MRBrainS18 layout", 9, brain_id, "training/{}", _mri_files)
+
+
+# --- CT ---------------------------------------------------------------------------------------
+
+
+def _ct_heading(n_subjects: int) -> Files:
+    """``dataset.json`` of nnU-Net v2."""
+    content = {
+        "name": "CT phantom",
+        "channel_names": {"0": "CT"},
+        "labels": dict(CT_CLASSES),
+        "numTraining": n_subjects,
+        "file_ending": ".nii.gz",
+    }
+    yield Path("dataset.json"), _json_bytes(content)
+
+
+def _ct_files(scan: CtScan, name: str, grader: Grader, n_graders: int) -> Files:
+    fast = 1  # noise hardly gets smaller with more effort
+    noisy, clean = Path("imagesTr") / f"{name}_0000.nii.gz", Path("truth") / f"{name}_CT.nii.gz"
+    yield noisy, _nifti_bytes(scan.image, scan.affine, fast)
+    yield clean, _nifti_bytes(scan.clean, scan.affine, fast)
+    yield Path("truth") / f"{name}.nii.gz", _nifti_bytes(scan.labels, scan.affine)
+    for who in range(n_graders, 0, -1):
+        folder = "labelsTr" if who == 1 else f"labelsTr_grader{who}"
+        drawn = annotate_ct(scan, grader, who)
+        yield Path(folder) / f"{name}.nii.gz", _nifti_bytes(drawn, scan.affine)
+
+
+_CT = _Kind(
+    "ct", "the layout of nnU-Net", 9, "ct_{:03d}".format, "imagesTr/{}_0000.nii.gz", _ct_files,
+    _ct_heading,
+)  # fmt: skip
+
+
+# --- files ------------------------------------------------------------------------------------
+
+
 def _mat_bytes(variables: Iterator[tuple[str, Array]]) -> bytes:
     """MATLAB v5, compressed, with a constant text instead of the clock in its header."""
     stream = io.BytesIO()
@@ -339,48 +446,6 @@ def _npz_bytes(arrays: dict[str, Array]) -> bytes:
     return stream.getvalue()
 
 
-def _mri_files(
-    brain: Brain, name: str, grader: Grader, n_graders: int
-) -> Iterator[tuple[Path, bytes]]:
-    """Yield relative paths and content, the annotation last: with it a case is complete."""
-    subject, truth = Path("training") / name, Path("truth")
-    for channel, sequence in enumerate(SEQUENCES):
-        images = (brain.images[channel], brain.clean[channel])
-        noisy, clean = (_nifti_bytes(values, brain.affine) for values in images)
-        yield subject / "pre" / f"{sequence}.nii.gz", noisy
-        yield truth / f"{name}_{sequence}.nii.gz", clean
-    yield truth / f"{name}.nii.gz", _nifti_bytes(brain.labels, brain.affine)
-    for who in range(n_graders, 0, -1):
-        file = "segm.nii.gz" if who == 1 else f"segm_grader{who}.nii.gz"
-        yield subject / file, _nifti_bytes(annotate_brain(brain, grader, who), brain.affine)
-
-
-def _ct_description(n_subjects: int) -> dict[str, Any]:
-    """``dataset.json`` of nnU-Net v2."""
-    return {
-        "name": "CT phantom",
-        "channel_names": {"0": "CT"},
-        "labels": dict(CT_CLASSES),
-        "numTraining": n_subjects,
-        "file_ending": ".nii.gz",
-    }
-
-
-def _ct_files(
-    scan: CtScan, name: str, grader: Grader, n_graders: int
-) -> Iterator[tuple[Path, bytes]]:
-    """Yield relative paths and content, the annotation last: with it a case is complete."""
-    fast = 1  # noise hardly gets smaller with more effort
-    noisy, clean = Path("imagesTr") / f"{name}_0000.nii.gz", Path("truth") / f"{name}_CT.nii.gz"
-    yield noisy, _nifti_bytes(scan.image, scan.affine, fast)
-    yield clean, _nifti_bytes(scan.clean, scan.affine, fast)
-    yield Path("truth") / f"{name}.nii.gz", _nifti_bytes(scan.labels, scan.affine)
-    for who in range(n_graders, 0, -1):
-        folder = "labelsTr" if who == 1 else f"labelsTr_grader{who}"
-        drawn = annotate_ct(scan, grader, who)
-        yield Path(folder) / f"{name}.nii.gz", _nifti_bytes(drawn, scan.affine)
-
-
 def _nifti_bytes(values: Array, affine: Array, compresslevel: int = 6) -> bytes:
     """NIfTI-1 on a grid; gzip without clock and file name."""
     from nibabel import Nifti1Image
@@ -392,32 +457,13 @@ def _nifti_bytes(values: Array, affine: Array, compresslevel: int = 6) -> bytes:
     return gzip.compress(image.to_bytes(), compresslevel=compresslevel, mtime=0)
 
 
-# --- files ------------------------------------------------------------------------------------
-
-
-def _describe(
-    folder: Path,
-    kind: str,
-    seed: int,
-    n_subjects: int,
-    grader: Grader,
-    n_graders: int,
-    sizes: dict[str, Any],
-) -> None:
-    description: dict[str, Any] = {
-        "format": "softlabel phantom",
-        "kind": kind,
-        "seed": seed,
-        "subjects": n_subjects,
-        "size": sizes,
-        "graders": {"number": n_graders, **asdict(grader)},
-        "truth": "truth/ holds the true labels and the images without noise of each subject",
-    }
-    _publish(folder / "phantom.json", _json_bytes(description))
-
-
 def _json_bytes(content: dict[str, Any]) -> bytes:
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _publish_all(folder: Path, files: Files) -> None:
+    for path, content in files:
+        _publish(folder / path, content)
 
 
 def _publish(path: Path, content: bytes) -> None:

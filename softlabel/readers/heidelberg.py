@@ -24,6 +24,7 @@ from softlabel.readers.listing import GROUP_OPTION, Listing, count
 from softlabel.readers.look import LabelLook, look_at
 from softlabel.readers.registry import Reader, ReaderOption
 from softlabel.readers.safety import COPY_AGAIN, check_promise, reading, relative_name
+from softlabel.readers.vendors import scan_sentence
 from softlabel.types import Array, Case, CaseRef, ClassTable, Dataset
 
 MAGIC = b"HSF-OCT-"
@@ -108,7 +109,10 @@ def list_cases(root: Path, options: Mapping[str, Any]) -> Dataset:
     """List the B-scans that have boundaries; reads headers and boundaries only."""
     paths = _vol_files(root)
     if not paths:
-        raise SourceError(f"{root} holds no .vol file; expected exports of HEYEX. Check the path.")
+        raise SourceError(
+            scan_sentence([root])
+            or f"{root} holds no .vol file; expected exports of HEYEX. Check the path."
+        )
     folder = root.parent if root.is_file() else root
     listing = Listing(options["group"])
     files: dict[Path, set[str]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from operator import index
 from typing import Any
 
 from softlabel.readers.labelfacts import LabelFacts, label_facts
@@ -78,7 +79,7 @@ class LabelLook:
         KeyError, TypeError, ValueError
             When it is the record of something else.
         """
-        facts = {name: _immutable(value) for name, value in record["facts"].items()}
+        facts = {name: _whole_numbers(value) for name, value in dict(record["facts"]).items()}
         spacing = record["spacing_mm"]
         return cls(
             LabelFacts(**facts),
@@ -108,6 +109,6 @@ def look_at(
     return LabelLook(label_facts(labels), spacing_mm=spacing_mm, notes=notes)
 
 
-def _immutable(value: Any) -> Any:
-    """Lists, and those within them, as tuples."""
-    return tuple(map(_immutable, value)) if isinstance(value, list) else value
+def _whole_numbers(value: Any) -> Any:
+    """A whole number, or tuples of such for lists and those within them."""
+    return tuple(map(_whole_numbers, value)) if isinstance(value, list) else index(value)

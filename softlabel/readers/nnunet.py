@@ -312,11 +312,8 @@ def _list_truth(root: Path, name: str, key: dict[str, Any]) -> list[str]:
     truth = root / "truth" / name
     if truth.is_file():
         key["truth"] = relative_name(truth, root)
-    graders = {
-        path.parent.name.removeprefix("labelsTr_"): relative_name(path, root)
-        for path in sorted(root.glob("labelsTr_grader[2-9]/*"))
-        if path.name == name
-    }
+    paths = {f"grader{n}": root / f"labelsTr_grader{n}" / name for n in range(2, 10)}
+    graders = {who: relative_name(path, root) for who, path in paths.items() if path.is_file()}
     if graders:
         key["label_maps"] = graders
     return [*([key["truth"]] if "truth" in key else []), *graders.values()]

@@ -31,6 +31,9 @@ Backend = Callable[
 spacing, scale, options) -> soft maps."""
 
 
+SPACING, PIXELS, NONE = "spacing", "pixels", "none"
+
+
 @dataclass(frozen=True)
 class Method:
     """A softening method.
@@ -48,8 +51,9 @@ class Method:
         There is tensor code for it as well (:mod:`softlabel.softening.tensor.images`).
     takes_soft_labels : bool
         It takes soft labels (:attr:`softlabel.types.Case.soft`) and no hard ones.
-    uses_spacing : bool
-        It measures in the unit of the spacing, so that the spacing has a say.
+    distances : {"spacing", "pixels", "none"}
+        What it measures in: the unit of the spacing; pixels, whatever the spacing; or nothing,
+        since pixels are softened one by one.
     """
 
     title: str
@@ -58,7 +62,12 @@ class Method:
     run: Callable[[MethodInput, Any], SoftMaps]
     on_device: bool = False
     takes_soft_labels: bool = False
-    uses_spacing: bool = True
+    distances: str = SPACING
+
+    @property
+    def uses_spacing(self) -> bool:
+        """It measures in the unit of the spacing, so that the spacing has a say."""
+        return self.distances == SPACING
 
     @property
     def has_boundary(self) -> bool:
@@ -91,28 +100,28 @@ METHODS: dict[str, Method] = {
         SmoothingOptions,
         False,
         soften_by_smoothing,
-        uses_spacing=False,
+        distances=NONE,
     ),
     "svls": Method(
         "spatially varying label smoothing (Islam and Glocker 2021)",
         SVLSOptions,
         False,
         soften_by_svls,
-        uses_spacing=False,
+        distances=PIXELS,
     ),
     "dilation": Method(
         "rings around the foreground (after Kats et al. 2019)",
         DilationOptions,
         False,
         soften_by_dilation,
-        uses_spacing=False,
+        distances=PIXELS,
     ),
     "hard": Method(
         "the hard labels as they are",
         HardOptions,
         False,
         keep_hard,
-        uses_spacing=False,
+        distances=NONE,
     ),
     "given": Method(
         "the soft labels that the data set holds, as they are",
@@ -120,6 +129,6 @@ METHODS: dict[str, Method] = {
         False,
         lambda *_: refuse_hard_labels(),
         takes_soft_labels=True,
-        uses_spacing=False,
+        distances=NONE,
     ),
 }

@@ -268,6 +268,14 @@ def test_a_file_that_is_no_saved_check(data):
     assert result.exit_code == 2 and table.read_text() == '{"0": "background"}'
 
 
+def test_a_place_for_the_file_is_looked_for_before_label_maps_are_read(data):
+    put(data, "a", MASKS["a"])
+    with noting_what_is_read() as read:
+        result = run("check", data, "-o", data.parent / "missing/check.json")
+    assert result.exit_code == 2 and "make it, or name another file" in result.stderr
+    assert read == []
+
+
 def test_wrong_usage(data, tmp_path):
     assert run("check", tmp_path / "nothing").exit_code == 2
     put(data, "a", MASKS["a"])

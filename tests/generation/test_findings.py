@@ -327,11 +327,24 @@ def with_spacing(*spacing_mm):
         ((0.5, 0.9), {}, False),
         ((0.9, 0.9, 5.0), {}, True),
         ((0.9, 0.9, 5.0), {"method_options": {"in_plane": True}}, False),
+        ((0.9, 0.9, 5.0), {"method": "gaussian"}, True),
+        ((0.9, 0.9, 5.0), {"method": "gaussian", "distance_unit": "mm"}, False),
+        ((0.9, 0.9, 5.0), {"method": "svls"}, True),  # counts pixels, whatever the unit
+        ((0.9, 0.9, 5.0), {"method": "dilation", "distance_unit": "mm"}, True),
+        ((0.9, 0.9, 5.0), {"method": "smoothing"}, False),  # measures nothing
+        ((0.9, 0.9, 5.0), {"method": "hard"}, False),
     ],
 )
 def test_pixels_that_are_far_from_square(spacing, options, warned):
     finding = codes(evidence([with_spacing(*spacing)], replace(SETTINGS, **options)))
     assert finding == (["pixels"] if warned else [])
+
+
+def test_a_method_that_counts_pixels_only_is_named():
+    """Its own advice, ``--distance-unit mm``, would be refused beside it."""
+    finding = found(evidence([with_spacing(0.9, 0.9, 5.0)], replace(SETTINGS, method="svls")))
+    assert finding.text.endswith("as long as wide, and the method svls counts pixels only.")
+    assert "by a --method that has them" in FINDINGS["pixels"].settled_by
 
 
 @pytest.mark.parametrize(

@@ -72,10 +72,18 @@ def test_a_file_that_is_missing_too_large_or_a_folder(tmp_path, path, monkeypatc
         load_check(path)
 
 
-@pytest.mark.parametrize("record", [None, 3, [], [[], {}], [[["a", 1, 2]], {"facts": 4}]])
+@pytest.mark.parametrize("record", [None, 3, [], [[], {}], [[["a", 1, 2]], "torn"]])
 def test_a_damaged_record_is_of_a_case_that_was_not_seen(dataset, path, record):
     content = json.loads(path.read_text(encoding="utf-8"))
     content["cases"]["a"] = record
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert set(unchanged(dataset, dataset.refs, load_check(path).records)) == {"b", "c"}
+
+
+@pytest.mark.parametrize("look", [3, {}, {"facts": 4}, {"facts": [1, 2]}], ids=str)
+def test_a_damaged_look_at_files_that_have_not_changed(dataset, path, look):
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["cases"]["a"][1] = look
     path.write_text(json.dumps(content), encoding="utf-8")
     assert set(unchanged(dataset, dataset.refs, load_check(path).records)) == {"b", "c"}
 
@@ -91,6 +99,8 @@ def test_another_file_is_not_written_over(tmp_path, path):
 def test_a_place_that_cannot_be_written(dataset, tmp_path):
     with pytest.raises(UsageError, match=r"missing.check\.json cannot be written"):
         save_check(tmp_path / "missing/check.json", dataset, dataset.refs, {})
+    with pytest.raises(UsageError, match=r"since .*missing is no folder that may be written to"):
+        require_place(tmp_path / "missing/check.json")
 
 
 def test_the_folder_of_the_memory(monkeypatch, tmp_path):

@@ -33,7 +33,29 @@ def test_through_json(look):
     assert found == (look if look.names else LabelLook(look.facts, names={}))
 
 
-@pytest.mark.parametrize("record", [{}, {"facts": {}}, {"facts": {"shape": [1]}, "palette": 3}])
-def test_a_record_of_something_else(record):
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"facts": {}},
+        {"facts": [1, 2]},
+        {"facts": {"shape": [1]}},
+        {"palette": 3},
+        {"names": [1]},
+        {"notes": [{"told": "by whom"}]},
+    ],
+    ids=str,
+)
+def test_a_record_of_something_else(change):
+    look = LabelLook(label_facts(np.array([[0, 1, 1]])))
     with pytest.raises((KeyError, TypeError, ValueError)):
+        LabelLook.from_record(look.as_record() | change)
+    with pytest.raises(KeyError):
+        LabelLook.from_record({})
+
+
+@pytest.mark.parametrize("values", [["0", "1"], [0.0, 1.0], [None, 1], "01"], ids=str)
+def test_values_that_are_no_whole_numbers(values):
+    record = json.loads(json.dumps(LabelLook(label_facts(np.array([[0, 1, 1]]))).as_record()))
+    record["facts"]["values"] = values
+    with pytest.raises(TypeError, match="integer"):
         LabelLook.from_record(record)

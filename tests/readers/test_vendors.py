@@ -60,6 +60,15 @@ def test_a_file_or_a_pattern_of_them(tmp_path):
             list_dataset(given, options=options)
 
 
+def test_a_database_that_is_given_as_an_export(tmp_path):
+    (tmp_path / "a.e2e").write_bytes(HEYEX)
+    with pytest.raises(SourceError, match=r"a\.e2e is a scan of Heidelberg's HEYEX .* as \.vol"):
+        list_dataset(tmp_path, "heidelberg")
+    (tmp_path / "a.e2e").unlink()
+    with pytest.raises(SourceError, match=r"holds no \.vol file; expected exports of HEYEX"):
+        list_dataset(tmp_path, "heidelberg")
+
+
 def test_one_that_is_named_as_an_image(tmp_path):
     (tmp_path / "a.tif").write_bytes(HEYEX)
     with pytest.raises(CaseError, match=r"HEYEX \(.e2e\) named .tif; .* Export it from HEYEX"):
