@@ -59,9 +59,11 @@ def find_wedges(image: Array, level: float | None = None, min_solid: float = SOL
     >>> int(found.sum()), bool(found[:4, :15].all())
     (60, True)
     """
+    saturated = image >= (saturation_level(image) if level is None else level)
+    if not saturated[[0, -1]].any():
+        return np.zeros_like(saturated)
     from scipy import ndimage
 
-    saturated = image >= (saturation_level(image) if level is None else level)
     areas, n_areas = ndimage.label(saturated)
     sizes = np.bincount(areas.reshape(-1), minlength=n_areas + 1)
     found = np.zeros(n_areas + 1, dtype=bool)
