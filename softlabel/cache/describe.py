@@ -21,8 +21,10 @@ def describe(cache: Cache) -> dict[str, Any]:
     -------
     dict
         ``path``, ``generator``, ``algorithm``, ``settings``, ``software``, ``channels``,
-        ``ignore``, ``classes`` (value, name, pixels, frequency), ``groups`` (name, cases),
-        ``cases`` (id, group, shape, spacing_mm, superpixels, softened share, mean Σq, bytes),
+        ``ignore``, ``classes`` (value, name, pixels, frequency, ``own_class_q``: mean soft label
+        of the class in its own pixels, and ``softest``: the case where that is lowest), ``groups``
+        (name, cases), ``cases`` (id, group, shape, spacing_mm, superpixels, softened share, mean
+        Σq, bytes),
         ``preprocessing`` (None without steps before superpixels: pixels before and after them,
         ``saved_share``, and their notes by code: number of cases, text of the first),
         ``bytes``, ``softened_share``, ``problems`` (id to what is wrong with its file, which is
@@ -41,6 +43,7 @@ def describe(cache: Cache) -> dict[str, Any]:
         axis=0,
     )
     total = int(pixels.sum())
+    softness = _softness({c["id"]: cache[c["id"]].statistics for c in cases}, len(cache.classes))
     return {
         "path": str(cache.path),
         "generator": cache.header.generator,
@@ -56,8 +59,9 @@ def describe(cache: Cache) -> dict[str, Any]:
                 "name": n,
                 "pixels": int(p),
                 "frequency": int(p) / total if total else None,
+                **soft,
             }
-            for (v, n), p in zip(cache.classes, pixels, strict=True)
+            for (v, n), p, soft in zip(cache.classes, pixels, softness, strict=True)
         ],
         "groups": [{"name": g, "cases": int(s["cases"])} for g, s in statistics.items()],
         "preprocessing": _preprocessing(cache, [case["id"] for case in cases]),
@@ -67,6 +71,28 @@ def describe(cache: Cache) -> dict[str, Any]:
         "softened_share": _share(cases, "softened_pixels"),
         "mean_soft_sum": _share(cases, "soft_sum"),
     }
+
+
+def _softness(cases: Mapping[str, Mapping[str, Any]], n_classes: int) -> list[dict[str, Any]]:
+    """How far each class was softened: the mean soft label in its own pixels, 1 for hard ones.
+
+    Nothing for classes without pixels, and where a part of an earlier format does not know it.
+    """
+    ids, shape = list(cases), (len(cases), n_classes)
+    counts = np.array([c["class_pixels"] for c in cases.values()], np.float64).reshape(shape)
+    unknown = np.full(n_classes, np.nan)
+    sums = np.array([c.get("own_class_sum", unknown) for c in cases.values()]).reshape(shape)
+    softness: list[dict[str, Any]] = []
+    for pixels, own in zip(counts.T, sums.T, strict=True):
+        (holding,) = np.nonzero(pixels)
+        if not len(holding) or np.isnan(own[holding]).any():
+            softness.append({"own_class_q": None, "softest": None})
+            continue
+        means = own[holding] / pixels[holding]
+        lowest = {"case": ids[holding[means.argmin()]], "own_class_q": float(means.min())}
+        mean = float(own[holding].sum() / pixels[holding].sum())
+        softness.append({"own_class_q": mean, "softest": lowest})
+    return softness
 
 
 def _preprocessing(cache: Cache, ids: list[str]) -> dict[str, Any] | None:

@@ -57,7 +57,7 @@ def _print_facts(facts: dict[str, Any], verbose: bool, quiet: bool) -> None:
     width = None if sys.stdout.isatty() else 120
     console = Console(file=sys.stdout, highlight=False, width=width)
     _print_head(console, facts)
-    console.print(_class_table(facts))
+    console.print(_class_table(facts, with_cases=not quiet and len(facts["cases"]) > 1))
     if not quiet:
         console.print(_case_table(facts, len(facts["cases"]) if verbose else SHOWN_CASES))
 
@@ -106,11 +106,18 @@ def _preprocessing_lines(steps: dict[str, Any], found: dict[str, Any] | None) ->
     return lines
 
 
-def _class_table(facts: dict[str, Any]) -> Table:
-    table = Table("axis", "value", "class", "pixels", "share")
+def _class_table(facts: dict[str, Any], with_cases: bool) -> Table:
+    lowest = ["lowest in"] if with_cases else []
+    table = Table("axis", "value", "class", "pixels", "share", "own q", *lowest)
     for position, row in enumerate(facts["classes"]):
         share = "–" if row["frequency"] is None else percent(row["frequency"])
-        table.add_row(str(position), str(row["value"]), row["name"], f"{row['pixels']:,}", share)
+        own, softest = row["own_class_q"], row["softest"]
+        cells = ["–" if own is None else f"{own:.3f}"]
+        if with_cases:
+            cells += ["–" if own is None else f"{softest['case']}: {softest['own_class_q']:.3f}"]
+        name, pixels = row["name"], f"{row['pixels']:,}"
+        table.add_row(str(position), str(row["value"]), name, pixels, share, *cells)
+    table.caption = "own q: mean soft label of a class in its own pixels"
     return table
 
 

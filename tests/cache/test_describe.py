@@ -25,6 +25,12 @@ def test_the_facts_are_those_of_the_arrays(tmp_path):
     for row in facts["classes"]:
         assert row["pixels"] == (everything == row["value"]).sum()
         assert row["frequency"] == pytest.approx((everything == row["value"]).mean())
+    for position, row in enumerate(facts["classes"]):
+        own = {i: softs[i][position][labels[i] == row["value"]] for i in labels}
+        assert row["own_class_q"] == pytest.approx(np.concatenate(list(own.values())).mean())
+        lowest = min((i for i in own if own[i].size), key=lambda i: own[i].mean())
+        assert row["softest"]["case"] == lowest
+        assert row["softest"]["own_class_q"] == pytest.approx(own[lowest].mean())
     band = [np.any((s != 0) & (s != 1), axis=0) for s in softs.values()]
     assert facts["softened_share"] == pytest.approx(np.mean(band))
     assert facts["mean_soft_sum"] == pytest.approx(np.mean([s.sum(axis=0) for s in softs.values()]))
@@ -52,4 +58,5 @@ def test_an_empty_cache(tmp_path):
         facts = describe(opened)
     assert facts["cases"] == [] and facts["groups"] == []
     assert facts["softened_share"] is None
-    assert all(c["frequency"] is None for c in facts["classes"])
+    for row in facts["classes"]:
+        assert row["frequency"] is row["own_class_q"] is row["softest"] is None

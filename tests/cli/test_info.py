@@ -30,6 +30,18 @@ def test_the_table(tmp_path):
     assert "Fall 1 – größer" in text and "Patient ß" in text
     assert "18×20×5" in text and "0.5×0.5×2" in text
     assert "of 40" in text
+    assert "lowest in" not in text, "one case says no more than the mean"
+
+
+def test_the_case_where_a_class_is_softest(tmp_path):
+    cache = factories.make_cache(tmp_path)
+    with open_cache(cache) as opened:
+        (row, *_) = [r for r in describe(opened)["classes"] if r["softest"]]
+    softest = row["softest"]
+    text = info(cache)
+    assert f"{row['own_class_q']:.3f}" in text
+    assert f"{softest['case']}: {softest['own_class_q']:.3f}" in text
+    assert softest["own_class_q"] < row["own_class_q"] < 1
 
 
 def test_json_is_what_the_function_returns(tmp_path):
@@ -59,7 +71,8 @@ def test_a_missing_part_is_named(tmp_path):
     result = CliRunner().invoke(main, ["info", str(cache)])
     assert result.exit_code == 1 and str(factories.part(cache, "b")) in result.stderr
     assert "1 case could not be read" in result.stderr
-    rows = [line.split()[1] for line in result.stdout.splitlines() if line.count("│") == 8]
+    cases = result.stdout.split("superpixels")[-1]
+    rows = [line.split()[1] for line in cases.splitlines() if line.count("│") == 8]
     assert rows == ["a", "c"], "the others are described"
     result = CliRunner().invoke(main, ["info", str(cache), "--json"])
     facts = json.loads(result.stdout)
