@@ -3,7 +3,9 @@
 Run with ``python -m benchmarks.commands [REVISION] [--size 512x512x300]``. Each command runs in a
 process of its own with one thread, so that all that starting takes is counted, and the revisions
 take turns. A first turn, which is not counted, compiles the kernels and lets the check of the data
-sets remember what it read; what is "not looked at before", and the CT, do without that.
+sets remember what it read; what is "not looked at before", and the CT, do without that. The CT is
+also measured with an eighth of its voxels, and the study of OCT against the script that everybody
+writes (``python -m benchmarks.usual``).
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ from typing import Any, NamedTuple
 from benchmarks import before, data
 from benchmarks.measure import show
 
-SMALL_CT = "128x128x75"
-"""A 64th of the voxels of the CT that the targets name, which takes minutes."""
+SMALL_CT = "256x256x152"
+"""An eighth of the voxels of the CT that the targets name, which takes minutes."""
 
 REMEMBERED = "SOFTLABEL_CACHE_DIR"
 """Variable that names the folder of what the check of a data set remembers."""
@@ -31,7 +33,7 @@ REMEMBERED = "SOFTLABEL_CACHE_DIR"
 MEASURE = """
 import json, resource, subprocess, sys, time
 started = time.perf_counter()
-command = [sys.executable, "-m", "softlabel", *sys.argv[1:]]
+command = [sys.executable, "-m", *sys.argv[1:]]
 done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 wall, used = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
 print(json.dumps({
@@ -49,7 +51,7 @@ class Work(NamedTuple):
     ----------
     name : str
     arguments : list of str
-        Of ``softlabel``; CACHE stands for a new cache, or the one that was made first.
+        A module and its arguments; CACHE stands for a new cache, or the one that was made first.
     fresh : bool
         The check of the data set remembers nothing.
     """
@@ -59,19 +61,30 @@ class Work(NamedTuple):
     fresh: bool = False
 
 
-def works(ct_size: str) -> list[Work]:
-    """What is measured; the first of all makes the cache that ``info`` describes."""
-    generate = ["generate", "-o", "CACHE", "--jobs", "1", "--quiet"]
-    oct_data, ct_data = str(data.oct_study_folder()), str(data.ct_folder(ct_size))
-    one = [*generate, str(data.oct_folder()), "--limit", "1"]
-    ct = [*generate, ct_data, "--superpixel-size", "1000"]
+GENERATE = ["softlabel", "generate", "-o", "CACHE", "--jobs", "1", "--quiet"]
+
+
+def small_works() -> list[Work]:
+    """Short commands; the first of all makes the cache that ``info`` describes."""
+    one = [*GENERATE, str(data.oct_folder()), "--limit", "1"]
     return [
         Work("generate, one B-scan", one),
-        Work("info", ["info", "CACHE"]),
+        Work("info", ["softlabel", "info", "CACHE"]),
         Work("generate, one B-scan, not looked at before", one, fresh=True),
-        Work("generate, 33 B-scans from .mat", [*generate, oct_data]),
-        Work(f"generate, CT {ct_size.replace('x', '×')}, not looked at before", ct, fresh=True),
+        _study(),
     ]
+
+
+def _study() -> Work:
+    return Work("generate, 33 B-scans from .mat", [*GENERATE, str(data.oct_study_folder())])
+
+
+def ct_work(size: str) -> Work:
+    """A CT of so many voxels."""
+    arguments = [*GENERATE, str(data.ct_folder(size)), "--superpixel-size", "1000"]
+    return Work(
+        f"generate, CT {size.replace('x', '×')}, not looked at before", arguments, fresh=True
+    )
 
 
 class Runner:
@@ -89,7 +102,7 @@ class Runner:
         cache = self._folder / "cache.h5"
         if work.fresh:
             shutil.rmtree(self._folder / "remembered", ignore_errors=True)
-        if work.arguments[0] == "generate":
+        if "generate" in work.arguments:
             cache.unlink(missing_ok=True)
             shutil.rmtree(cache.with_suffix(".parts"), ignore_errors=True)
         arguments = [str(cache) if a == "CACHE" else a for a in work.arguments]
@@ -133,22 +146,52 @@ def _compared(runners: dict[str, Runner]) -> str:
     return "the same bytes" if earlier == now else "other bytes"
 
 
+def against_usual(runner: Runner, folder: Path, repeats: int) -> list[dict[str, Any]]:
+    """The study of OCT by the script that everybody writes, and by softlabel, in turns."""
+    ours = _study()
+    usual = Work("", ["benchmarks.usual", str(data.oct_study_folder()), str(folder / "usual")])
+    runs = {"the usual script": partial(runner, usual), "softlabel": partial(runner, ours)}
+    found = before.in_turns(runs, repeats)
+    rows = []
+    for by, answers in found.items():
+        cpu, wall = before.median(answers, "cpu"), before.median(answers, "wall")
+        rows.append(
+            {
+                "work": ours.name,
+                "by": by,
+                "CPU s": cpu,
+                "times as fast": before.median(found["the usual script"], "cpu") / cpu,
+                "by the clock": before.median(found["the usual script"], "wall") / wall,
+                "MB": before.median(answers, "kB") / 1e3,
+            }
+        )
+    return rows
+
+
+def eightfold(small: dict[str, Any], large: dict[str, Any]) -> dict[str, Any]:
+    """How many times the processor time and the memory grow with 8 times the voxels."""
+    columns = ("CPU s before", "CPU s", "MB before", "MB")
+    grown = {f"{name}, times": large[name] / small[name] for name in columns}
+    return {"from": small["work"], "to": large["work"]} | grown
+
+
 def main(
     repeats: int = 3, revision: str = before.FIRST, ct_size: str = SMALL_CT
 ) -> list[dict[str, Any]]:
-    """Print the table and return its rows."""
-    load = os.getloadavg()[0]
+    """Print the tables and return their rows."""
+    load = f"load at the start {os.getloadavg()[0]:.1f}"
+    half = "x".join(str(int(side) // 2) for side in ct_size.split("x"))
     with before.source_of(revision) as source, tempfile.TemporaryDirectory() as folder:
-        runners = {
-            "before": Runner(source, Path(folder, "before")),
-            "now": Runner(before.ROOT, Path(folder, "now")),
-        }
-        rows = [measure(work, runners, repeats) for work in works(ct_size)]
-    show(
-        f"Whole commands against revision {revision}, one core", rows,
-        note=f"load at the start {load:.1f}",
-    )  # fmt: skip
-    return rows
+        now = Runner(before.ROOT, Path(folder, "now"))
+        runners = {"before": Runner(source, Path(folder, "before")), "now": now}
+        rows = [measure(work, runners, repeats) for work in small_works()]
+        rows += [measure(ct_work(size), runners, repeats) for size in (half, ct_size)]
+        usual = against_usual(now, Path(folder), repeats)
+    grown = [eightfold(*rows[-2:])]
+    show(f"Whole commands against revision {revision}, one core", rows, note=load)
+    show("The same against the usual script", usual, note=load)
+    show("8 times the voxels", grown, note=load)
+    return rows + usual + grown
 
 
 if __name__ == "__main__":
