@@ -18,10 +18,12 @@ def warm_up(method: str = "superpixel") -> float:
         Seconds that it took.
     """
     from softlabel.softening import METHODS, soften
+    from softlabel.superpixels.quality import box_fill
     from softlabel.superpixels.slic_cpu import compile_kernels
 
     started = time.perf_counter()
     compile_kernels()
+    box_fill(np.zeros((2, 2), np.int32))
     # distances are computed in one of three types of numbers: small, large, and in mm
     for shape, spacing in (((2, 4), 1.0), ((2, 2, 4), 1.0), ((2, 200), 1.0), ((2, 4), 0.5)):
         labels = np.arange(np.prod(shape)).reshape(shape) % 2

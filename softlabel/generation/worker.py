@@ -24,6 +24,7 @@ from softlabel.generation.settings import Settings
 from softlabel.generation.superpixel_files import SuperpixelFiles
 from softlabel.interrupt import SafePoint, no_safe_point
 from softlabel.readers import READERS, read_case
+from softlabel.superpixels.quality import box_fill
 from softlabel.types import CaseRef, Dataset
 
 FATAL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -156,6 +157,7 @@ def _published(task: Task, computed: Computed) -> CaseReport:
 def case_report(computed: Computed, seconds: float, size: int) -> CaseReport:
     """The report on a finished case: seconds it took, bytes of its part."""
     numbers, before = computed.result.statistics, computed.result.before
+    ids = computed.result.superpixels
     return CaseReport(
         computed.result.case.id,
         seconds=seconds,
@@ -165,6 +167,7 @@ def case_report(computed: Computed, seconds: float, size: int) -> CaseReport:
         soft_sum=numbers.soft_sum,
         n_superpixels=numbers.n_superpixels,
         n_superpixels_asked=numbers.n_superpixels_asked,
+        box_fill=0.0 if ids is None else box_fill(ids),
         seen=computed.seen,
         note=computed.result.note,
         step_notes=() if before is None else before.notes,

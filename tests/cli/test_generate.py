@@ -574,11 +574,17 @@ def test_classes_that_were_collected_are_named(data, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("n_segments", "words"),
-    [(1000, "fewer than 4 pixels"), (1, "nearly every pixel is softened"), (24, "")],
+    ("options", "words"),
+    [
+        (("--n-segments", "1000"), "fewer than 4 pixels"),
+        (("--n-segments", "1"), "nearly every pixel is softened"),
+        (("--n-segments", "24", "--compactness", "100"), "a regular grid in all but name"),
+        (("--n-segments", "24", "--superpixels", "grid"), ""),
+        (("--n-segments", "24"), ""),
+    ],
 )
-def test_superpixels_that_leave_the_image_no_say_are_warned_of(data, tmp_path, n_segments, words):
-    result = run(data, "-o", tmp_path / "c.h5", "--n-segments", n_segments, "-j", "1")
+def test_superpixels_that_leave_the_image_no_say_are_warned_of(data, tmp_path, options, words):
+    result = run(data, "-o", tmp_path / "c.h5", *options, "-j", "1")
     assert result.exit_code == 0
     assert (words in result.stderr) if words else ("Warning" not in result.stderr)
 

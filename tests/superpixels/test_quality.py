@@ -15,6 +15,7 @@ from softlabel.superpixels.quality import (
     achievable_accuracy,
     boundary_pixels,
     boundary_recall,
+    box_fill,
     overlaps,
     undersegmentation_error,
 )
@@ -93,3 +94,17 @@ def test_refusals():
         undersegmentation_error(np.zeros(3, int), np.zeros(4, int))
     with pytest.raises(ValueError, match="tolerance must not be negative; got -1"):
         boundary_recall(HALVES, HALVES, tolerance=-1)
+
+
+@given(scene=scenes(ndim=(1, 2, 3)))
+def test_box_fill_by_scipys_boxes(scene):
+    boxes = ndimage.find_objects(scene.superpixels + 1)
+    filled = [
+        (scene.superpixels[box] == one).mean() for one, box in enumerate(boxes) if box is not None
+    ]
+    assert box_fill(scene.superpixels) == pytest.approx(np.median(filled or [0.0]))
+
+
+def test_a_grid_fills_its_boxes():
+    assert box_fill(grid((20, 30, 7), 50)) == 1
+    assert box_fill(np.full((4, 5), -1)) == 0
