@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import factories
 import numpy as np
 import pytest
@@ -49,9 +51,14 @@ def test_several_annotators_have_their_names_and_none_is_the_one(duke, cases):
 def test_a_cache_has_label_maps_on_the_grid_of_the_scanner(tmp_path):
     settings = Settings(n_segments=60, preprocess_options=STEPS)
     case = factories.oct_case()
-    source = open_labels(factories.oct_cache(tmp_path, settings=settings))
+    other = np.roll(case.labels, 1, axis=0)
+    case = replace(case, label_maps={"grader2": other}, truth=other)
+    source = open_labels(factories.oct_cache(tmp_path, [case], settings))
     found = source.read(case.id)
     np.testing.assert_array_equal(found.map_of("labels"), case.labels)
+    np.testing.assert_array_equal(found.map_of("truth"), other)
+    np.testing.assert_array_equal(found.map_of("grader2"), other)
+    assert found.graders == ("labels", "grader2")
     np.testing.assert_array_equal(found.image(), case.image[0])
     assert found.spacing_mm == pytest.approx(case.spacing_mm)
     with pytest.raises(UsageError, match="is a cache, which takes no --format"):
