@@ -117,15 +117,22 @@ def random_field(
     return (image - image.min()) / np.ptp(image), labels
 
 
-def real_bscan() -> tuple[Array, Array] | None:
-    """A real B-scan and its layers, when a folder with one is at hand."""
-    files = [SHARED / "oct_zeiss_onh" / kind / "im0100.png" for kind in ("img", "mask")]
-    if not all(file.exists() for file in files):
-        return None
+def real_bscans() -> dict[str, tuple[Array, Array]]:
+    """Real B-scans and their layers by name; none where no folder with them is at hand."""
     from PIL import Image
 
-    image, labels = (np.asarray(Image.open(file)) for file in files)
-    return image.astype(np.float32), labels // 30
+    found = {}
+    for file in sorted((SHARED / "oct_zeiss_onh" / "img").glob("*.png")):
+        image, labels = (
+            np.asarray(Image.open(path)) for path in (file, file.parents[1] / "mask" / file.name)
+        )
+        found[file.stem] = image.astype(np.float32), labels // 30
+    return found
+
+
+def real_bscan() -> tuple[Array, Array] | None:
+    """A real B-scan and its layers, when a folder with one is at hand."""
+    return real_bscans().get("im0100")
 
 
 def real_brain() -> tuple[Array, Array] | None:

@@ -28,6 +28,7 @@ HEAD = (
 BENCHMARKS = {
     "slic": "Superpixels: the labels of scikit-image, one core",
     "preprocess": "Preprocessing of OCT and MRI, on phantoms",
+    "steps": "What the steps for OCT change: superpixels, time of generation and of training",
     "soften": "Distances and softening, one core",
     "versions": "Superpixels and softening against 0.1.0: the same values, one core",
     "generate": "A whole case, one core, from memory to a file",

@@ -20,7 +20,7 @@ LAYERS = (
     ("types",),
     ("distance", "superpixels", "softmaps", "readers", "phantom", "surfaces", "preprocess"),
     ("softening", "cache"),
-    ("generation",),
+    ("generation", "measurements"),
     ("render",),
     ("studies", "bridges", "console"),
     ("softlabel",),

@@ -21,6 +21,7 @@ COMMANDS = {
     "inspect": "Draw image, superpixels and soft labels of cached cases.",
     "info": "Say what a cache holds.",
     "verify": "Read and check every byte of a cache.",
+    "surfaces": "Measure the layer boundaries of OCT label maps.",
     "index": "Rebuild the index of a cache from its parts.",
     "phantom": "Write a synthetic data set whose true labels are known.",
 }

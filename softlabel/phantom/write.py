@@ -42,10 +42,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import io as scipy_io
 
 from softlabel.errors import SoftlabelError, UsageError
 from softlabel.files.atomic import publish
+from softlabel.files.matfile import mat_bytes
 from softlabel.phantom.ct import FULL_SHAPE as CT_SHAPE
 from softlabel.phantom.ct import CtScan, annotate_ct, check_grid, default_spacing_mm, make_ct
 from softlabel.phantom.ctclasses import CT_CLASSES
@@ -63,7 +63,8 @@ ROW_BASE = 1
 
 MAX_SUBJECTS = 999
 
-_MAT_HEADER = b"MATLAB 5.0 MAT-file, phantom written by softlabel".ljust(116)
+_MAT_HEADER = b"MATLAB 5.0 MAT-file, phantom written by softlabel"
+"""Instead of a text with the clock."""
 
 
 def write_oct_dataset(
@@ -326,7 +327,7 @@ def _prepare(folder: Path) -> None:
 def _oct_files(subject: OctSubject, name: str, grader: Grader, n_graders: int) -> Files:
     graders = [annotate_oct(subject, grader, who) for who in range(1, n_graders + 1)]
     yield Path("truth") / f"{name}.npz", _npz_bytes(_oct_truth(subject))
-    yield Path(f"{name}.mat"), _mat_bytes(_oct_variables(subject, grader, graders))
+    yield Path(f"{name}.mat"), mat_bytes(_oct_variables(subject, grader, graders), _MAT_HEADER)
 
 
 _OCT = _Kind("oct", "the Duke OCT-DME layout", 2, "Subject_{:02d}".format, "{}.mat", _oct_files)
@@ -425,17 +426,6 @@ _CT = _Kind(
 
 
 # --- files ------------------------------------------------------------------------------------
-
-
-def _mat_bytes(variables: Iterator[tuple[str, Array]]) -> bytes:
-    """MATLAB v5, compressed, with a constant text instead of the clock in its header."""
-    stream = io.BytesIO()
-    for name, values in variables:
-        # Into a stream that has begun, savemat appends without a header.
-        scipy_io.savemat(stream, {name: values}, do_compression=True)
-    stream.seek(0)
-    stream.write(_MAT_HEADER)
-    return stream.getvalue()
 
 
 def _npz_bytes(arrays: dict[str, Array]) -> bytes:

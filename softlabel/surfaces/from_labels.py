@@ -49,6 +49,16 @@ class Surfaces:
     seen: Array
     violations: Array
 
+    @property
+    def shown(self) -> Array:
+        """``rows`` where the labels show the boundary, NaN elsewhere: what errors are of."""
+        return np.where(self.seen, self.rows, np.nan)
+
+    @property
+    def coverage(self) -> Array:
+        """Share of the A-scans that have a row, of each boundary, shape (L,)."""
+        return np.asarray(np.isfinite(self.rows).reshape(len(self.rows), -1).mean(axis=1))
+
 
 def surfaces_of_labels(
     labels: Array,
