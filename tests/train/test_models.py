@@ -42,10 +42,11 @@ def test_any_architecture_takes_any_size(architecture):
 @pytest.mark.parametrize("architecture", list(models.MONAI_NETWORKS))
 @pytest.mark.parametrize("size", [(40, 33), (16, 20, 18)])
 def test_monai_networks_in_two_and_three_dimensions(architecture, size):
-    small = (
-        {"channels": (4, 8, 8, 8, 8)} if architecture == "monai_unet"
-        else {"features": (4, 4, 8, 8, 8, 4)}
-    )  # fmt: skip
+    small = {
+        "dynunet": {"filters": (4, 8, 8, 8, 8)},
+        "monai_unet": {"channels": (4, 8, 8, 8, 8)},
+        "monai_basic_unet": {"features": (4, 4, 8, 8, 8, 4)},
+    }[architecture]
     model = build_model(
         architecture, in_channels=2, n_classes=3, dims=len(size), options=small
     ).eval()

@@ -27,6 +27,32 @@ from softlabel.errors import UsageError
 from softlabel.readers.imagefiles import read_label_map, read_pixels
 
 
+class Lopsided(torch.nn.Module):
+    """Looks at the pixel before, so that mirror images are predicted otherwise."""
+
+    def forward(self, x):
+        before = torch.nn.functional.pad(x, (1, 0))[..., :-1] + 2 * x
+        return torch.cat([before, torch.zeros_like(x), x**2], 1)
+
+
+def test_flips_are_the_mean_over_mirror_images():
+    image = torch.rand(1, 1, 8, 12, generator=torch.Generator().manual_seed(0))
+    net = Lopsided()
+    each = []
+    for rows in (False, True):
+        for columns in (False, True):
+            axes = [a for a, on in ((2, rows), (3, columns)) if on]
+            found = torch.softmax(net(image.flip(axes)), 1).flip(axes)[0]
+            each.append(found)
+    torch.testing.assert_close(
+        predict_probabilities(net, image, flips=(0, 1)), torch.stack(each).mean(0)
+    )
+    torch.testing.assert_close(
+        predict_probabilities(net, image, flips=(1,)), torch.stack(each[:2]).mean(0)
+    )
+    assert (each[0] - each[1]).abs().max() > 0.01
+
+
 def test_whole_images_and_windows_agree_on_a_pointwise_network():
     net = torch.nn.Conv2d(1, 3, 1)
     image = torch.randn(1, 1, 50, 70)

@@ -47,6 +47,7 @@ Number = Annotated[float, BeforeValidator(_with_numbers), Field(strict=True)]
 Whole = Annotated[int, Field(ge=0, strict=True)]
 Positive = Annotated[int, Field(gt=0, strict=True)]
 Share = Annotated[Number, Field(ge=0, le=1)]
+Axes = tuple[Annotated[int, Field(ge=0, le=2, strict=True)], ...]
 NotNegative = Annotated[Number, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -139,12 +140,13 @@ class DataConfig(Section):
 class AugmentConfig(Section):
     """Random changes of training images; the same (seed, epoch, index) gives the same change."""
 
-    flip: tuple[Annotated[int, Field(ge=0, le=2, strict=True)], ...] = Field(
-        default=(), description="spatial axes that are mirrored half of the time"
-    )
+    flip: Axes = Field(default=(), description="spatial axes that are mirrored half of the time")
     rotate_degrees: NotNegative = Field(
         default=0.0,
         description="largest rotation in the plane of the image, or of the slices",
+    )
+    rotate_across_degrees: NotNegative = Field(
+        default=0.0, description="largest rotation of volumes out of the plane of the slices"
     )
     scale: Annotated[Number, Field(ge=0, lt=1)] = Field(
         default=0.0, description="0.1: zoom between 0.9 and 1.1"
@@ -152,25 +154,40 @@ class AugmentConfig(Section):
     shift: Annotated[Number, Field(ge=0, lt=1)] = Field(
         default=0.0, description="largest shift as a share of the image"
     )
+    elastic: NotNegative = Field(
+        default=0.0,
+        description="largest displacement in pixels of control points 32 pixels apart",
+    )
+    blur: NotNegative = Field(default=0.0, description="largest deviation of a Gaussian, in pixels")
     brightness: NotNegative = Field(default=0.0, description="largest added value, in deviations")
     contrast: Annotated[Number, Field(ge=0, lt=1)] = Field(
         default=0.0, description="0.1: factor between 0.9 and 1.1"
     )
+    low_resolution: Annotated[Number, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="0.5: down to between half of the pixels along an axis and all"
+    )
+    gamma: Annotated[Number, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="0.3: exponent of the intensities between 0.7 and 1.3"
+    )
     noise: NotNegative = Field(
         default=0.0, description="largest deviation of Gaussian noise, normalised"
+    )
+    chance: Share = Field(
+        default=1.0, description="share of the images that each change but flips is done to"
     )
 
     @property
     def warps(self) -> bool:
-        """Whether images are resampled."""
-        return bool(self.rotate_degrees or self.scale or self.shift)
+        """Whether images are turned, zoomed or shifted."""
+        return bool(self.rotate_degrees or self.rotate_across_degrees or self.scale or self.shift)
 
 
 class ModelConfig(Section):
     """The network."""
 
     architecture: str = Field(
-        default="unet", description="of segmentation-models-pytorch, or monai_unet"
+        default="unet",
+        description="of segmentation-models-pytorch, or dynunet, monai_unet, monai_basic_unet",
     )
     encoder: str = Field(default="xception", description="of the architecture, by SMP's name")
     encoder_weights: str = Field(default="none", description="none, imagenet, or a file")
@@ -267,6 +284,11 @@ class EvaluateConfig(Section):
     )
     overlap: Annotated[Number, Field(ge=0, lt=1)] = Field(
         default=0.5, description="of neighbouring windows, as a share of their size"
+    )
+    flips: Axes = Field(
+        default=(),
+        description="spatial axes: the mean of predictions of the image and its mirror images, "
+        "which takes 2, 4 or 8 times as long; not while validating",
     )
     bootstrap: Whole = Field(default=2000, description="resamples over patients for the intervals")
 

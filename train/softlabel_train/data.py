@@ -28,7 +28,7 @@ from softlabel.cache import Cache, CachedCase, open_cache
 from softlabel.errors import UsageError
 from softlabel.softmaps import ignored_index, index_dtype
 from softlabel.types import Array
-from softlabel_train.augment import Change, apply_intensity, apply_warp, draw_change
+from softlabel_train.augment import Change, apply_intensity, apply_places, draw_change
 from softlabel_train.compact import CompactCase, read_compact, window
 from softlabel_train.config import AugmentConfig
 from softlabel_train.kept import KeptCases
@@ -343,10 +343,7 @@ class Batch:
         view = (*self.mean.shape, *[1] * (self.image.ndim - 2))
         image = (self.image.float() - self.mean.view(view)) / self.deviation.view(view)
         labels, soft = self.labels, self.expand_soft(out)
-        if self.changes and self.changes[0].warp is not None:
-            warps = [np.asarray(c.warp, np.float32) for c in self.changes]
-            warp = torch.from_numpy(np.stack(warps)).to(image.device)
-            image, labels, soft = apply_warp(image, labels, soft, warp, self.ignore)
+        image, labels, soft = apply_places(image, labels, soft, self.changes, self.ignore)
         return apply_intensity(image, self.changes), labels, soft
 
     def expand_soft(self, out: Tensor | None = None) -> Tensor:

@@ -193,7 +193,7 @@ def score_case(
     device = next(net.parameters()).device
     image = case_image(case, checkpoint.intensity).to(device)
     probabilities = predict_probabilities(
-        net, image, window=config.window, overlap=config.overlap
+        net, image, window=config.window, overlap=config.overlap, flips=config.flips
     ).cpu().numpy()  # fmt: skip
     values = np.asarray(checkpoint.classes.values)
     prediction, probabilities = on_original_grid(

@@ -13,7 +13,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,10 +46,11 @@ from softlabel_train.devices import (
     pass_sigterm_on,
     several_were_started,
 )
+from softlabel_train.dynunet import supervised
 from softlabel_train.losses import SoftLabelLoss
 from softlabel_train.memory import explain_memory
 from softlabel_train.models import AnySize, build_model, check_network
-from softlabel_train.prepare import TrainingData, find_cache, open_data
+from softlabel_train.prepare import TrainingData, find_cache, open_data, with_network_shape
 from softlabel_train.record import LOSS_TERMS, RunRecord
 from softlabel_train.runfolder import RESULT, begin, check_folder, held
 from softlabel_train.splits import group_parts
@@ -181,7 +182,7 @@ def _prepare(
     validated_classes(recipe, data)
     if stack is not None:
         stack.enter_context(held(folder))
-    begin(folder, recipe, data, overwrite)
+    begin(folder, with_network_shape(recipe, data), data, overwrite)
     return cache
 
 
@@ -212,7 +213,7 @@ def train(
             seed_step(recipe.seed, state.step, fabric.global_rank)
             model.train()
             logits = model(image)
-            total, parts = run.loss(logits, labels, soft)
+            total, parts = supervised(run.loss, logits, labels, soft)
             optimizer.zero_grad()
             fabric.backward(total)
             norm = gradient_norm(fabric, model, optimizer, recipe.optimizer.clip_norm)
@@ -338,6 +339,7 @@ def start(fabric: Fabric, recipe: Recipe, folder: Path, cache_path: Path) -> Run
         torch.set_num_threads(recipe.train.threads)
     torch.manual_seed(recipe.seed)
     data = open_data(recipe, cache_path)
+    recipe = with_network_shape(recipe, data)
     net = make_network(recipe, data)
     loss = make_loss(recipe, data, fabric).to(fabric.device)
     state, last = LoopState(), None
@@ -462,11 +464,12 @@ def _not_a_number(
     terms: Mapping[str, float],
     norm: float,
     batch: Batch,
-    logits: Tensor,
+    logits: Tensor | Sequence[Tensor],
     fabric: Fabric,
 ) -> TrainingError:
     values = ", ".join(f"{name} {value:g}" for name, value in terms.items())
-    finite = torch.isfinite(logits.detach()).flatten(1).all(1).tolist()
+    finest = logits if isinstance(logits, Tensor) else logits[0]
+    finite = torch.isfinite(finest.detach()).flatten(1).all(1).tolist()
     suspects = [c for c, ok in zip(batch.ids, finite, strict=True) if not ok]
     where = f" of process {fabric.global_rank}" if fabric.world_size > 1 else ""
     whose = f" The network's output is not finite for {', '.join(suspects)}." if suspects else ""

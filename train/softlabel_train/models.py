@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from softlabel.errors import SoftlabelError, UsageError
 from softlabel_train.config import ModelConfig
+from softlabel_train.dynunet import DeepSupervision, dynunet
 
 
 class ModelError(SoftlabelError):
@@ -58,6 +59,11 @@ class AnySize(nn.Module):
         ]
         if not any(missing):
             return self.net(image)
+        if self.training and isinstance(self.net, DeepSupervision):
+            raise UsageError(
+                f"Deep supervision takes patches that the network's strides divide, multiples of "
+                f"{list(self.multiple)}; got {list(spatial)}. Set data.crop to such a size."
+            )
         before = [m // 2 for m in missing]
         pads = [(b, m - b) for b, m in zip(before, missing, strict=True)]
         # torch wants the last axis first
@@ -177,6 +183,7 @@ def _monai_basic_unet(dims: int, in_channels: int, n_classes: int, **options: An
 
 
 MONAI_NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "dynunet": dynunet,
     "monai_unet": _monai_unet,
     "monai_basic_unet": _monai_basic_unet,
 }

@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,7 @@ def predict_probabilities(
     *,
     window: Sequence[int] | None = None,
     overlap: float = 0.5,
+    flips: Sequence[int] = (),
 ) -> Tensor:
     """Class probabilities of one image.
 
@@ -74,18 +76,28 @@ def predict_probabilities(
         image at once.
     overlap : float
         Share of a window that overlaps the next one.
+    flips : sequence of int
+        Spatial axes; the mean is taken over the image as it is and mirrored along them in all
+        ways, which takes 2 ** len(flips) times as long.
 
     Returns
     -------
     Tensor of float32, shape (K, *spatial)
     """
+
+    def probabilities(patch: Tensor) -> Tensor:
+        """Of one window; each way is brought back before the next, so that two are held."""
+        ways = [[2 + a for a in axes] for n in range(len(flips) + 1)
+                for axes in combinations(flips, n)]  # fmt: skip
+        total = torch.softmax(model(patch).float(), 1)
+        for axes in ways[1:]:
+            total += torch.softmax(model(patch.flip(axes)).float(), 1).flip(axes)
+        return total / len(ways)
+
     with torch.inference_mode():
         if window is None:
-            return torch.softmax(model(image).float(), 1)[0]
+            return probabilities(image)[0]
         from monai.inferers import sliding_window_inference
-
-        def probabilities(patch: Tensor) -> Tensor:
-            return torch.softmax(model(patch).float(), 1)
 
         blended = sliding_window_inference(
             image, tuple(window), 1, probabilities, overlap=overlap, mode="gaussian",
@@ -361,8 +373,10 @@ def _predict_one(
     intensity = checkpoint.intensity or _own_intensity(scan.image, scan.mask)
     device = next(net.parameters()).device
     tensor = normalised(scan.image, intensity).to(device)
-    overlap = checkpoint.recipe.evaluate.overlap
-    found = predict_probabilities(net, tensor, window=window, overlap=overlap).cpu().numpy()
+    how = checkpoint.recipe.evaluate
+    found = predict_probabilities(
+        net, tensor, window=window, overlap=how.overlap, flips=how.flips
+    ).cpu().numpy()  # fmt: skip
     values = np.asarray(checkpoint.classes.values)
     labels, found = on_original_grid(scan.records, values[found.argmax(0)], found)
     labels = labels.astype(label_dtype(labels))

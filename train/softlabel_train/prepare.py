@@ -163,6 +163,27 @@ def open_data(recipe: Recipe, path: Path) -> TrainingData:
     )
 
 
+def with_network_shape(recipe: Recipe, data: TrainingData) -> Recipe:
+    """The recipe with the patch and the spacing that its network is made for.
+
+    Only ``dynunet`` is made for any: by default for patches of ``data.crop``, or of the median
+    image where there is none, and for the median spacing of the training cases. A checkpoint has
+    them, so that the network can be made again without the data.
+    """
+    if recipe.model.architecture != "dynunet":
+        return recipe
+    cases = [data.cache[case_id] for case_id in data.split.train]
+    spacings = [case.spacing_mm or (1.0,) * data.dims for case in cases]
+    found = {
+        "patch": recipe.data.crop or np.median([c.shape for c in cases], axis=0).astype(int),
+        "spacing_mm": [float(f"{s:.4g}") for s in np.median(spacings, axis=0)],
+    }
+    options = {name: [n.item() if isinstance(n, np.generic) else n for n in numbers]
+               for name, numbers in found.items()}  # fmt: skip
+    model = recipe.model.model_copy(update={"options": options | recipe.model.options})
+    return recipe.model_copy(update={"model": model})
+
+
 def _check_numbers(recipe: Recipe, path: Path, classes: int, channels: int) -> None:
     for name, expected, found in (
         ("classes", recipe.data.classes, classes),
@@ -179,11 +200,13 @@ def _check_axes(recipe: Recipe, path: Path, dims: int) -> None:
     """Refuse sizes and axes of images that have more or fewer of them."""
     require_axes("data.crop", recipe.data.crop, dims, f"the images of {path}")
     require_axes("evaluate.window", recipe.evaluate.window, dims, f"the images of {path}")
-    if beyond := [axis for axis in recipe.augment.flip if axis >= dims]:
-        raise UsageError(
-            f"augment.flip names the axis {beyond[0]} and the images of {path} have {dims} spatial "
-            f"axes, 0 to {dims - 1}."
-        )
+    axes = {"augment.flip": recipe.augment.flip, "evaluate.flips": recipe.evaluate.flips}
+    for key, named in axes.items():
+        if beyond := [axis for axis in named if axis >= dims]:
+            raise UsageError(
+                f"{key} names the axis {beyond[0]} and the images of {path} have {dims} spatial "
+                f"axes, 0 to {dims - 1}."
+            )
 
 
 def _forgotten_groups(cache: Cache) -> tuple[str, ...]:

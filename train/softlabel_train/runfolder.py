@@ -42,6 +42,9 @@ MAY_CHANGE = (
 
 Another path of the cache may hold the same cache; that it does is checked when it is open."""
 
+FOUND = ("model.options.patch", "model.options.spacing_mm")
+"""Keys that a run finds in its data when the recipe leaves them out."""
+
 
 def check_folder(folder: Path, recipe: Recipe, overwrite: bool) -> None:
     """Refuse a folder that holds something else, or a run of another recipe.
@@ -73,7 +76,7 @@ def check_folder(folder: Path, recipe: Recipe, overwrite: bool) -> None:
         key
         for key in before | now
         if not key.startswith(("evaluate.", "data.format_options")) and key not in MAY_CHANGE
-        and before.get(key) != now.get(key)
+        and before.get(key) != now.get(key) and not (key in FOUND and key not in now)
     ]  # fmt: skip
     if differ:
         key = differ[0]
