@@ -185,9 +185,9 @@ def test_the_window_of_a_prediction_is_one_for_its_images(run, tmp_path, monkeyp
     with pytest.raises(UsageError, match=r"window is \[64\] .* 2 spatial axes; give 2 numbers"):
         predict_images(run / "best.pt", [tmp_path], tmp_path / "out", window=[64])
     seen = []
-    real = predict_module.predict_probabilities
+    real = predict_module.predict_classes
     monkeypatch.setattr(
-        predict_module, "predict_probabilities",
+        predict_module, "predict_classes",
         lambda *a, **options: seen.append(options["window"]) or real(*a, **options),
     )  # fmt: skip
     call = CliRunner().invoke
@@ -200,7 +200,7 @@ def test_the_window_of_a_prediction_is_one_for_its_images(run, tmp_path, monkeyp
 def test_memory_that_runs_out_fails_the_image_and_not_the_run(run, tmp_path, monkeypatch):
     for name in "ab":
         Image.fromarray(np.zeros((40, 40), np.uint8)).save(tmp_path / f"{name}.png")
-    real, calls = predict_module.predict_probabilities, []
+    real, calls = predict_module.predict_classes, []
 
     def once(*arguments, **options):
         calls.append(options)
@@ -208,7 +208,7 @@ def test_memory_that_runs_out_fails_the_image_and_not_the_run(run, tmp_path, mon
             raise torch.OutOfMemoryError("CUDA out of memory")
         return real(*arguments, **options)
 
-    monkeypatch.setattr(predict_module, "predict_probabilities", once)
+    monkeypatch.setattr(predict_module, "predict_classes", once)
     report = predict_images(run / "best.pt", [tmp_path], tmp_path / "out")
     assert [p.name for p in report.written] == ["b.png"]
     assert "memory ran out" in report.failures["a"] and "--window" in report.failures["a"]

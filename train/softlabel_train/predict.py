@@ -17,7 +17,7 @@ from softlabel.cache import CachedCase, label_dtype, open_cache
 from softlabel.errors import CaseError, SoftlabelError, UsageError
 from softlabel.files.atomic import require_writable
 from softlabel.files.names import is_device
-from softlabel.preprocess import Record
+from softlabel.preprocess import Record, restore
 from softlabel.readers.imagefiles import (
     ENDINGS,
     images_in,
@@ -34,11 +34,11 @@ from softlabel_train.memory import explain_memory
 from softlabel_train.models import build_model
 from softlabel_train.steps import (
     apply_steps,
-    on_original_grid,
     require_same_steps,
     require_weights,
     scan_case,
 )
+from softlabel_train.windows import decide, most_probable
 
 
 def normalised(image: Array, intensity: Intensity) -> Tensor:
@@ -85,15 +85,7 @@ def predict_probabilities(
     Tensor of float32, shape (K, *spatial)
     """
 
-    def probabilities(patch: Tensor) -> Tensor:
-        """Of one window; each way is brought back before the next, so that two are held."""
-        ways = [[2 + a for a in axes] for n in range(len(flips) + 1)
-                for axes in combinations(flips, n)]  # fmt: skip
-        total = torch.softmax(model(patch).float(), 1)
-        for axes in ways[1:]:
-            total += torch.softmax(model(patch.flip(axes)).float(), 1).flip(axes)
-        return total / len(ways)
-
+    probabilities = _mirrored(model, flips)
     with torch.inference_mode():
         if window is None:
             return probabilities(image)[0]
@@ -105,6 +97,42 @@ def predict_probabilities(
         )  # fmt: skip
         assert isinstance(blended, Tensor)
         return blended[0]
+
+
+def predict_classes(
+    model: nn.Module,
+    image: Tensor,
+    *,
+    window: Sequence[int] | None = None,
+    overlap: float = 0.5,
+    flips: Sequence[int] = (),
+) -> Tensor:
+    """Most probable classes of one image, in memory that does not grow with all of its axes.
+
+    Parameters are those of :func:`predict_probabilities`.
+
+    Returns
+    -------
+    Tensor of uint8 or uint16, shape (*spatial), on the CPU
+    """
+    probabilities = _mirrored(model, flips)
+    with torch.inference_mode():
+        if window is None:
+            return decide(probabilities(image)[0])
+        return most_probable(probabilities, image, window, overlap)
+
+
+def _mirrored(model: nn.Module, flips: Sequence[int]) -> Callable[[Tensor], Tensor]:
+    """Probabilities of a window, the mean over its mirror images along some axes."""
+    ways = [[2 + a for a in axes] for n in range(len(flips) + 1) for axes in combinations(flips, n)]
+
+    def probabilities(patch: Tensor) -> Tensor:
+        total = torch.softmax(model(patch).float(), 1)
+        for axes in ways[1:]:
+            total += torch.softmax(model(patch.flip(axes)).float(), 1).flip(axes)
+        return total / len(ways)
+
+    return probabilities
 
 
 def choose_device(name: str) -> torch.device:
@@ -373,16 +401,23 @@ def _predict_one(
     intensity = checkpoint.intensity or _own_intensity(scan.image, scan.mask)
     device = next(net.parameters()).device
     tensor = normalised(scan.image, intensity).to(device)
-    how = checkpoint.recipe.evaluate
-    found = predict_probabilities(
-        net, tensor, window=window, overlap=how.overlap, flips=how.flips
-    ).cpu().numpy()  # fmt: skip
-    values = np.asarray(checkpoint.classes.values)
-    labels, found = on_original_grid(scan.records, values[found.argmax(0)], found)
+    how, values = checkpoint.recipe.evaluate, np.asarray(checkpoint.classes.values)
+    found: Array | None = None
+    if with_probabilities:
+        found = predict_probabilities(
+            net, tensor, window=window, overlap=how.overlap, flips=how.flips
+        ).cpu().numpy()  # fmt: skip
+        index = found.argmax(0)
+        found = restore(scan.records, found, "soft")
+    else:
+        index = predict_classes(
+            net, tensor, window=window, overlap=how.overlap, flips=how.flips
+        ).numpy()  # fmt: skip
+    labels = restore(scan.records, values[index], "labels")
     labels = labels.astype(label_dtype(labels))
     file = source.files[0] if source.files else None
     written = [write_label_map(out, stem, labels, file, scan.affine, scan.spacing_mm)]
-    if with_probabilities:
+    if found is not None:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, probabilities=found, class_values=values)
         path = out / f"{stem}.probabilities.npz"

@@ -13,7 +13,7 @@ from softlabel.errors import UsageError
 from softlabel.softmaps import class_index_map, ignored_index
 from softlabel_train.config import Recipe
 from softlabel_train.metrics import CLASS_SETS, ClassSet, evaluate
-from softlabel_train.predict import case_image, predict_probabilities
+from softlabel_train.predict import case_image, predict_classes
 from softlabel_train.prepare import TrainingData
 from softlabel_train.record import RunRecord, picture_of
 
@@ -87,11 +87,10 @@ def validate(
         case = data.cache[case_id]
         image = case_image(case, data.intensity)
         with fabric.autocast():
-            probabilities = predict_probabilities(
+            index = predict_classes(
                 net, image.to(fabric.device), window=recipe.evaluate.window,
                 overlap=recipe.evaluate.overlap,
-            )  # fmt: skip
-        index = probabilities.argmax(0).cpu().numpy()
+            ).numpy()  # fmt: skip
         values = np.asarray(data.classes.values)[index]
         labels = case.labels[...]
         found = evaluate(values, labels, chosen, ignore=data.cache.ignore, distances=False)
