@@ -9,8 +9,10 @@ import click
 
 from softlabel.console.group import fail
 from softlabel.interrupt import interrupted_status
+from softlabel_train.cli import show_left_out
 from softlabel_train.config import load_recipe
 from softlabel_train.loop import fit as fit_recipe
+from softlabel_train.runfolder import left_out_of
 
 
 @click.command()
@@ -62,4 +64,5 @@ def fit(
         f"{folder}: {result.steps} steps in {result.seconds / 60:.1f} min, best validation Dice "
         f"{score} at step {result.best_step}"
     )
+    show_left_out({case.id: case.reason for case in left_out_of(folder)})
     click.echo(f"Score it: softlabel-train evaluate {folder}")
