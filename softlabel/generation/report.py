@@ -53,6 +53,8 @@ class CaseReport:
         It was finished, and was written again with another group.
     step_notes : tuple of Note
         What the steps before superpixels took one way, though it could mean another.
+    step_seconds : mapping of str to float
+        How many of its seconds each of these steps took.
     """
 
     id: str
@@ -70,6 +72,7 @@ class CaseReport:
     note: str = ""
     regrouped: bool = False
     step_notes: tuple[Note, ...] = ()
+    step_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

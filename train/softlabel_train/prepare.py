@@ -110,7 +110,7 @@ def find_cache(
     """
     data = recipe.data
     if data.source is None:
-        return FoundCache(_given_cache(data.cache))
+        return FoundCache(given_cache(data.cache))
     path = cache_path(recipe)
     path.parent.mkdir(parents=True, exist_ok=True)
     dataset = listed_source(recipe)
@@ -127,7 +127,14 @@ def find_cache(
     return FoundCache(path, _left_out(recipe, dataset, report), report.warnings)
 
 
-def _given_cache(name: str | None) -> Path:
+def given_cache(name: str | None) -> Path:
+    """The cache of ``data.cache``, where there is no data set.
+
+    Raises
+    ------
+    UsageError
+        When it is not there.
+    """
     if name is None:
         raise UsageError(
             "The recipe names no data: give data.cache=NAME.h5, or data.source=FOLDER to "
