@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from softlabel.generation.networks import networks_for as networks_for
     from softlabel.generation.report import CaseReport as CaseReport
     from softlabel.generation.report import Report as Report
+    from softlabel.generation.report import read_failures as read_failures
     from softlabel.generation.run import carry_out as carry_out
     from softlabel.generation.run import decide as decide
     from softlabel.generation.run import estimate as estimate
@@ -23,6 +24,7 @@ _PLACES = {
     "estimate": "run",
     "generate": "run",
     "networks_for": "networks",
+    "read_failures": "report",
 }
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "estimate",
     "generate",
     "networks_for",
+    "read_failures",
 ]
 
 

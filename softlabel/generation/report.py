@@ -262,6 +262,16 @@ def failures_path(out: Path) -> Path:
     return out.with_suffix(".failed.tsv")
 
 
+def read_failures(out: Path) -> dict[str, str]:
+    """Cases that failed in the last run, id to reason; empty when none did."""
+    try:
+        lines = failures_path(out).read_text(encoding="utf-8").splitlines()[1:]
+    except (OSError, UnicodeDecodeError):  # it is for people, who may have changed it
+        return {}
+    rows = [line.partition("\t") for line in lines if not line.startswith("# ")]
+    return {case_id: reason for case_id, tab, reason in rows if tab}
+
+
 def write_failures(out: Path, failures: Mapping[str, str], reports: list[CaseReport]) -> None:
     """Write the list of failed cases; without any, remove the one of an earlier run."""
     path = failures_path(out)

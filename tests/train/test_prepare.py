@@ -13,7 +13,7 @@ from softlabel_train.config import load_recipe
 from softlabel_train.loop import fit
 from softlabel_train.prepare import find_cache, generated_path, open_data
 
-from softlabel import generate
+from softlabel import Settings, generate
 from softlabel.cache import open_cache
 from softlabel.errors import CacheError, UsageError
 
@@ -156,6 +156,21 @@ def test_a_patient_without_any_case_still_has_its_part(spoilt):
     halves = load_recipe("smoke", [*options[:-1], "data.may_fail=0.25"])  # Subject_02 validates
     with pytest.raises(UsageError, match=r"^No validation case could be computed, first of all "):
         open_data(halves, found.path, found.left_out)
+
+
+def test_a_cache_that_is_given_says_what_it_lacks(spoilt):
+    data, _ = spoilt
+    case = spoil_bscan(data, 1, 1)
+    path = data.parent / "given.h5"
+    generate(data, path, Settings(n_segments=120, preprocess_options={"flatten": "pixel"}))
+    recipe = recipe_for(path)
+    (left_out,) = find_cache(recipe).left_out
+    assert (left_out.id, left_out.patient) == (case, None)
+    assert "step flatten: no retina" in left_out.reason
+    training = open_data(recipe, path, (left_out,))
+    assert case in training.warnings[-1] and len(training.split.train) == 2
+    path.with_suffix(".failed.tsv").write_bytes(b"\xff")
+    assert not find_cache(recipe).left_out
 
 
 def test_too_many_failed_cases_are_refused(spoilt):

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from softlabel.cache import Cache, open_cache
 from softlabel.errors import CacheError, UsageError, plural
-from softlabel.generation import CaseReport, Report, Settings, generate
+from softlabel.generation import CaseReport, Report, Settings, generate, read_failures
 from softlabel.readers import list_dataset
 from softlabel.types import ClassTable, Dataset
 from softlabel_train.config import Recipe, generation_settings
@@ -100,7 +100,8 @@ def find_cache(
     """The recipe's cache, generated first when it is missing or not complete.
 
     Cases that cannot be computed are left out, as long as they are no larger share of the data set
-    than ``data.may_fail``.
+    than ``data.may_fail``. A cache that was given is taken as it is; the list of cases that failed,
+    which ``softlabel generate`` leaves beside it, says what it lacks.
 
     Raises
     ------
@@ -110,7 +111,10 @@ def find_cache(
     """
     data = recipe.data
     if data.source is None:
-        return FoundCache(given_cache(data.cache))
+        path = given_cache(data.cache)
+        with open_cache(path) as cache:
+            failed = {id: r for id, r in read_failures(path).items() if id not in cache}
+        return FoundCache(path, tuple(LeftOut(id, None, reason) for id, reason in failed.items()))
     path = cache_path(recipe)
     path.parent.mkdir(parents=True, exist_ok=True)
     dataset = listed_source(recipe)
