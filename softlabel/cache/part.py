@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import h5py
@@ -114,6 +114,8 @@ class CaseResult:
         For the report only: why it was computed on the CPU though a device was to do it.
     before : Before or None
         The case before the steps of preprocessing; None without any.
+    step_seconds : mapping of str to float
+        For the report only: how long each step took.
     """
 
     case: Case
@@ -125,6 +127,7 @@ class CaseResult:
     inputs: tuple[InputFile, ...]
     note: str = ""
     before: Before | None = None
+    step_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def build_part(result: CaseResult, header: Header) -> bytes:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from softlabel.console.display import duration, percent, size
+from softlabel.console.estimate import estimate_text
 from softlabel.errors import plural
 from softlabel.generation.plan import COMPUTE, FAILED, REGROUP, SKIP, STALE, Plan
 from softlabel.generation.report import CaseReport, Report, failures_path
@@ -74,10 +75,13 @@ def print_plan(
     if as_json:
         steps = [{"id": s.ref.id, "action": s.action, "reason": s.reason} for s in decided.steps]
         record: dict[str, Any] = {"steps": steps, "workers": workers, "seconds": None,
-                                  "bytes": None}  # fmt: skip
+                                  "bytes": None, "step_seconds": {}}  # fmt: skip
         if sample is not None and not sample.error:
             record["seconds"] = sample.seconds * count / workers
             record["bytes"] = sample.bytes * count
+            record["step_seconds"] = {
+                step: seconds * count / workers for step, seconds in sample.step_seconds.items()
+            }
         click.echo(json.dumps(record, indent=2, ensure_ascii=False))
         return
     click.echo(plan_sentence(decided, jobs))
@@ -89,13 +93,7 @@ def print_plan(
     elif sample.error:
         click.echo(f"The first case fails, so there is no estimate: {sample.error}")
     else:
-        click.echo(
-            f"From {sample.id} ({duration(sample.seconds)}, {size(sample.bytes)}, "
-            f"{sample.n_superpixels} superpixels of {sample.n_superpixels_asked} asked, "
-            f"{percent(sample.softened_pixels / max(1, sample.pixels))} softened): about "
-            f"{duration(sample.seconds * count / workers)} with {plural(workers, 'worker')}, "
-            f"{size(sample.bytes * count)}."
-        )
+        click.echo(estimate_text(sample, count, workers))
 
 
 def print_report(report: Report) -> None:

@@ -7,7 +7,9 @@ if TYPE_CHECKING:
     from softlabel.generation.networks import networks_for as networks_for
     from softlabel.generation.report import CaseReport as CaseReport
     from softlabel.generation.report import Report as Report
+    from softlabel.generation.report import read_failures as read_failures
     from softlabel.generation.run import carry_out as carry_out
+    from softlabel.generation.run import decide as decide
     from softlabel.generation.run import estimate as estimate
     from softlabel.generation.run import generate as generate
     from softlabel.generation.settings import Settings as Settings
@@ -18,12 +20,24 @@ _PLACES = {
     "Report": "report",
     "Settings": "settings",
     "carry_out": "run",
+    "decide": "run",
     "estimate": "run",
     "generate": "run",
     "networks_for": "networks",
+    "read_failures": "report",
 }
 
-__all__ = ["CaseReport", "Report", "Settings", "carry_out", "estimate", "generate", "networks_for"]
+__all__ = [
+    "CaseReport",
+    "Report",
+    "Settings",
+    "carry_out",
+    "decide",
+    "estimate",
+    "generate",
+    "networks_for",
+    "read_failures",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -23,8 +23,10 @@ def preprocess_case(
     settings: Settings,
     hard_labels: HardLabels,
     networks: Mapping[str, DnCNN] | None = None,
-) -> tuple[Case, Before | None]:
+) -> tuple[Case, Before | None, dict[str, float]]:
     """The case after the steps that the settings ask for, and what it was before them.
+
+    The third is how many seconds each step took.
 
     Raises
     ------
@@ -35,7 +37,7 @@ def preprocess_case(
     """
     plan = settings.preprocessing
     if not plan:
-        return case, None
+        return case, None, {}
     case = replace(case, classes=header.classes, ignore=header.ignore)
     done = preprocess(case, plan, networks)
     moved = _moves_pixels(done.records, case.shape)
@@ -57,7 +59,8 @@ def preprocess_case(
         case.spacing_mm,
         case.affine,
     )
-    return done.case, before
+    names = [record.step for record in done.records]
+    return done.case, before, dict(zip(names, done.seconds, strict=True))
 
 
 def _moves_pixels(records: Sequence[Record], shape: tuple[int, ...]) -> str:

@@ -71,7 +71,7 @@ def compute(
     """
     try:
         _check_channels(case, header)
-        case, before = preprocess_case(case, header, settings, _hard_labels, networks)
+        case, before, step_seconds = preprocess_case(case, header, settings, _hard_labels, networks)
         safe_point()
         asked, ids = 0, None
         if METHODS[settings.method].needs_superpixels:
@@ -88,7 +88,9 @@ def compute(
         statistics = measure(case, soft, labels, ids, asked, header)
     except ValueError as error:
         raise CaseError(f"{case.name}: {error}") from error
-    return CaseResult(case, labels, ids, soft, label_maps, statistics, inputs, note, before)
+    return CaseResult(
+        case, labels, ids, soft, label_maps, statistics, inputs, note, before, step_seconds
+    )  # fmt: skip
 
 
 def soften_case(

@@ -62,6 +62,8 @@ class CaseReport:
         It was finished, and was written again with another group.
     step_notes : tuple of Note
         What the steps before superpixels took one way, though it could mean another.
+    step_seconds : mapping of str to float
+        How many of its seconds each of these steps took.
     """
 
     id: str
@@ -80,6 +82,7 @@ class CaseReport:
     note: str = ""
     regrouped: bool = False
     step_notes: tuple[Note, ...] = ()
+    step_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -282,6 +285,16 @@ def _noted_by_steps(done: list[CaseReport]) -> Iterator[str]:
 def failures_path(out: Path) -> Path:
     """File that lists the failed cases of the last run."""
     return out.with_suffix(".failed.tsv")
+
+
+def read_failures(out: Path) -> dict[str, str]:
+    """Cases that failed in the last run, id to reason; empty when none did."""
+    try:
+        lines = failures_path(out).read_text(encoding="utf-8").splitlines()[1:]
+    except (OSError, UnicodeDecodeError):  # it is for people, who may have changed it
+        return {}
+    rows = [line.partition("\t") for line in lines if not line.startswith("# ")]
+    return {case_id: reason for case_id, tab, reason in rows if tab}
 
 
 def write_failures(out: Path, failures: Mapping[str, str], reports: list[CaseReport]) -> None:

@@ -54,6 +54,7 @@ from softlabel.readers import list_dataset
 from softlabel.types import CaseRef, Dataset
 
 ESTIMATE_ATTEMPTS = 5
+LOADING_MATTERS_SECONDS = 10.0
 
 Progress = Callable[[CaseReport], None]
 
@@ -142,21 +143,47 @@ def generate(
     if superpixel_file is not None:
         files = SuperpixelFiles(Path(superpixel_file))
         settings = replace(settings, superpixels="file")
+    decided = decide(
+        dataset, out, settings, ids=ids, limit=limit, jobs=jobs, overwrite=overwrite,
+        check_content=check_content, accept=accept, saved_check=saved_check, weights=weights,
+        superpixel_files=files,
+    )  # fmt: skip
+    report = carry_out(decided, jobs=jobs, device=device, progress=progress)
+    told = [f"[{finding['code']}] {finding['text']}" for finding in decided.findings]
+    return replace(report, warnings=(*report.warnings, *told))
+
+
+def decide(
+    dataset: Dataset,
+    out: str | os.PathLike[str],
+    settings: Settings,
+    *,
+    ids: Sequence[str] | None = None,
+    limit: int | None = None,
+    jobs: int = 1,
+    overwrite: bool = False,
+    check_content: bool = False,
+    accept: Collection[str] = (),
+    saved_check: str | os.PathLike[str] | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    superpixel_files: SuperpixelFiles | None = None,
+) -> Plan:
+    """Check a data set and decide what :func:`generate`, with the same arguments, computes.
+
+    Writes nothing but what the check remembers of label maps.
+    """
     weights_file = None if weights is None else Path(weights)
     settings = with_weights(settings, weights_file)
     path = output_path(out)
     _require_jobs(jobs)
     saved = None if saved_check is None else load_check(saved_check)
     found = checked(dataset, settings, ids=ids, limit=limit, accept=accept, jobs=jobs, saved=saved)
-    decided = plan(
+    return plan(
         found.dataset, settings, path, ids=ids, limit=limit, overwrite=overwrite,
-        check_content=check_content, superpixel_files=files,
+        check_content=check_content, superpixel_files=superpixel_files,
         findings=[finding.as_record() for finding in found.findings], classes=found.class_table,
         weights=weights_file,
     )  # fmt: skip
-    report = carry_out(decided, jobs=jobs, device=device, progress=progress)
-    told = [f"[{finding.code}] {finding.text}" for finding in found.findings]
-    return replace(report, warnings=(*report.warnings, *told))
 
 
 def carry_out(
@@ -317,6 +344,9 @@ def by_source(refs: Sequence[CaseRef]) -> list[list[CaseRef]]:
 def estimate(decided: Plan) -> CaseReport | None:
     """Compute the first case of a plan that can be, without writing it: its time and size.
 
+    With steps before superpixels a case that takes seconds is computed twice: libraries that the
+    first one loads are not loaded for each.
+
     Returns
     -------
     CaseReport or None
@@ -325,6 +355,10 @@ def estimate(decided: Plan) -> CaseReport | None:
     """
     warm_up(decided.settings.method)  # its time is not a case's
     computed = _first_computed(decided)
+    if decided.settings.preprocessing and isinstance(computed, Computed) and (
+        computed.seconds < LOADING_MATTERS_SECONDS
+    ):  # fmt: skip
+        computed = _first_computed(decided)
     if computed is None or isinstance(computed, CaseReport):
         return computed
     started = time.perf_counter()

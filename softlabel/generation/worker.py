@@ -171,6 +171,7 @@ def case_report(computed: Computed, seconds: float, size: int) -> CaseReport:
         seen=computed.seen,
         note=computed.result.note,
         step_notes=() if before is None else before.notes,
+        step_seconds=computed.result.step_seconds,
     )
 
 

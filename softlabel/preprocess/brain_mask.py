@@ -49,6 +49,9 @@ class BrainMaskOptions:
     opening_mm, closing_mm : float
         What ``intensity`` cuts off and closes: bridges to the scalp, and sulci. ``labels`` are
         closed as well. Defaults are for voxels of about 1 mm in the plane.
+    grow_mm : float
+        How far the mask grows at last. Fluid around the brain is dark on FLAIR, where most of it
+        lies outside of a mask from intensities.
     """
 
     source: str = field(
@@ -71,6 +74,9 @@ class BrainMaskOptions:
     closing_mm: float = field(
         default=8.0, metadata={"help": "Gaps in the mask up to twice as wide are closed."}
     )
+    grow_mm: float = field(
+        default=0.0, metadata={"help": "How far the brain mask grows beyond its border at last."}
+    )
 
     def __post_init__(self) -> None:
         make_plain(self)
@@ -78,7 +84,7 @@ class BrainMaskOptions:
             raise ValueError(f"source must be one of {', '.join(SOURCES)}; got {self.source!r}.")
         if self.mask_channel < 0:
             raise ValueError(f"mask_channel must be 0 or more; got {self.mask_channel}.")
-        for name in ("opening_mm", "closing_mm"):
+        for name in ("opening_mm", "closing_mm", "grow_mm"):
             if not 0 <= getattr(self, name) <= 50:
                 raise ValueError(f"{name} must lie in 0 to 50 mm; got {getattr(self, name)}.")
 
@@ -283,19 +289,21 @@ def apply_brain_mask(case: Case, options: BrainMaskOptions) -> tuple[Case, Recor
         settings |= {"closing_mm": options.closing_mm}
     if options.source == "intensity":
         settings |= {"opening_mm": options.opening_mm, "mask_channel": options.mask_channel}
+    if options.grow_mm:
+        settings |= {"grow_mm": options.grow_mm}
     record = Record("brain_mask", case.shape, case.shape, settings)
     return replace(case, image=image, mask=mask, notes=(*case.notes, *notes)), record
 
 
 def _mask_of(case: Case, options: BrainMaskOptions) -> Array:
+    spacing = spacing_in_order(case.spacing_mm, len(case.shape))
     if options.source == "given":
         if case.mask is None:
             raise ValueError(
                 "the case has no mask; give one that a skull-stripping tool made, or make one from "
                 "intensities or from labels."
             )
-        return case.mask.astype(np.bool_)
-    spacing = spacing_in_order(case.spacing_mm, len(case.shape))
+        return _grown(case.mask.astype(np.bool_), options.grow_mm, spacing)
     if options.source == "labels":
         mask = fill_mask(labelled(case), spacing, options.closing_mm)
     else:
@@ -306,13 +314,15 @@ def _mask_of(case: Case, options: BrainMaskOptions) -> Array:
             )
         channel = case.image[options.mask_channel]
         mask = intensity_mask(channel, spacing, options.opening_mm, options.closing_mm)
+    mask = _grown(mask, options.grow_mm, spacing)
     return mask if case.mask is None else mask & case.mask
 
 
 def _notes(case: Case, mask: Array, options: BrainMaskOptions) -> list[Note]:
     where = case.name
     notes = []
-    if options.source == "given" and (reason := why_no_brain(case.image, mask)):
+    given = case.mask.astype(np.bool_) if case.mask is not None else mask
+    if options.source == "given" and (reason := why_no_brain(case.image, given)):
         notes.append(
             Note(
                 "no-brain-mask",

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
@@ -109,10 +110,13 @@ class Preprocessed:
     case : Case
     records : tuple of Record
         What each step did, in order.
+    seconds : tuple of float
+        How long each step took.
     """
 
     case: Case
     records: tuple[Record, ...]
+    seconds: tuple[float, ...] = ()
 
 
 def plan_of(options: PreprocessOptions) -> Plan:
@@ -215,8 +219,9 @@ def preprocess(case: Case, plan: Plan, networks: Mapping[str, DnCNN] | None = No
     MissingExtraError
         When a step needs a library that is not installed.
     """
-    records = []
+    records, seconds = [], []
     for step in plan:
+        started = time.perf_counter()
         name, options = step
         sha256 = _weights(step)
         network = ((networks or {}).get(sha256),) if sha256 else ()
@@ -225,7 +230,8 @@ def preprocess(case: Case, plan: Plan, networks: Mapping[str, DnCNN] | None = No
         except ValueError as error:
             raise CaseError(f"{case.name}: step {name}: {error}") from error
         records.append(record)
-    return Preprocessed(case, tuple(records))
+        seconds.append(time.perf_counter() - started)
+    return Preprocessed(case, tuple(records), tuple(seconds))
 
 
 def restore(records: Sequence[Record], array: Array, kind: Kind) -> Array:

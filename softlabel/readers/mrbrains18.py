@@ -7,7 +7,7 @@ Beside the challenge's files, a phantom keeps the annotations of further graders
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from softlabel.errors import SourceError, UsageError
@@ -56,6 +56,13 @@ OPTIONS = (
         "later release also has, or both.",
         choices=(*_SPLITS, "both"),
     ),
+    ReaderOption(
+        "masks",
+        None,
+        "File of the brain mask in the folder of each subject, such as brain.nii.gz: made by a "
+        "skull-stripping tool, on the grid of the annotation. The data set has none: its "
+        "orig/T1_mask lies on the grid of T1 and seems to be a mask of the face.",
+    ),
 )
 
 
@@ -70,12 +77,13 @@ def detect(root: Path) -> str | None:
 def list_cases(root: Path, options: Mapping[str, Any]) -> Dataset:
     """List the subjects; reads no file."""
     require_folder(root, "the MRBrainS18 data set")
-    sequences = _sequences(options["sequences"])
+    sequences, masks = _sequences(options["sequences"]), _mask_name(options["masks"])
     root, folders = _case_folders(root, options["split"])
     variant = "pre" if options["bias_field"] == "corrected" else "orig"
     listing = Listing()
     for folder in folders:
-        _list_subject(listing, root, folder, [f"{variant}/{s}.nii.gz" for s in sequences])
+        images = [f"{variant}/{s}.nii.gz" for s in sequences]
+        _list_subject(listing, root, folder, images, masks)
     if not listing.refs and not listing.problems:
         raise SourceError(
             f"{root} holds no subject; expected folders such as "
@@ -132,12 +140,26 @@ def _sequences(text: str) -> tuple[str, ...]:
     return sequences
 
 
-def _list_subject(listing: Listing, root: Path, folder: Path, image_names: list[str]) -> None:
+def _mask_name(text: str | None) -> str | None:
+    path = PurePosixPath(text or "")
+    if path.is_absolute() or ".." in path.parts:
+        raise UsageError(
+            f"The option masks is {text!r}; expected the name of a file in the folder of each "
+            "subject, such as brain.nii.gz. Put the masks there, or read the data set with "
+            "--format pairs, whose --masks is any folder."
+        )
+    return text
+
+
+def _list_subject(
+    listing: Listing, root: Path, folder: Path, image_names: list[str], mask_name: str | None
+) -> None:
     label = folder / "segm.nii.gz"
     images = [folder / name for name in image_names]
-    for path in (label, *images):
+    masks = [folder / mask_name] if mask_name else []
+    for path in (label, *images, *masks):
         if not path.is_file():
-            what = "annotation" if path == label else "image"
+            what = {label: "annotation", **dict.fromkeys(masks, "brain mask")}.get(path, "image")
             listing.problem(
                 folder.name,
                 f"{path} does not exist; expected the {what} of subject {folder.name}. "
@@ -149,6 +171,9 @@ def _list_subject(listing: Listing, root: Path, folder: Path, image_names: list[
         "label": relative_name(label, root),
     }
     files = [*key["images"], key["label"]]
+    for path in masks:
+        key["mask"] = relative_name(path, root)
+        files.append(key["mask"])
     others = {
         path.name.removeprefix("segm_").removesuffix(".nii.gz"): relative_name(path, root)
         for path in sorted(folder.glob("segm_?*.nii.gz"))

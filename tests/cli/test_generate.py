@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -651,6 +652,12 @@ def test_the_plan_computes_a_case_with_its_steps(duke, tmp_path):
     plain = run(duke, "-o", tmp_path / "b.h5", *QUICK, "--dry-run", "--json")
     sizes = [json.loads(r.stdout)["bytes"] for r in (with_steps, plain)]
     assert sizes[0] < sizes[1], "of the cropped image"
+    shares = result.stdout.partition("Of that the steps before superpixels take about ")[2]
+    assert re.search(r"\(wedges .* %, denoise .* %, flatten .* %, crop .* % of the time of", shares)
+    record, nothing = (json.loads(r.stdout) for r in (with_steps, plain))
+    assert list(record["step_seconds"]) == ["wedges", "denoise", "flatten", "crop"]
+    assert 0 < sum(record["step_seconds"].values()) < record["seconds"]
+    assert nothing["step_seconds"] == {}
 
 
 def test_notes_of_the_steps_are_warnings(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from softlabel.cache import open_cache
 from softlabel.cache.verify import verify
-from softlabel.generation.report import failures_path
+from softlabel.generation.report import failures_path, read_failures
 from softlabel.generation.run import generate
 from softlabel.generation.settings import Settings
 from softlabel.readers import list_dataset
@@ -87,3 +87,18 @@ def test_ids_with_slashes_or_nul_never_reach_the_disk(tmp_path, bad):
     lines = failures_path(tmp_path / "c.h5").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 2 and "\0" not in lines[1]
     assert {p.name for p in tmp_path.iterdir()} == {"c.h5", "c.parts", "c.failed.tsv", "data"}
+
+
+def test_the_list_of_failed_cases_can_be_read(tmp_path, monkeypatch):
+    def fails(*arguments):
+        raise RuntimeError("two\nlines")  # unexpected, so that its traceback is in the list
+
+    data = factories.write_scenes(tmp_path / "data", ("a", "b"))
+    (data / "labels" / "a.png").write_bytes(b"no image")
+    with monkeypatch.context() as patch:
+        patch.setattr("softlabel.generation.worker.compute", fails)
+        report = generate(data, tmp_path / "c.h5", QUICK)
+    found = read_failures(tmp_path / "c.h5")
+    assert list(found) == list(report.failures) == ["a", "b"]
+    assert found == {case: " ".join(why.split()) for case, why in report.failures.items()}
+    assert read_failures(tmp_path / "other.h5") == {}

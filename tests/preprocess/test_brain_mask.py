@@ -84,6 +84,33 @@ def test_masks_made_here_stay_within_the_given_one(brain):
     assert case.notes[-1].code == "labels-outside-mask"
 
 
+def test_a_mask_that_grows_holds_the_fluid_around_the_brain(brain):
+    """It is dark on FLAIR; by a ball of 6 mm as scikit-image dilates, voxel by voxel."""
+    fluid = brain.labels == 5
+    thin, _ = STEP.apply(case_of(brain), BrainMaskOptions("intensity"))
+    grown, record = STEP.apply(case_of(brain), BrainMaskOptions("intensity", grow_mm=6))
+    assert thin.mask[fluid].mean() < 0.6 and grown.mask[fluid].mean() > 0.98
+    assert record.settings["grow_mm"] == 6
+    reach = [int(6 / s) for s in brain.spacing_mm]
+    offsets = np.indices([2 * n + 1 for n in reach]).T - reach
+    ball = ((offsets * brain.spacing_mm) ** 2).sum(axis=-1).T <= 6**2
+    half = thin.mask.shape[2] // 2
+    slab = np.s_[..., half - 2 - reach[2] : half + 2 + reach[2]]
+    expected = ndimage.binary_dilation(thin.mask[slab], ball)
+    within = np.s_[..., reach[2] : -reach[2]] if reach[2] else np.s_[...]
+    np.testing.assert_array_equal(grown.mask[slab][within], expected[within])
+    _, record = STEP.apply(case_of(brain), BrainMaskOptions("intensity"))
+    assert "grow_mm" not in record.settings
+
+
+def test_a_given_mask_is_judged_before_it_grows(brain):
+    box = ndimage.find_objects((brain.labels > 0).astype(int))[0]
+    given = replace(case_of(brain), image=brain.images[:, *box], labels=brain.labels[box],
+                    mask=brain.labels[box] > 0, truth=None, label_maps={}, soft=None)  # fmt: skip
+    case, _ = STEP.apply(given, BrainMaskOptions(grow_mm=30))
+    assert why_no_brain(given.image, case.mask) and not case.notes
+
+
 def test_brains_are_no_faces(brain):
     true = brain.labels > 0
     for mask in (true, ndimage.binary_dilation(true, iterations=2)):

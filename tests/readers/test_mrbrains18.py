@@ -54,6 +54,24 @@ def test_truth_is_attached_and_watched(tmp_path):
     assert within.root == tmp_path and within.refs == dataset.refs
 
 
+def test_a_brain_mask_beside_the_annotation(tmp_path):
+    write_mrbrains18(tmp_path)
+    brain = label_volume(seed=1, n=11) > 3
+    for subject in ("1", "070"):
+        write_nifti(tmp_path / f"training/{subject}/brain.nii.gz", brain.astype(np.uint8) * 7)
+    dataset = list_dataset(tmp_path, options={"masks": "brain.nii.gz"})
+    assert "training/1/brain.nii.gz" in dataset.refs[0].files
+    np.testing.assert_array_equal(read_all(dataset)["1"].mask, brain)
+    assert read_all(list_dataset(tmp_path))["1"].mask is None
+    (tmp_path / "training/1/brain.nii.gz").unlink()
+    dataset = list_dataset(tmp_path, options={"masks": "brain.nii.gz"})
+    assert [ref.id for ref in dataset.refs] == ["070"]
+    assert "expected the brain mask of subject 1" in dataset.problems["1"]
+    for outside in ("../brain.nii.gz", "/brain.nii.gz"):
+        with pytest.raises(UsageError, match="expected the name of a file in the folder of each"):
+            list_dataset(tmp_path, options={"masks": outside})
+
+
 def test_further_graders_are_label_maps(tmp_path):
     write_mrbrains18(tmp_path, ("1",))
     other = tmp_path / "training/1/segm_grader2.nii.gz"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from click.testing import CliRunner, Result
+from scipy.io import loadmat, savemat
 from softlabel_train.cli import main
 from softlabel_train.config import Recipe, load_recipe
 
@@ -27,6 +29,18 @@ def recipe_for(cache: Path, *overrides: str) -> Recipe:
         "smoke", [f"data.cache={cache}", "generate={}", "train.threads=1", "train.pictures=0",
                   *overrides]
     )  # fmt: skip
+
+
+def spoil_bscan(data: Path, subject: int, number: int) -> str:
+    """Leave nothing but noise of an annotated B-scan of a data set; returns the id of its case."""
+    path = data / f"Subject_{subject:02d}.mat"
+    content = {k: v for k, v in loadmat(path).items() if not k.startswith("__")}
+    annotated = np.flatnonzero(~np.isnan(content["manualLayers1"]).all(axis=(0, 1)))
+    bscan = annotated[number]
+    shape = content["images"].shape[:2]
+    content["images"][..., bscan] = np.random.default_rng(0).integers(0, 200, shape)
+    savemat(path, content)
+    return f"Subject_{subject:02d}_bscan_{bscan:03d}"
 
 
 def call(*arguments: object) -> Result:

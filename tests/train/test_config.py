@@ -64,6 +64,49 @@ def test_what_is_set_last_wins(tmp_path):
     assert (second.loss.beta, second.seed) == (4, 3)
 
 
+STEPS_OF = {
+    "oct_dme": ("wedges", "denoise", "flatten", "crop"),
+    "oct_demo": ("wedges", "denoise", "flatten", "crop"),
+    "mrbrains18": ("brain_mask", "box", "resample", "normalise"),
+    "smoke": (),
+}
+"""The paper's (Li et al. 2020), but for smoke, which takes any data."""
+
+
+def steps_of(*arguments):
+    recipe = load_recipe(*arguments)
+    return tuple(step.name for step in generation_settings(recipe.generate).preprocessing)
+
+
+@pytest.mark.parametrize("name", STEPS_OF)
+def test_recipes_take_the_papers_steps_and_one_key_leaves_out_each(name):
+    assert steps_of(name) == STEPS_OF[name]
+    for step in STEPS_OF[name]:
+        key = {"resample": "resample_mm"}.get(step, step)
+        word = "keep" if step == "wedges" else "none"
+        left = tuple(s for s in STEPS_OF[name] if s != step)
+        assert steps_of(name, [f"generate.{key}={word}"]) == left
+    assert steps_of(name, ["generate.preprocess_options={}"]) == ()
+
+
+def test_words_of_steps_are_where_settings_have_them(tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text("base: oct_dme\ngenerate: {denoise: nlm, preprocess_options: {nlm_h: 2.0}}\n"
+                   "arms: {raw: {generate.denoise: none}}\n")  # fmt: skip
+    assert load_recipe(own).generate["preprocess_options"] == {
+        "wedges": "fill", "denoise": "nlm", "flatten": "pixel", "crop": "retina", "nlm_h": 2.0,
+    }  # fmt: skip
+    assert "denoise" not in load_recipe(own).generate
+    assert steps_of(own, ["arm=raw"]) == ("wedges", "flatten", "crop"), "nlm_h goes along"
+    again = load_recipe("smoke", ["generate={preprocess: oct, denoise: nlm}"])
+    assert Recipe.model_validate(again.model_dump()).generate == again.generate
+    with pytest.raises(UsageError, match="denoise is given both by itself and in preprocess_opt"):
+        load_recipe("smoke", ["generate={denoise: nlm, preprocess_options: {denoise: tv}}"])
+    own.write_text("generate: {denoise: nlm, preprocess_options: {denoise: tv}}\n")
+    with pytest.raises(UsageError, match=r"own\.yaml: generate: denoise is given both by itself"):
+        load_recipe(own)
+
+
 def test_a_recipe_is_frozen_and_survives_a_round_trip():
     r = load_recipe("smoke")
     with pytest.raises(ValidationError):

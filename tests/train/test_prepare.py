@@ -6,17 +6,18 @@ import shutil
 from dataclasses import replace
 
 import h5py
+import numpy as np
 import pytest
 from factories import QUICK, inodes_of, write_scenes
 from softlabel_train.config import load_recipe
 from softlabel_train.loop import fit
 from softlabel_train.prepare import find_cache, generated_path, open_data
 
-from softlabel import generate
+from softlabel import Settings, generate
 from softlabel.cache import open_cache
 from softlabel.errors import CacheError, UsageError
 
-from .factories import recipe_for
+from .factories import recipe_for, spoil_bscan
 
 
 @pytest.mark.parametrize("override, what", [
@@ -57,10 +58,10 @@ def test_the_cache_is_generated_when_it_is_missing(oct_data, tmp_path):
         "smoke", [f"data.source={oct_data}", f"data.cache_folder={tmp_path}",
                   "generate.n_segments=50"]
     )  # fmt: skip
-    path = find_cache(recipe)
+    path = find_cache(recipe).path
     assert path == generated_path(recipe) and len(open_cache(path)) == 12
     before = inodes_of(path)
-    assert find_cache(recipe) == path
+    assert find_cache(recipe).path == path
     assert inodes_of(path) == before, "nothing is computed again"
     other = load_recipe(
         "smoke", [f"data.source={oct_data}", f"data.cache_folder={tmp_path}", "arm=gaussian"]
@@ -107,3 +108,101 @@ def test_a_cache_that_could_not_be_finished_is_not_trained_on(oct_data, tmp_path
     recipe = load_recipe("smoke", [f"data.source={oct_data}", f"data.cache_folder={tmp_path}"])
     with pytest.raises(UsageError, match=r"10 cases remain\. A worker died\."):
         find_cache(recipe)
+
+
+@pytest.fixture
+def spoilt(oct_data, tmp_path):
+    """A copy of the phantoms, and a recipe that flattens them."""
+    shutil.copytree(oct_data, tmp_path / "data")
+    recipe = [f"data.source={tmp_path / 'data'}", f"data.cache={tmp_path / 'c.h5'}",
+              "generate={n_segments: 120, flatten: pixel}"]  # fmt: skip
+    return tmp_path / "data", recipe
+
+
+def test_a_case_without_a_retina_is_left_out_and_moves_no_patient(spoilt, oct_cache):
+    data, options = spoilt
+    case = spoil_bscan(data, 1, 1)
+    recipe = load_recipe("smoke", options)
+    found = find_cache(recipe)
+    (left_out,) = found.left_out
+    assert (left_out.id, left_out.patient) == (case, "Subject_01")
+    assert "step flatten: no retina" in left_out.reason
+    training = open_data(recipe, found.path, found.left_out)
+    whole = open_data(recipe_for(oct_cache), oct_cache)
+    assert training.left_out == found.left_out
+    assert training.split == replace(
+        whole.split, train=tuple(c for c in whole.split.train if c != case)
+    )
+    assert len(training.split.train) == 2
+    (told,) = [text for text in training.warnings if "left out" in text]
+    assert told.startswith(f"1 case could not be computed and is left out. {case}: ")
+    assert find_cache(recipe).left_out == found.left_out, "another try finds the same"
+
+
+def test_a_patient_without_any_case_still_has_its_part(spoilt):
+    data, options = spoilt
+    for number in range(3):
+        spoil_bscan(data, 2, number)
+    options.append("data.split={kind: named, train: [Subject_01, Subject_02], held_out: 0, "
+                   "evaluation: [Subject_03, Subject_04]}")  # fmt: skip
+    recipe = load_recipe("smoke", [*options, "data.may_fail=0.25"])
+    found = find_cache(recipe)
+    training = open_data(recipe, found.path, found.left_out)
+    assert training.split.train_groups == ("Subject_01", "Subject_02")
+    assert {c[:10] for c in training.split.train} == {"Subject_01"}
+    with open_cache(found.path) as cache:
+        expected = np.asarray(cache.statistics["Subject_01"]["class_pixels"])
+    np.testing.assert_array_equal(training.class_pixels, expected)
+    halves = load_recipe("smoke", [*options[:-1], "data.may_fail=0.25"])  # Subject_02 validates
+    with pytest.raises(UsageError, match=r"^No validation case could be computed, first of all "):
+        open_data(halves, found.path, found.left_out)
+
+
+def test_a_cache_that_is_given_says_what_it_lacks(spoilt):
+    data, _ = spoilt
+    case = spoil_bscan(data, 1, 1)
+    path = data.parent / "given.h5"
+    generate(data, path, Settings(n_segments=120, preprocess_options={"flatten": "pixel"}))
+    recipe = recipe_for(path)
+    (left_out,) = find_cache(recipe).left_out
+    assert (left_out.id, left_out.patient) == (case, None)
+    assert "step flatten: no retina" in left_out.reason
+    training = open_data(recipe, path, (left_out,))
+    assert case in training.warnings[-1] and len(training.split.train) == 2
+    path.with_suffix(".failed.tsv").write_bytes(b"\xff")
+    assert not find_cache(recipe).left_out
+
+
+def test_too_many_failed_cases_are_refused(spoilt):
+    data, options = spoilt
+    spoil_bscan(data, 1, 0)
+    spoil_bscan(data, 1, 2)
+    recipe = load_recipe("smoke", options)
+    with pytest.raises(UsageError, match=r"^2 of the 12 cases of .* data\.may_fail, now 0\.1, is"):
+        find_cache(recipe)
+    allowed = load_recipe("smoke", [*options, "data.may_fail=0.17"])
+    found = find_cache(allowed)
+    assert len(found.left_out) == 2
+    assert len(open_data(allowed, found.path, found.left_out).split.train) == 1
+
+
+def test_of_the_evaluated_cases_no_larger_share_may_fail(spoilt):
+    data, options = spoilt
+    spoil_bscan(data, 3, 0)
+    recipe = load_recipe("smoke", options)
+    found = find_cache(recipe)  # one of twelve, but one of six that are evaluated
+    with pytest.raises(UsageError, match=r"^1 of the 6 cases that smoke evaluates could not be"):
+        open_data(recipe, found.path, found.left_out)
+    allowed = load_recipe("smoke", [*options, "data.may_fail=0.2"])
+    assert len(open_data(allowed, found.path, found.left_out).split.evaluation) == 5
+
+
+def test_an_earlier_result_of_a_case_that_fails_now_is_not_trained_on(spoilt):
+    data, options = spoilt
+    recipe = load_recipe("smoke", options)
+    find_cache(recipe)
+    spoil_bscan(data, 1, 1)
+    found = find_cache(recipe)
+    assert len(found.left_out) == 1
+    with pytest.raises(UsageError, match="has an earlier result of Subject_01_"):
+        open_data(recipe, found.path, found.left_out)

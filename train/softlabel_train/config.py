@@ -26,6 +26,7 @@ from pydantic import (
 
 from softlabel.errors import SoftlabelError, UsageError, did_you_mean
 from softlabel.generation import Settings
+from softlabel.preprocess import STEPS, step_fields, word_fields
 from softlabel_train.metrics import CLASS_SETS, Convention
 
 _EXPONENT = re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+")
@@ -107,6 +108,11 @@ class DataConfig(Section):
     )
     cache_folder: str = Field(
         default="caches", description="generated caches go here when `cache` is not given"
+    )
+    may_fail: Share = Field(
+        default=0.1,
+        description="largest share of the cases of `source`, and of those that are evaluated, that "
+        "may be left out since they could not be computed",
     )
     classes: Positive | None = Field(default=None, description="refuse a cache with another number")
     channels: Positive | None = Field(
@@ -311,7 +317,9 @@ class Recipe(Section):
     seed: Whole = Field(default=0, description="of the weights, the batches and the augmentation")
     data: DataConfig = DataConfig()
     generate: dict[str, Any] = Field(
-        default_factory=dict, description="settings of `softlabel generate` for a missing cache"
+        default_factory=dict,
+        description="settings of `softlabel generate` for a missing cache, the words of its steps "
+        "among them (denoise: none)",
     )
     augment: AugmentConfig = AugmentConfig()
     model: ModelConfig = ModelConfig()
@@ -323,12 +331,52 @@ class Recipe(Section):
     @field_validator("generate")
     @classmethod
     def _possible_settings(cls, value: dict[str, Any]) -> dict[str, Any]:
-        generation_settings(value)
-        return value
+        settled = _with_words_of_steps(value)
+        generation_settings(settled)
+        return settled
 
     def flat(self) -> dict[str, Any]:
         """Every value under its dotted key."""
         return flatten(self.model_dump(mode="json"))
+
+
+def _with_words_of_steps(generate: Mapping[str, Any]) -> dict[str, Any]:
+    """The section with the words of the steps where :class:`softlabel.Settings` has them.
+
+    ``denoise: none`` stands for ``preprocess_options: {denoise: none}``, and ``resample_mm: none``
+    for no resampling. A step that a word leaves out takes its options along, so that one key is
+    enough.
+
+    Raises
+    ------
+    ValueError
+        When a word is in both places.
+
+    Examples
+    --------
+    >>> _with_words_of_steps({"brain_mask": "none", "preprocess_options": {"grow_mm": 6}})
+    {'preprocess_options': {'brain_mask': 'none'}}
+    """
+    words = {name: generate[name] for name in word_fields() if name in generate}
+    options = generate.get("preprocess_options", {})
+    if not isinstance(options, Mapping):
+        return dict(generate)  # the settings say what is wrong with it
+    if twice := [name for name in words if name in options]:
+        raise ValueError(
+            f"{twice[0]} is given both by itself and in preprocess_options; give it once"
+        )
+    options = {**options, **words}
+    gone = {step for step, s in STEPS.items() if options.get(s.asked_by or step) in _LEAVE_OUT}
+    idle = {name for name, owners in step_fields().items() if gone.issuperset(owners)}
+    if options.get("resample_mm") in _LEAVE_OUT:  # numbers, which have no word for it
+        idle.add("resample_mm")
+    options = {name: value for name, value in options.items() if name not in idle}
+    settled = {name: value for name, value in generate.items() if name not in words}
+    return settled | ({"preprocess_options": options} if options else {})
+
+
+_LEAVE_OUT = ("none", "keep")
+"""Words that leave a step out."""
 
 
 def generation_settings(values: Mapping[str, Any]) -> Settings:
@@ -519,6 +567,11 @@ def _read_yaml(name_or_path: str | Path) -> dict[str, Any]:
         raise UsageError(f"The recipe {name_or_path} is not valid YAML{line}.") from error
     if not isinstance(values, dict):
         raise UsageError(f"The recipe {name_or_path} must be a mapping of keys to values.")
+    if isinstance(generate := values.get("generate"), Mapping):
+        try:
+            values["generate"] = _with_words_of_steps(generate)
+        except ValueError as error:
+            raise UsageError(f"The recipe {name_or_path}: generate: {error}.") from error
     return values
 
 
@@ -546,6 +599,8 @@ def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
     *sections, key = str(dotted).split(".")
+    if sections == ["generate"] and key in word_fields():
+        sections.append("preprocess_options")
     here = values
     for section in sections:
         inner = here.setdefault(section, {})

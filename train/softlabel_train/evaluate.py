@@ -20,7 +20,8 @@ from softlabel_train.config import EvaluateConfig
 from softlabel_train.memory import explain_memory
 from softlabel_train.metrics import calibration, evaluate
 from softlabel_train.predict import case_image, load_network, predict_probabilities
-from softlabel_train.runfolder import ABOUT
+from softlabel_train.prepare import LeftOut
+from softlabel_train.runfolder import ABOUT, left_out_of
 from softlabel_train.scores import (
     ALL,
     Score,
@@ -54,12 +55,15 @@ class Evaluation:
         Of the distances: ``mm`` or ``pixels``.
     folder : Path
         Where they were written.
+    left_out : tuple of LeftOut
+        Cases that belong to the part, and could not be computed when the cache was generated.
     """
 
     scores: tuple[Score, ...]
     summary: tuple[Summary, ...]
     unit: str
     folder: Path
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def evaluate_run(
@@ -113,6 +117,7 @@ def evaluate_run(
     check_fit(opened, found, str(path))
     config = config or found.recipe.evaluate
     ids = cases_of_part(opened, found, part)
+    left_out = left_out_of_part(run, opened, found, part)
     spaced = all(opened[c].original_spacing_mm is not None for c in ids)
     unit = "mm" if config.unit == "mm" and spaced else "pixels"
     net = load_network(found, str(path), device)
@@ -129,12 +134,13 @@ def evaluate_run(
     about: dict[str, Any] = {
         "checkpoint": path.name, "cache": str(opened.path), "part": part, "unit": unit,
         "convention": config.convention, "cases": len(ids),
+        "left_out": {case.id: case.reason for case in left_out},
     }  # fmt: skip
     publish(folder / "cases.csv", as_csv(scores))
     publish(folder / "summary.csv", as_csv(summary))
     publish(folder / "scores.json", as_json(about, summary))
     publish(folder / MADE_WITH, made_with(config, path.name, cache).encode())
-    return Evaluation(tuple(scores), tuple(summary), unit, folder)
+    return Evaluation(tuple(scores), tuple(summary), unit, folder, left_out)
 
 
 def made_with(config: EvaluateConfig, checkpoint: str, cache: Path | None = None) -> str:
@@ -174,6 +180,19 @@ def cases_of_part(cache: Cache, checkpoint: Checkpoint, part: str) -> list[str]:
             f"({', '.join(wanted[:8])}{', …' if len(wanted) > 8 else ''}).{hint}"
         )
     return ids
+
+
+def left_out_of_part(
+    run: Path, cache: Cache, checkpoint: Checkpoint, part: str
+) -> tuple[LeftOut, ...]:
+    """Cases of a part that the run went without, and the cache still lacks.
+
+    One whose patient nobody knows may belong to any part.
+    """
+    patients = (None, *checkpoint.split.get(part, ()))
+    return tuple(
+        case for case in left_out_of(run) if case.patient in patients and case.id not in cache
+    )
 
 
 def score_case(

@@ -12,6 +12,7 @@ import contextlib
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -50,7 +51,14 @@ from softlabel_train.dynunet import supervised
 from softlabel_train.losses import SoftLabelLoss
 from softlabel_train.memory import explain_memory
 from softlabel_train.models import AnySize, build_model, check_network
-from softlabel_train.prepare import TrainingData, find_cache, open_data, with_network_shape
+from softlabel_train.prepare import (
+    FoundCache,
+    LeftOut,
+    TrainingData,
+    find_cache,
+    open_data,
+    with_network_shape,
+)
 from softlabel_train.record import LOSS_TERMS, RunRecord
 from softlabel_train.runfolder import RESULT, begin, check_folder, held
 from softlabel_train.splits import group_parts
@@ -158,45 +166,60 @@ def fit(
         with contextlib.ExitStack() as stack:
             with fabric.rank_zero_first():  # it generates and writes; the others find it done
                 first = stack if fabric.is_global_zero else None
-                cache = _prepare(recipe, folder, jobs, overwrite and first is not None, first)
-            return FitResult(**_train_in_process(fabric, recipe, folder, cache, show))
+                again = overwrite and first is not None
+                found = _prepare(recipe, folder, jobs, again, first, show and first is not None)
+            return FitResult(**_train_in_process(fabric, recipe, folder, found, show))
     with contextlib.ExitStack() as stack:
-        cache = _prepare(recipe, folder, jobs, overwrite, stack)
+        found = _prepare(recipe, folder, jobs, overwrite, stack, show)
         if recipe.train.devices > 1:
             stack.enter_context(stop_on_signals(pass_sigterm_on))
-        result = fabric.launch(_train_in_process, recipe, folder, cache, show)
+        result = fabric.launch(_train_in_process, recipe, folder, found, show)
     assert isinstance(result, dict)
     return FitResult(**result)
 
 
 def _prepare(
-    recipe: Recipe, folder: Path, jobs: int, overwrite: bool, stack: contextlib.ExitStack | None
-) -> Path:
+    recipe: Recipe,
+    folder: Path,
+    jobs: int,
+    overwrite: bool,
+    stack: contextlib.ExitStack | None,
+    show: bool,
+) -> FoundCache:
     """Check everything, generate the cache if it is missing, and make the folder ready.
 
     With a stack, the folder is held until that is closed.
     """
     check_folder(folder, recipe, overwrite)
-    cache = find_cache(recipe, jobs=jobs)
-    data = open_data(recipe, cache)
+    found = find_cache(recipe, jobs=jobs)
+    for warning in found.warnings if show else ():
+        print(f"warning: {warning}", file=sys.stderr)
+    data = open_data(recipe, found.path, found.left_out)
     validated_classes(recipe, data)
     if stack is not None:
         stack.enter_context(held(folder))
     begin(folder, with_network_shape(recipe, data), data, overwrite)
-    return cache
+    return found
 
 
-def _train_in_process(fabric: Fabric, *arguments: Any) -> dict[str, Any]:
+def _train_in_process(
+    fabric: Fabric, recipe: Recipe, folder: Path, found: FoundCache, show: bool
+) -> dict[str, Any]:
     """The function that is launched; it returns plain values, which processes can send back."""
-    with explain_memory(memory_advice(arguments[0])):
-        return asdict(train(fabric, *arguments))
+    with explain_memory(memory_advice(recipe)):
+        return asdict(train(fabric, recipe, folder, found.path, show, found.left_out))
 
 
 def train(
-    fabric: Fabric, recipe: Recipe, folder: Path, cache_path: Path, show: bool = True
+    fabric: Fabric,
+    recipe: Recipe,
+    folder: Path,
+    cache_path: Path,
+    show: bool = True,
+    left_out: Sequence[LeftOut] = (),
 ) -> FitResult:
     """Run the loop in this process, one of ``fabric.world_size``."""
-    run = start(fabric, recipe, folder, cache_path)
+    run = start(fabric, recipe, folder, cache_path, left_out)
     model, optimizer, state, sampler = run.model, run.optimizer, run.state, run.sampler
     started, before = time.perf_counter(), state.seconds
     memory: Tensor | None = None
@@ -333,12 +356,18 @@ class Run:
             save_checkpoint(self.folder / name, checkpoint)
 
 
-def start(fabric: Fabric, recipe: Recipe, folder: Path, cache_path: Path) -> Run:
+def start(
+    fabric: Fabric,
+    recipe: Recipe,
+    folder: Path,
+    cache_path: Path,
+    left_out: Sequence[LeftOut] = (),
+) -> Run:
     """Everything in place for the next step, the first one or the one after a checkpoint."""
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     torch.manual_seed(recipe.seed)
-    data = open_data(recipe, cache_path)
+    data = open_data(recipe, cache_path, left_out)
     recipe = with_network_shape(recipe, data)
     net = make_network(recipe, data)
     loss = make_loss(recipe, data, fabric).to(fabric.device)

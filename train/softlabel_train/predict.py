@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,10 +31,12 @@ from softlabel.types import Array
 from softlabel_train.checkpoint import Checkpoint, load_checkpoint, load_model_state, publish
 from softlabel_train.data import Intensity, require_axes
 from softlabel_train.labelfiles import write_label_map
+from softlabel_train.masks import mask_files, match_masks, read_mask
 from softlabel_train.memory import explain_memory
 from softlabel_train.models import build_model
 from softlabel_train.steps import (
     apply_steps,
+    require_masks,
     require_same_steps,
     require_weights,
     scan_case,
@@ -212,6 +215,7 @@ def predict_images(
     window: Sequence[int] | None = None,
     spacing_mm: tuple[float, ...] | None = None,
     weights: Path | None = None,
+    masks: str | os.PathLike[str] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> PredictReport:
     """Predict label maps of images or of a cache, in the format and geometry of the input.
@@ -239,6 +243,9 @@ def predict_images(
     weights : Path, optional
         The file of weights that images were denoised with before the training, where it does not
         come with softlabel.
+    masks : path or str, optional
+        Masks of image files, such as those of a skull-stripping tool: a folder, or a pattern, of
+        files that are named as the images are.
     progress : callable, optional
         Called with the id of every finished image.
 
@@ -263,6 +270,10 @@ def predict_images(
     require_axes("The spacing", spacing_mm, checkpoint.dims, "the images that the network takes")
     if any(source.files for source in sources):
         require_weights(checkpoint.steps, weights)
+        require_masks(checkpoint.steps, masks is not None)
+    found = None
+    if masks is not None:
+        sources, found = _with_masks(sources, masks, checkpoint)
     net = load_network(checkpoint, str(checkpoint_path), device)
     window = window or checkpoint.recipe.evaluate.window
     require_writable(out)
@@ -274,7 +285,7 @@ def predict_images(
     for source in sources:
         try:
             stem = _free_name(source.id, names)
-            scan = _read(source, checkpoint, spacing_mm, weights)
+            scan = _read(source, checkpoint, spacing_mm, weights, found)
             if scan.notes:
                 notes[source.id] = scan.notes
             with explain_memory(
@@ -288,6 +299,26 @@ def predict_images(
         if progress is not None:
             progress(source.id)
     return PredictReport(tuple(written), failures, notes)
+
+
+def _with_masks(
+    sources: Sequence[Source], given: str | os.PathLike[str], checkpoint: Checkpoint
+) -> tuple[list[Source], dict[str, Path]]:
+    """The images without the masks among them, and the mask of each; refused without a say."""
+    if not any(source.files for source in sources):
+        raise UsageError("--masks is for image files; the cases of a cache have their own masks.")
+    if not checkpoint.steps and checkpoint.intensity is not None:
+        raise UsageError(
+            "--masks has no meaning for this network, which was trained on whole images without "
+            "steps before superpixels; leave it out."
+        )
+    masks = mask_files(given)
+    taken = {path.resolve() for path in masks.paths}
+    images = [s for s in sources if not taken.intersection(file.resolve() for file in s.files)]
+    scans = [source.id for source in images if source.files]
+    if not scans:
+        raise UsageError(f"All images to predict are masks of --masks {given}; give images too.")
+    return images, match_masks(masks, scans)
 
 
 def find_sources(
@@ -431,6 +462,7 @@ def _read(
     checkpoint: Checkpoint,
     spacing_mm: tuple[float, ...] | None = None,
     weights: Path | None = None,
+    masks: Mapping[str, Path] | None = None,
 ) -> Scan:
     """An image after the steps; it must fit what the network takes."""
     if source.case is not None:
@@ -453,11 +485,12 @@ def _read(
     image, spacing = np.concatenate(parts), first.spacing_mm or spacing_mm
     require_finite(image, source.files[0])
     _require_fit(image, source, checkpoint)
+    mask = None if masks is None else read_mask(masks, source.id, first, source.files[0])
     if not checkpoint.steps:
-        return Scan(image, None, (), first.affine, first.spacing_mm)
+        return Scan(image, mask, (), first.affine, first.spacing_mm)
     raw = scan_case(
         source.id, source.files[0].name, image, checkpoint.classes, checkpoint.ignore, spacing,
-        first.affine, first.slice_axis,
+        first.affine, first.slice_axis, mask,
     )  # fmt: skip
     done = apply_steps(raw, checkpoint.steps, weights)
     notes = tuple(note.text for note in done.case.notes)

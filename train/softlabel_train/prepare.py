@@ -4,21 +4,57 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from softlabel.cache import Cache, open_cache
-from softlabel.errors import CacheError, UsageError
-from softlabel.generation import CaseReport, Settings, generate
-from softlabel.types import ClassTable
+from softlabel.errors import CacheError, UsageError, plural
+from softlabel.generation import CaseReport, Report, Settings, generate, read_failures
+from softlabel.readers import list_dataset
+from softlabel.types import ClassTable, Dataset
 from softlabel_train.config import Recipe, generation_settings
 from softlabel_train.data import Intensity, require_axes
 from softlabel_train.losses import enet_weights
 from softlabel_train.splits import Split, make_split
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A case of the data set that could not be computed, so that the cache lacks it.
+
+    Attributes
+    ----------
+    id : str
+    patient : str or None
+        None where the data set could not even say whose it is.
+    reason : str
+    """
+
+    id: str
+    patient: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class FoundCache:
+    """The cache that a recipe asks for.
+
+    Attributes
+    ----------
+    path : Path
+    left_out : tuple of LeftOut
+        Cases of the data set that it was generated from, and does not hold.
+    warnings : tuple of str
+        Of the generation just now.
+    """
+
+    path: Path
+    left_out: tuple[LeftOut, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +73,10 @@ class TrainingData:
     class_pixels : ndarray of int64, shape (K,)
         Of the training patients, without ignored pixels.
     warnings : tuple of str
-        Settings in which cache and recipe differ, and groups that look forgotten.
+        Settings in which cache and recipe differ, groups that look forgotten, and cases that are
+        left out.
+    left_out : tuple of LeftOut
+        Cases that could not be computed: no part of the split has them.
     """
 
     cache: Cache
@@ -48,6 +87,7 @@ class TrainingData:
     intensity: Intensity | None
     class_pixels: npt.NDArray[np.int64]
     warnings: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
     def class_weights(self, kind: str) -> npt.NDArray[np.float64] | None:
         """Weights of the classes in the loss; None for ``none``."""
@@ -56,47 +96,94 @@ class TrainingData:
 
 def find_cache(
     recipe: Recipe, *, jobs: int = 1, progress: Callable[[CaseReport], None] | None = None
-) -> Path:
-    """Path of the recipe's cache, generated first when it is missing or not complete.
+) -> FoundCache:
+    """The recipe's cache, generated first when it is missing or not complete.
+
+    Cases that cannot be computed are left out, as long as they are no larger share of the data set
+    than ``data.may_fail``. A cache that was given is taken as it is; the list of cases that failed,
+    which ``softlabel generate`` leaves beside it, says what it lacks.
 
     Raises
     ------
     UsageError
-        When the recipe names neither a cache nor a data set, or cases could not be computed.
+        When the recipe names neither a cache nor a data set, or too many cases could not be
+        computed.
     """
     data = recipe.data
     if data.source is None:
-        if data.cache is None:
-            raise UsageError(
-                "The recipe names no data: give data.cache=NAME.h5, or data.source=FOLDER to "
-                "generate one."
-            )
-        if not Path(data.cache).is_file():
-            raise UsageError(
-                f"The cache {data.cache} does not exist; make it with `softlabel generate`, or "
-                "give data.source=FOLDER to generate it here."
-            )
-        return Path(data.cache)
-    path = Path(data.cache) if data.cache else generated_path(recipe)
+        path = given_cache(data.cache)
+        with open_cache(path) as cache:
+            failed = {id: r for id, r in read_failures(path).items() if id not in cache}
+        return FoundCache(path, tuple(LeftOut(id, None, reason) for id, reason in failed.items()))
+    path = cache_path(recipe)
     path.parent.mkdir(parents=True, exist_ok=True)
+    dataset = listed_source(recipe)
     report = generate(
-        data.source, path, generation_settings(recipe.generate), format=data.format,
-        format_options=data.format_options, jobs=jobs, progress=progress,
-    )  # fmt: skip
+        dataset, path, generation_settings(recipe.generate), jobs=jobs, progress=progress
+    )
     if report.interrupted:
         raise KeyboardInterrupt
-    if report.failures:
-        case, reason = next(iter(report.failures.items()))
-        raise UsageError(
-            f"{len(report.failures)} cases of {data.source} could not be computed, first of all "
-            f"{case}: {reason} Fix them or take them out of the data set."
-        )
-    if not report.complete:
-        note = " ".join(report.warnings) or "Run the same command again."
+    if report.stopped or report.remaining:
+        note = report.stopped or " ".join(report.warnings) or "Run the same command again."
         raise UsageError(
             f"The cache {path} could not be finished: {report.remaining} cases remain. {note}"
         )
-    return path
+    return FoundCache(path, _left_out(recipe, dataset, report), report.warnings)
+
+
+def given_cache(name: str | None) -> Path:
+    """The cache of ``data.cache``, where there is no data set.
+
+    Raises
+    ------
+    UsageError
+        When it is not there.
+    """
+    if name is None:
+        raise UsageError(
+            "The recipe names no data: give data.cache=NAME.h5, or data.source=FOLDER to "
+            "generate one."
+        )
+    if not Path(name).is_file():
+        raise UsageError(
+            f"The cache {name} does not exist; make it with `softlabel generate`, or "
+            "give data.source=FOLDER to generate it here."
+        )
+    return Path(name)
+
+
+def listed_source(recipe: Recipe) -> Dataset:
+    """The cases of ``data.source``; reads no image."""
+    data = recipe.data
+    return list_dataset(str(data.source), data.format, data.format_options)
+
+
+def _left_out(recipe: Recipe, dataset: Dataset, report: Report) -> tuple[LeftOut, ...]:
+    """The cases that failed; too many of them are refused."""
+    groups = {ref.id: ref.group for ref in dataset.refs}
+    left_out = tuple(
+        LeftOut(case, groups.get(case), reason) for case, reason in report.failures.items()
+    )
+    everything = len({*groups, *dataset.problems})
+    whose = f"the {plural(everything, 'case')} of {recipe.data.source}"
+    _require_few(left_out, everything, recipe.data.may_fail, whose)
+    return left_out
+
+
+def _require_few(left_out: Sequence[LeftOut], total: int, may_fail: float, whose: str) -> None:
+    """Refuse a share of failed cases that is larger than ``data.may_fail``."""
+    if len(left_out) > may_fail * total + 1e-9:
+        first = left_out[0]
+        raise UsageError(
+            f"{len(left_out)} of {whose} could not be computed, first of all {first.id}: "
+            f"{first.reason} Fix them or take them out of the data set; data.may_fail, now "
+            f"{may_fail:g}, is the largest share of cases that may be left out."
+        )
+
+
+def cache_path(recipe: Recipe) -> Path:
+    """Where the cache of ``data.source`` is, or will be."""
+    return Path(recipe.data.cache) if recipe.data.cache else generated_path(recipe)
 
 
 def generated_path(recipe: Recipe) -> Path:
@@ -122,14 +209,22 @@ def generated_path(recipe: Recipe) -> Path:
     return Path(recipe.data.cache_folder) / name
 
 
-def open_data(recipe: Recipe, path: Path) -> TrainingData:
+def open_data(recipe: Recipe, path: Path, left_out: Sequence[LeftOut] = ()) -> TrainingData:
     """Open a cache, see that it fits the recipe, and divide it.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    path : Path
+    left_out : sequence of LeftOut
+        Cases that the cache lacks. Patients are divided as if it had them, so that one B-scan
+        without a retina moves no patient to another part.
 
     Raises
     ------
     UsageError
         When classes, channels, images or the softening method are not what the recipe expects,
-        or the split is impossible.
+        the split is impossible, or too few cases of a part of it could be computed.
     CacheError
         When the cache is damaged.
     """
@@ -140,11 +235,13 @@ def open_data(recipe: Recipe, path: Path) -> TrainingData:
     channels, dims = first.image.shape[0], len(first.shape)
     _check_numbers(recipe, path, len(cache.classes), channels)
     _check_axes(recipe, path, dims)
-    warnings = (*_check_settings(recipe, path, cache), *_forgotten_groups(cache))
-    groups = {case_id: cache[case_id].group for case_id in cache}
-    split = make_split(groups, recipe.data.split)
+    warnings = (
+        *_check_settings(recipe, path, cache), *_forgotten_groups(cache), *_told(left_out)
+    )  # fmt: skip
+    split = _split_of(recipe, cache, left_out)
+    present = {cache[case_id].group for case_id in split.train}
     try:
-        of_training = [cache.statistics[g] for g in split.train_groups]
+        of_training = [cache.statistics[g] for g in split.train_groups if g in present]
     except KeyError as error:
         raise CacheError(
             f"The index {path} has no statistics of the patient {error}; rebuild it with "
@@ -159,7 +256,42 @@ def open_data(recipe: Recipe, path: Path) -> TrainingData:
     if not counts.sum():
         raise UsageError(f"The training patients of {path} have no annotated pixel.")
     return TrainingData(
-        cache, split, cache.classes, channels, dims, intensity, np.asarray(counts), warnings
+        cache, split, cache.classes, channels, dims, intensity, np.asarray(counts), warnings,
+        tuple(left_out),
+    )  # fmt: skip
+
+
+def _split_of(recipe: Recipe, cache: Cache, left_out: Sequence[LeftOut]) -> Split:
+    """Divide all cases of the data set, and take those out that could not be computed.
+
+    Raises
+    ------
+    UsageError
+        When the cache has an earlier result of one, or too many of a part are gone.
+    """
+    if outdated := [case.id for case in left_out if case.id in cache]:
+        raise UsageError(
+            f"The cache {cache.path} has an earlier result of {outdated[0]}, which cannot be "
+            "computed any more; fix the case, or take it out of the data set and give another "
+            "data.cache."
+        )
+    missing = {case.id: case for case in left_out}
+    groups = {case_id: cache[case_id].group for case_id in cache}
+    groups |= {case.id: case.patient for case in left_out if case.patient is not None}
+    whole = make_split(groups, recipe.data.split)
+    parts = {"train": whole.train, "validation": whole.validation, "evaluation": whole.evaluation}
+    for name, cases in parts.items():
+        gone = [missing[case] for case in cases if case in missing]
+        if name == "evaluation":
+            whose = f"the {plural(len(cases), 'case')} that {recipe.name} evaluates"
+            _require_few(gone, len(cases), recipe.data.may_fail, whose)
+        if gone and len(gone) == len(cases):
+            raise UsageError(
+                f"No {name} case could be computed, first of all {gone[0].id}: {gone[0].reason} "
+                "Fix them, or choose another data.split."
+            )
+    return replace(
+        whole, **{n: tuple(c for c in cases if c not in missing) for n, cases in parts.items()}
     )
 
 
@@ -182,6 +314,13 @@ def with_network_shape(recipe: Recipe, data: TrainingData) -> Recipe:
                for name, numbers in found.items()}  # fmt: skip
     model = recipe.model.model_copy(update={"options": options | recipe.model.options})
     return recipe.model_copy(update={"model": model})
+
+
+def _told(left_out: Sequence[LeftOut]) -> tuple[str, ...]:
+    if not left_out:
+        return ()
+    named = " ".join(f"{case.id}: {case.reason}" for case in left_out)
+    return (f"{plural(len(left_out), 'case')} could not be computed and is left out. {named}",)
 
 
 def _check_numbers(recipe: Recipe, path: Path, classes: int, channels: int) -> None:

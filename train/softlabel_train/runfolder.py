@@ -13,6 +13,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import yaml
@@ -22,7 +23,7 @@ from softlabel.errors import UsageError
 from softlabel.files.atomic import require_writable
 from softlabel_train.checkpoint import BEST, LAST, Checkpoint, load_checkpoint, publish
 from softlabel_train.config import Recipe
-from softlabel_train.prepare import TrainingData
+from softlabel_train.prepare import LeftOut, TrainingData
 from softlabel_train.record import METRICS, software_versions
 from softlabel_train.splits import group_parts
 
@@ -34,7 +35,7 @@ RECIPE, ABOUT, RESULT = "recipe.yaml", "about.json", "result.json"
 
 MAY_CHANGE = (
     "name", "about", "data.cache", "data.source", "data.cache_folder", "data.format",
-    "data.workers", "data.keep_mb",
+    "data.workers", "data.keep_mb", "data.may_fail",
     "train.steps", "train.accelerator", "train.devices", "train.nodes", "train.threads",
     "train.log_steps", "train.checkpoint_steps", "train.pictures",
 )  # fmt: skip
@@ -172,8 +173,18 @@ def begin(folder: Path, recipe: Recipe, data: TrainingData, overwrite: bool) -> 
         "split": data.split.as_dict(),
         "classes": dict(data.classes),
         "class_pixels": data.class_pixels.tolist(),
+        "left_out": [asdict(case) for case in data.left_out],
     }
     publish(folder / ABOUT, json.dumps(about, indent=2).encode())
+
+
+def left_out_of(folder: Path) -> tuple[LeftOut, ...]:
+    """Cases that a run went without, as its folder remembers them."""
+    path = folder / ABOUT
+    if not path.is_file():
+        return ()
+    about = json.loads(path.read_text(encoding="utf-8"))
+    return tuple(LeftOut(**case) for case in about.get("left_out", []))
 
 
 def _check_data(folder: Path, before: Checkpoint, data: TrainingData) -> None:

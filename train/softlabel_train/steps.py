@@ -84,6 +84,20 @@ def require_weights(steps: Steps, weights: Path | None) -> None:
     networks_for(Settings(preprocess_options=steps).preprocessing, weights)
 
 
+def require_masks(steps: Steps, given: bool) -> None:
+    """Refuse, before the first scan, steps that need masks which are not given.
+
+    Raises
+    ------
+    UsageError
+    """
+    if steps.get("brain_mask") == "given" and not given:
+        raise UsageError(
+            "The network was trained within brain masks that were given; give those of the scans "
+            "with --masks, a folder or pattern of files named as the scans are."
+        )
+
+
 def scan_case(
     name: str,
     source: str,
@@ -93,12 +107,13 @@ def scan_case(
     spacing_mm: tuple[float, ...] | None,
     affine: Array | None,
     slice_axis: int | None,
+    mask: Array | None = None,
 ) -> Case:
     """A scan without labels as a case: its label map says nothing."""
     nothing = np.full(image.shape[1:], classes.values[0], np.int64)
     return Case(
         name, image, nothing, classes, ignore, spacing_mm=spacing_mm, affine=affine, source=source,
-        slice_axis=slice_axis,
+        slice_axis=slice_axis, mask=mask,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +114,8 @@ class SweepResult:
     unit : str
         Of distances.
     folder : Path
+    left_out : mapping of str to str
+        Evaluated cases that an arm lacks, since they could not be computed: id to reason.
     """
 
     arms: tuple[ArmResult, ...]
@@ -121,6 +123,7 @@ class SweepResult:
     interrupted: bool
     unit: str
     folder: Path
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def make_arms(grid: Mapping[str, Sequence[Any]]) -> list[Arm]:
@@ -200,6 +203,7 @@ def sweep(
     failures: dict[str, str] = {}
     scores: dict[tuple[str, int], list[Score]] = {}
     superpixels: dict[str, float] = {}
+    left_out: dict[str, str] = {}
     interrupted, unit = False, "pixels"
     runs = [(seed, arm) for seed in seeds for arm in arms]
     for number, (seed, arm) in enumerate(runs, 1):
@@ -211,13 +215,14 @@ def sweep(
                 interrupted = True
                 break
             scores[arm.name, seed], unit, superpixels[arm.name] = finished
+            left_out |= _left_out(run)
         except SoftlabelError as error:
             failures[f"{arm.name}, seed {seed}"] = str(error)
         except KeyboardInterrupt:
             interrupted = True
             break
     results = compare(arms, scores, superpixels)
-    result = SweepResult(tuple(results), failures, interrupted, unit, folder)
+    result = SweepResult(tuple(results), failures, interrupted, unit, folder, left_out)
     # an empty table must not replace an earlier one
     if scores or not (folder / "sweep.csv").is_file():
         _write(result, list(grid))
@@ -246,6 +251,12 @@ def _one_run(
     with open_cache(about["cache"]) as cache:
         returned = [float(case.statistics.get("n_superpixels", 0)) for case in cache.values()]
     return cases, str(unit), float(np.mean(returned)) or float("nan")
+
+
+def _left_out(run: Path) -> dict[str, str]:
+    """Cases that the scores of a run lack, since they could not be computed."""
+    about = json.loads((run / "evaluation" / "scores.json").read_text(encoding="utf-8"))
+    return dict(about.get("left_out", {}))
 
 
 def compare(
@@ -410,6 +421,7 @@ def _write(result: SweepResult, keys: Sequence[str]) -> None:
         "interrupted": result.interrupted,
         "unit": result.unit,
         "failures": dict(result.failures),
+        "left_out": dict(result.left_out),
         "arms": [
             {"name": row.arm.name, "overrides": dict(row.arm.overrides), "seeds": list(row.seeds)}
             for row in result.arms

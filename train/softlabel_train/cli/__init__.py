@@ -5,7 +5,7 @@ Each command is a module; nothing else in softlabel_train knows click.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import click
@@ -87,6 +87,14 @@ def show_tables(tables: Iterable[Table]) -> None:
         console = Console(width=120)
     for table in tables:
         console.print(table)
+
+
+def show_left_out(left_out: Mapping[str, str]) -> None:
+    """Print which cases a table lacks, and why: id to reason."""
+    if left_out:
+        click.echo(f"Left out, since they could not be computed ({len(left_out)}):")
+    for case, reason in left_out.items():
+        click.echo(f"  {case}: {reason}")
 
 
 @click.command(

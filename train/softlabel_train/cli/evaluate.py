@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from softlabel_train.checkpoint import BEST, LAST, find_checkpoint, load_checkpoint
-from softlabel_train.cli import show_tables
+from softlabel_train.cli import show_left_out, show_tables
 from softlabel_train.config import make_recipe, parse_override
 from softlabel_train.evaluate import PARTS, evaluate_run
 from softlabel_train.scores import tables
@@ -64,4 +64,5 @@ def evaluate(
         click.echo((result.folder / "scores.json").read_text(encoding="utf-8"))
         return
     show_tables(tables(result.summary, result.unit))
+    show_left_out({case.id: case.reason for case in result.left_out})
     click.echo(f"Written to {result.folder}: cases.csv, summary.csv, scores.json")

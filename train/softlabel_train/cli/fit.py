@@ -7,10 +7,17 @@ from pathlib import Path
 
 import click
 
+from softlabel.console.estimate import estimate_text
 from softlabel.console.group import fail
+from softlabel.errors import plural
 from softlabel.interrupt import interrupted_status
+from softlabel_train.cli import show_left_out
 from softlabel_train.config import load_recipe
+from softlabel_train.dryrun import DryRun
+from softlabel_train.dryrun import dry_run as foresee
 from softlabel_train.loop import fit as fit_recipe
+from softlabel_train.runfolder import left_out_of
+from softlabel_train.splits import group_parts
 
 
 @click.command()
@@ -27,6 +34,11 @@ from softlabel_train.loop import fit as fit_recipe
 )  # fmt: skip
 @click.option("--jobs", default=1, show_default=True, help="Processes that generate the cache.")
 @click.option("--overwrite", is_flag=True, help="Start anew where a run is there already.")
+@click.option(
+    "--dry-run", is_flag=True,
+    help="Check everything and say what would be done, with the time that generating the cache "
+    "takes estimated from one case; write nothing.",
+)  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def fit(
     recipe: str,
@@ -36,6 +48,7 @@ def fit(
     out: Path | None,
     jobs: int,
     overwrite: bool,
+    dry_run: bool,
     quiet: bool,
 ) -> None:
     """Train a network as RECIPE says: a name of `softlabel-train recipes` or a YAML file.
@@ -50,6 +63,12 @@ def fit(
     resolved = load_recipe(recipe, given)
     name = "-".join(part for part in (resolved.name, resolved.arm) if part)
     folder = out or Path("runs") / name
+    if dry_run:
+        found = foresee(resolved, folder, jobs=jobs, overwrite=overwrite)
+        click.echo(_cache_text(found, jobs))
+        data, steps = resolved.data, resolved.train.steps
+        click.echo(f"Then {steps:,} steps of {plural(data.batch_size, 'image')} in {folder}.")
+        return
     result = fit_recipe(resolved, folder, jobs=jobs, overwrite=overwrite, show=not quiet)
     if result.interrupted:
         fail(
@@ -62,4 +81,20 @@ def fit(
         f"{folder}: {result.steps} steps in {result.seconds / 60:.1f} min, best validation Dice "
         f"{score} at step {result.best_step}"
     )
+    show_left_out({case.id: case.reason for case in left_out_of(folder)})
     click.echo(f"Score it: softlabel-train evaluate {folder}")
+
+
+def _cache_text(found: DryRun, jobs: int) -> str:
+    """What the cache lacks and how long that takes, or who trains on it."""
+    if found.split is not None:
+        parts = group_parts(found.split)
+        patients = ", ".join(f"{name} {' '.join(groups)}" for name, groups in parts.items())
+        return f"{found.cache} has its {plural(found.cases, 'case')}; patients: {patients}."
+    text = f"{found.cache} lacks {found.to_compute:,} of {plural(found.cases, 'case')}."
+    if found.sample is None:
+        return text
+    if found.sample.error:
+        return f"{text} The first fails, so there is no estimate: {found.sample.error}"
+    workers = min(jobs, found.to_compute)
+    return f"{text} {estimate_text(found.sample, found.to_compute, workers)}"

@@ -31,6 +31,11 @@ from softlabel_train.predict import predict_images
     help="Weights of the denoiser dncnn that the network was trained after, where they are not "
     "those that come with softlabel.",
 )  # fmt: skip
+@click.option(
+    "--masks", metavar="FOLDER|PATTERN",
+    help="Masks of the region to look at, such as the brain, for image files: matched by their "
+    "names as label maps are. What `softlabel generate --masks` is for the training.",
+)  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def predict(
@@ -41,6 +46,7 @@ def predict(
     window: str | None,
     spacing_mm: str | None,
     weights: Path | None,
+    masks: str | None,
     device: str,
     quiet: bool,
 ) -> None:
@@ -54,6 +60,7 @@ def predict(
         find_checkpoint(run), images, out, probabilities=probabilities, device=device,
         window=None if window is None else _sizes(window),
         spacing_mm=None if spacing_mm is None else _spacing(spacing_mm), weights=weights,
+        masks=masks,
         progress=None if quiet else lambda name: click.echo(f"{name} done", err=True),
     )  # fmt: skip
     for name, notes in report.notes.items():

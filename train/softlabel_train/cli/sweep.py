@@ -9,7 +9,7 @@ import click
 from softlabel.console.group import EXIT_FAILED, fail
 from softlabel.errors import UsageError
 from softlabel.interrupt import interrupted_status
-from softlabel_train.cli import show_tables
+from softlabel_train.cli import show_left_out, show_tables
 from softlabel_train.config import parse_grid
 from softlabel_train.sweep import sweep as run_sweep
 from softlabel_train.sweep import sweep_tables
@@ -53,6 +53,7 @@ def sweep(
         show=not quiet, say=lambda text: click.echo(text, err=True),
     )  # fmt: skip
     show_tables(sweep_tables(result))
+    show_left_out(result.left_out)
     click.echo(f"Written to {folder}: sweep.csv, sweep.json")
     for name, reason in result.failures.items():
         click.echo(f"failed: {name}: {reason}", err=True)

@@ -8,7 +8,7 @@ import click
 
 from softlabel.console.group import EXIT_FAILED, fail
 from softlabel.interrupt import interrupted_status
-from softlabel_train.cli import show_tables
+from softlabel_train.cli import show_left_out, show_tables
 from softlabel_train.demo import FULL, SHORT_RUN, SMALL
 from softlabel_train.demo import train_oct as run_train_oct
 from softlabel_train.sweep import sweep_tables
@@ -48,6 +48,7 @@ def train_oct(
         show=not quiet, say=lambda text: click.echo(text, err=True),
     )  # fmt: skip
     show_tables(sweep_tables(result))
+    show_left_out(result.left_out)
     for name, reason in result.failures.items():
         click.echo(f"failed: {name}: {reason}", err=True)
     if result.interrupted:
