@@ -49,6 +49,9 @@ Positive = Annotated[int, Field(gt=0, strict=True)]
 Share = Annotated[Number, Field(ge=0, le=1)]
 NotNegative = Annotated[Number, Field(ge=0, allow_inf_nan=False)]
 
+VOLUME_EPOCH_STEPS = 250
+"""Steps in an epoch of patches of volumes, unless ``train.epoch_steps`` is given; as in nnU-Net."""
+
 
 class Section(BaseModel):
     """A frozen part of a recipe that refuses keys that it does not know."""
@@ -237,6 +240,11 @@ class TrainConfig(Section):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
         default="32-true", description="mixed: half precision where it is safe"
     )
+    epoch_steps: Positive | None = Field(
+        default=None,
+        description="steps in an epoch; null: 250 for patches of volumes, else as many as show "
+        "every training image once",
+    )
     validate_epochs: Positive = Field(default=1, description="epochs between validations")
     checkpoint_steps: Positive = Field(default=200, description="steps between saves of `last`")
     log_steps: Positive = Field(default=10, description="steps between logged values")
@@ -303,6 +311,21 @@ class Recipe(Section):
     def _possible_settings(cls, value: dict[str, Any]) -> dict[str, Any]:
         generation_settings(value)
         return value
+
+    def epoch_steps(self, images: int) -> int:
+        """Steps in an epoch, after which validation and the learning rate's schedule look.
+
+        Parameters
+        ----------
+        images : int
+            Training images.
+        """
+        if self.train.epoch_steps is not None:
+            return self.train.epoch_steps
+        # one patch shows little of a volume: seven patients would be an epoch of a few patches
+        if self.data.crop is not None and len(self.data.crop) == 3:
+            return VOLUME_EPOCH_STEPS
+        return -(-images // self.data.batch_size)
 
     def flat(self) -> dict[str, Any]:
         """Every value under its dotted key."""

@@ -88,9 +88,14 @@ class FitResult:
 
 @dataclass
 class LoopState:
-    """Counters of the loop; they go into every checkpoint."""
+    """Counters of the loop; they go into every checkpoint.
+
+    ``epoch_steps`` is the length of an epoch; 0 in checkpoints from before it was a key, whose
+    epochs showed every image once, of volumes too.
+    """
 
     step: int = 0
+    epoch_steps: int = 0
     best_score: float | None = None
     best_step: int = 0
     stale_epochs: int = 0
@@ -196,7 +201,7 @@ def train(
 ) -> FitResult:
     """Run the loop in this process, one of ``fabric.world_size``."""
     run = start(fabric, recipe, folder, cache_path)
-    model, optimizer, state, sampler = run.model, run.optimizer, run.state, run.sampler
+    model, optimizer, state = run.model, run.optimizer, run.state
     started, before = time.perf_counter(), state.seconds
     memory: Tensor | None = None
     interrupted = False
@@ -205,7 +210,7 @@ def train(
         record = _start_record(stack, run, show) if fabric.is_global_zero else None
 
         for batch in run.loader:
-            epoch = state.step // sampler.steps_per_epoch
+            epoch = state.step // state.epoch_steps
             image, labels, soft = batch.to(fabric.device).expand(memory)
             memory = soft  # the next batch is expanded into the same memory
 
@@ -234,7 +239,7 @@ def train(
                 if state.step % recipe.train.log_steps == 0 or done:
                     record.training(state.step, epoch, lr, state.take_means())
 
-            epoch_done = state.step % sampler.steps_per_epoch == 0
+            epoch_done = state.step % state.epoch_steps == 0
             if done or (epoch_done and (epoch + 1) % recipe.train.validate_epochs == 0):
                 judge(run, record, epoch)
 
@@ -296,7 +301,6 @@ class Run:
         The network as Fabric wraps it.
     optimizer : Optimizer
     loss : SoftLabelLoss
-    sampler : StepSampler
     loader : DataLoader
     state : LoopState
     """
@@ -309,7 +313,6 @@ class Run:
     model: nn.Module
     optimizer: Any
     loss: SoftLabelLoss
-    sampler: StepSampler
     loader: DataLoader[Batch]
     state: LoopState
 
@@ -364,9 +367,11 @@ def start(fabric: Fabric, recipe: Recipe, folder: Path, cache_path: Path) -> Run
     loader = make_loader(
         dataset, sampler, workers=recipe.data.workers, pin_memory=fabric.device.type == "cuda"
     )
-    return Run(
-        fabric, recipe, folder, data, net, model, optimizer, loss, sampler, loader, state
-    )  # fmt: skip
+    if last is None:
+        state.epoch_steps = recipe.epoch_steps(len(dataset))
+    elif not state.epoch_steps:  # a run goes on with the epochs that it was started with
+        state.epoch_steps = sampler.steps_per_epoch
+    return Run(fabric, recipe, folder, data, net, model, optimizer, loss, loader, state)
 
 
 def _start_record(stack: contextlib.ExitStack, run: Run, show: bool) -> RunRecord:
