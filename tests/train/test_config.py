@@ -51,6 +51,26 @@ def test_table_two_is_one_key(arm, beta, weights, method):
     assert r.arm == arm
 
 
+@pytest.mark.parametrize("labels, beta, method", [
+    ("hard", 0, "superpixel"), ("gaussian", 1, "gaussian"), ("superpixel", 1, "superpixel"),
+])  # fmt: skip
+@pytest.mark.parametrize("weights", ["none", "enet"])
+def test_table_one_is_one_key(labels, beta, method, weights):
+    arm = f"{'ce' if weights == 'none' else 'wce'}-{labels}"
+    r = load_recipe("mrbrains18", [f"arm={arm}"])
+    assert (r.loss.beta, r.loss.class_weights, r.generate["method"]) == (beta, weights, method)
+    assert (r.loss.alpha, r.data.batch_size, r.loss.target) == (1, 2, "soft")
+
+
+@pytest.mark.parametrize("recipe", ["oct_dme", "mrbrains18"])
+def test_controls_have_the_loss_of_the_superpixel_arms_with_hard_targets(recipe):
+    for weights in ("ce", "wce"):
+        soft, hard = (load_recipe(recipe, arm=f"{weights}-{n}") for n in ("superpixel", "control"))
+        same = {k: v for k, v in soft.flat().items() if k not in ("arm", "loss.target")}
+        assert same == {k: v for k, v in hard.flat().items() if k in same}
+        assert (soft.loss.target, hard.loss.target) == ("soft", "hard")
+
+
 def test_what_is_set_last_wins(tmp_path):
     own = tmp_path / "own.yaml"
     own.write_text("base: oct_dme\nname: own\nloss: {beta: 4}\narms: {mine: {loss.beta: 5}}\n")

@@ -259,9 +259,10 @@ class EvaluateConfig(Section):
         default=None,
         description="a named set (oct, mrbrains18), label values, or null: all but the first",
     )
-    convention: Convention = Field(
+    convention: Convention | Annotated[tuple[Convention, ...], Field(min_length=1)] = Field(
         default="medpy", description="whose surface distances: MedPy's, EvaluateSegmentation's, or "
-        "the HD95 of the MRBrainS18 challenge",
+        "the HD95 of the MRBrainS18 challenge; of several, those after the first are named beside "
+        "their metrics",
     )  # fmt: skip
     tolerance: NotNegative | None = Field(default=None, description="of NSD; null: one pixel")
     unit: Literal["mm", "pixel"] = Field(
@@ -286,6 +287,12 @@ class EvaluateConfig(Section):
                 f"there is no class set {value!r}; the sets are {', '.join(CLASS_SETS)}"
             )
         return value
+
+    @property
+    def conventions(self) -> tuple[Convention, ...]:
+        """Every convention that is asked for, once."""
+        given = (self.convention,) if isinstance(self.convention, str) else self.convention
+        return tuple(dict.fromkeys(given))
 
 
 class Recipe(Section):

@@ -18,7 +18,7 @@ from softlabel.types import Array
 from softlabel_train.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, publish
 from softlabel_train.config import EvaluateConfig
 from softlabel_train.memory import explain_memory
-from softlabel_train.metrics import calibration, evaluate
+from softlabel_train.metrics import SURFACES, calibration, evaluate
 from softlabel_train.predict import case_image, load_network, predict_probabilities
 from softlabel_train.runfolder import ABOUT
 from softlabel_train.scores import (
@@ -209,12 +209,22 @@ def score_case(
         if cache.ignore is not None:
             ignore = cache.ignore
             truth = np.where(labels == ignore, ignore, truth)
+        first, *others = config.conventions
         found = evaluate(
             prediction, truth, chosen, spacing, ignore=ignore, probabilities=probabilities,
-            class_values=values.tolist(), convention=config.convention, tolerance=config.tolerance,
+            class_values=values.tolist(), convention=first, tolerance=config.tolerance,
         )  # fmt: skip
+        for convention in others:
+            again = evaluate(
+                prediction, truth, chosen, spacing, ignore=ignore, convention=convention,
+                tolerance=config.tolerance,
+            )  # fmt: skip
+            for label, metrics in again.items():
+                found[label] |= {f"{m} ({convention})": metrics[m] for m in SURFACES}
         named: dict[str, Mapping[str, float]] = {classes[int(v)]: m for v, m in found.items()}
-        named[ALL] = calibration(probabilities, truth, values.tolist(), ignore=ignore)
+        named[ALL] = calibration(
+            probabilities, truth, values.tolist(), ignore=ignore, excluded=chosen.excluded
+        )
         scores += [
             Score(against, case.id, case.group, label, metric, float(value))
             for label, metrics in named.items()

@@ -28,7 +28,7 @@ from softlabel_train.checkpoint import find_checkpoint, publish
 from softlabel_train.config import Recipe, load_recipe, parse_override
 from softlabel_train.evaluate import MADE_WITH, evaluate_run, made_with
 from softlabel_train.loop import fit
-from softlabel_train.metrics import DISTANCES
+from softlabel_train.metrics import DISTANCES, metric_of
 from softlabel_train.runfolder import ABOUT, check_folder
 from softlabel_train.scores import (
     ALL,
@@ -295,7 +295,7 @@ def _by_patient(
     first: Sequence[Score], second: Sequence[Score], against: str, metric: str
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Mean of a metric for every patient in two runs."""
-    if metric not in DISTANCES:
+    if metric_of(metric) not in DISTANCES:
         return (
             by_patient(first, against, MEAN, metric),
             by_patient(second, against, MEAN, metric),
