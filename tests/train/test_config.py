@@ -11,6 +11,7 @@ from softlabel_train.config import (
     parse_grid,
     parse_override,
     recipe_arms,
+    recipe_grids,
     recipe_names,
 )
 
@@ -19,7 +20,7 @@ from softlabel.errors import UsageError
 
 def test_every_shipped_recipe_loads_with_every_arm():
     names = recipe_names()
-    assert {"oct_dme", "oct_demo", "mrbrains18", "smoke"} <= set(names)
+    assert {"oct_dme", "oct_demo", "mrbrains18", "mri_demo", "smoke"} <= set(names)
     assert all(names.values()), "each recipe says what it is about"
     for name in names:
         for arm in [None, *recipe_arms(name)]:
@@ -82,6 +83,33 @@ def test_what_is_set_last_wins(tmp_path):
     (tmp_path / "second.yaml").write_text("base: own.yaml\nseed: 3\n")
     second = load_recipe(tmp_path / "second.yaml")
     assert (second.loss.beta, second.seed) == (4, 3)
+
+
+def test_a_split_may_be_its_kind_alone(tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text("base: mrbrains18\ndata: {split: paper}\n")
+    for recipe in (load_recipe(own), load_recipe("mrbrains18", ["data.split=paper"])):
+        assert (recipe.data.split.kind, recipe.data.split.n_evaluation) == ("paper", 2)
+    rotated = load_recipe(own, ["data.split=rotate", "data.split.fold=3"]).data.split
+    assert (rotated.kind, rotated.fold) == ("rotate", 3)
+
+
+@pytest.mark.parametrize("recipe", ["oct_dme", "mrbrains18"])
+def test_grids_of_the_figures_are_those_of_the_paper(recipe):
+    grids = recipe_grids(recipe)
+    assert grids == {
+        "n_segments": {"generate.n_segments": list(range(500, 3501, 500))},
+        "beta": {"loss.beta": [2.0**n for n in range(-2, 4)]},
+    }
+    assert recipe_grids("smoke") == {}
+
+
+def test_grids_that_are_none_are_refused(tmp_path):
+    for number, grids in enumerate(("[1]", "{a: 1}", "{a: {loss.beta: 1}}", "{a: {b: []}}")):
+        own = tmp_path / f"{number}.yaml"
+        own.write_text(f"base: smoke\ngrids: {grids}\n")
+        with pytest.raises(UsageError, match="grids must map names to"):
+            load_recipe(own)
 
 
 def test_a_recipe_is_frozen_and_survives_a_round_trip():

@@ -30,6 +30,7 @@ from softlabel_train.scores import (
     summarise,
     with_class_means,
 )
+from softlabel_train.splits import leaks
 from softlabel_train.steps import on_original_grid, require_same_steps
 from softlabel_train.validation import scored_classes, scored_set
 
@@ -54,12 +55,15 @@ class Evaluation:
         Of the distances: ``mm`` or ``pixels``.
     folder : Path
         Where they were written.
+    leaks : bool
+        Whether the patients that were scored also chose the network (:mod:`splits`).
     """
 
     scores: tuple[Score, ...]
     summary: tuple[Summary, ...]
     unit: str
     folder: Path
+    leaks: bool = False
 
 
 def evaluate_run(
@@ -126,15 +130,16 @@ def evaluate_run(
             progress(case_id)
     scores = with_class_means(scores)
     summary = summarise(scores, resamples=config.bootstrap)
+    leaking = part == "evaluation" and leaks(found.split)
     about: dict[str, Any] = {
         "checkpoint": path.name, "cache": str(opened.path), "part": part, "unit": unit,
-        "convention": config.convention, "cases": len(ids),
+        "convention": config.convention, "cases": len(ids), "leaks": leaking,
     }  # fmt: skip
     publish(folder / "cases.csv", as_csv(scores))
     publish(folder / "summary.csv", as_csv(summary))
     publish(folder / "scores.json", as_json(about, summary))
     publish(folder / MADE_WITH, made_with(config, path.name, cache).encode())
-    return Evaluation(tuple(scores), tuple(summary), unit, folder)
+    return Evaluation(tuple(scores), tuple(summary), unit, folder, leaking)
 
 
 def made_with(config: EvaluateConfig, checkpoint: str, cache: Path | None = None) -> str:

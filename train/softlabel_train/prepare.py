@@ -18,7 +18,7 @@ from softlabel.types import ClassTable
 from softlabel_train.config import Recipe, generation_settings
 from softlabel_train.data import Intensity, require_axes
 from softlabel_train.losses import enet_weights
-from softlabel_train.splits import Split, make_split
+from softlabel_train.splits import LEAKS, Split, group_parts, leaks, make_split
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +143,8 @@ def open_data(recipe: Recipe, path: Path) -> TrainingData:
     warnings = (*_check_settings(recipe, path, cache), *_forgotten_groups(cache))
     groups = {case_id: cache[case_id].group for case_id in cache}
     split = make_split(groups, recipe.data.split)
+    if leaks(group_parts(split)):
+        warnings = (f"This run {LEAKS}.", *warnings)
     try:
         of_training = [cache.statistics[g] for g in split.train_groups]
     except KeyError as error:

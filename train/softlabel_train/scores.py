@@ -234,7 +234,7 @@ TABLE_METRICS = ("dice", "vs", "hd95", "asd", "assd", "nsd")
 CALIBRATION = ("brier", "ece", "brier_boundary", "ece_boundary")
 
 
-def tables(summaries: Sequence[Summary], unit: str) -> list[Table]:
+def tables(summaries: Sequence[Summary], unit: str, caption: str | None = None) -> list[Table]:
     """Tables for the terminal: one of the classes for each label map, one of the calibration.
 
     Parameters
@@ -242,6 +242,8 @@ def tables(summaries: Sequence[Summary], unit: str) -> list[Table]:
     summaries : sequence of Summary
     unit : str
         Of the distances.
+    caption : str, optional
+        Below every table.
     """
     found = []
     for against in dict.fromkeys(s.against for s in summaries):
@@ -261,6 +263,8 @@ def tables(summaries: Sequence[Summary], unit: str) -> list[Table]:
                 calibration.add_column(m.replace("_", ", near "), justify="right")
             calibration.add_row(*(_cell(s, "brier", with_interval=True) for s in overall))
             found.append(calibration)
+    for table in found:
+        table.caption = caption
     return found
 
 
