@@ -17,7 +17,7 @@ from softlabel.files.atomic import require_writable
 from softlabel.types import Array
 from softlabel_train.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, publish
 from softlabel_train.config import EvaluateConfig
-from softlabel_train.memory import explain_memory
+from softlabel_train.memory import explain_memory, give_back
 from softlabel_train.metrics import SURFACES, calibration, evaluate
 from softlabel_train.predict import case_image, load_network, predict_probabilities
 from softlabel_train.runfolder import ABOUT
@@ -128,6 +128,7 @@ def evaluate_run(
             scores += score_case(net, opened[case_id], opened, found, config, in_mm=unit == "mm")
         if progress is not None:
             progress(case_id)
+    give_back()
     scores = with_class_means(scores)
     summary = summarise(scores, resamples=config.bootstrap)
     leaking = part == "evaluation" and leaks(found.split)

@@ -46,8 +46,9 @@ from softlabel_train.devices import (
     pass_sigterm_on,
     several_were_started,
 )
+from softlabel_train.footprint import footprint
 from softlabel_train.losses import SoftLabelLoss
-from softlabel_train.memory import explain_memory
+from softlabel_train.memory import explain_memory, give_back
 from softlabel_train.models import AnySize, build_model, check_network
 from softlabel_train.prepare import TrainingData, find_cache, open_data
 from softlabel_train.record import LOSS_TERMS, RunRecord
@@ -193,7 +194,9 @@ def _prepare(
 def _train_in_process(fabric: Fabric, *arguments: Any) -> dict[str, Any]:
     """The function that is launched; it returns plain values, which processes can send back."""
     with explain_memory(memory_advice(arguments[0])):
-        return asdict(train(fabric, *arguments))
+        result = asdict(train(fabric, *arguments))
+    give_back()
+    return result
 
 
 def train(
@@ -271,7 +274,10 @@ def seed_step(seed: int, step: int, rank: int) -> None:
 def judge(run: Run, record: RunRecord | None, epoch: int) -> None:
     """Validate, save the best network, and lower a rate that has not helped for long."""
     state, recipe, groups = run.state, run.recipe, run.optimizer.param_groups
+    run.optimizer.zero_grad()
+    give_back()  # or whole images would come on top of what the last step left
     score, scores = validate(run.fabric, recipe, run.data, run.net, record, state.step)
+    give_back()
     if record is not None:
         record.validation(state.step, epoch, groups[0]["lr"], score, scores)
     if state.is_better(score):
@@ -382,11 +388,22 @@ def _start_record(stack: contextlib.ExitStack, run: Run, show: bool) -> RunRecor
     )  # fmt: skip
     for warning in run.data.warnings:
         record.say(f"warning: {warning}")
+    if show and (estimate := estimated(run)) is not None:
+        record.say(estimate)
     if run.state.step >= run.recipe.train.steps:
         record.say(f"Nothing is left to do: the run has done {run.state.step} steps.")
     elif run.state.step:
         record.say(f"Going on from step {run.state.step}.")
     return record
+
+
+def estimated(run: Run) -> str | None:
+    """What the run will take on its device; None for a network that cannot be tried for it."""
+    try:
+        found = footprint(run.recipe, run.data, make_network, run.fabric.device)
+    except (RuntimeError, NotImplementedError, TypeError):  # fake tensors do not know everything
+        return None
+    return found.sentence(str(run.fabric.device))
 
 
 def make_network(recipe: Recipe, data: TrainingData) -> AnySize:

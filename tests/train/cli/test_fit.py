@@ -39,6 +39,7 @@ def test_a_run_that_leaks_says_so_everywhere(oct_cache, tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     says = "leaks: the evaluated patients steer the learning rate"
     assert f"warning: This run {says}" in " ".join(result.output.split())
+    assert "Memory on cpu: at least about" in result.output
     run = tmp_path / "runs" / "smoke-superpixel-leaks"
     assert json.loads((run / "about.json").read_text())["leaks"] is True
     scored = call("evaluate", run, "bootstrap=0", "-q")
