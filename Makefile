@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 DEMO   := demo
 CHECK  := softlabel train tests benchmarks docs
 
-.PHONY: help setup demo dev test test-all coverage test-oldest lint docs dist bench train-oct clean
+.PHONY: help setup demo dev test test-all coverage test-oldest lint docs dist bench train-oct train-mri clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -88,6 +88,9 @@ bench: $(VENV)/.full ## speed and memory, as ratios to peers, into benchmarks/RE
 
 train-oct: $(VENV)/.full ## train and evaluate on OCT: phantoms, or DATA=folder of the Duke files
 	$(BIN)/softlabel-train train-oct $(if $(DATA),--data "$(DATA)") -o train-oct
+
+train-mri: $(VENV)/.full ## train and evaluate on MRI: phantoms, or DATA=folder of MRBrainS18
+	$(BIN)/softlabel-train train-mri $(if $(DATA),--data "$(DATA)") -o train-mri
 
 clean: ## remove the virtual environment, the demo and every cache of the tools
 	rm -rf $(VENV) $(OLDEST) $(DEMO) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -11,6 +11,7 @@ from softlabel_train.config import (
     parse_grid,
     parse_override,
     recipe_arms,
+    recipe_grids,
     recipe_names,
 )
 
@@ -19,7 +20,7 @@ from softlabel.errors import UsageError
 
 def test_every_shipped_recipe_loads_with_every_arm():
     names = recipe_names()
-    assert {"oct_dme", "oct_demo", "mrbrains18", "smoke"} <= set(names)
+    assert {"oct_dme", "oct_demo", "mrbrains18", "mri_demo", "smoke"} <= set(names)
     assert all(names.values()), "each recipe says what it is about"
     for name in names:
         for arm in [None, *recipe_arms(name)]:
@@ -49,6 +50,26 @@ def test_table_two_is_one_key(arm, beta, weights, method):
     r = load_recipe("oct_dme", [f"arm={arm}"])
     assert (r.loss.beta, r.loss.class_weights, r.generate["method"]) == (beta, weights, method)
     assert r.arm == arm
+
+
+@pytest.mark.parametrize("labels, beta, method", [
+    ("hard", 0, "superpixel"), ("gaussian", 1, "gaussian"), ("superpixel", 1, "superpixel"),
+])  # fmt: skip
+@pytest.mark.parametrize("weights", ["none", "enet"])
+def test_table_one_is_one_key(labels, beta, method, weights):
+    arm = f"{'ce' if weights == 'none' else 'wce'}-{labels}"
+    r = load_recipe("mrbrains18", [f"arm={arm}"])
+    assert (r.loss.beta, r.loss.class_weights, r.generate["method"]) == (beta, weights, method)
+    assert (r.loss.alpha, r.data.batch_size, r.loss.target) == (1, 2, "soft")
+
+
+@pytest.mark.parametrize("recipe", ["oct_dme", "mrbrains18"])
+def test_controls_have_the_loss_of_the_superpixel_arms_with_hard_targets(recipe):
+    for weights in ("ce", "wce"):
+        soft, hard = (load_recipe(recipe, arm=f"{weights}-{n}") for n in ("superpixel", "control"))
+        same = {k: v for k, v in soft.flat().items() if k not in ("arm", "loss.target")}
+        assert same == {k: v for k, v in hard.flat().items() if k in same}
+        assert (soft.loss.target, hard.loss.target) == ("soft", "hard")
 
 
 def test_what_is_set_last_wins(tmp_path):
@@ -105,6 +126,33 @@ def test_words_of_steps_are_where_settings_have_them(tmp_path):
     own.write_text("generate: {denoise: nlm, preprocess_options: {denoise: tv}}\n")
     with pytest.raises(UsageError, match=r"own\.yaml: generate: denoise is given both by itself"):
         load_recipe(own)
+
+
+def test_a_split_may_be_its_kind_alone(tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text("base: mrbrains18\ndata: {split: paper}\n")
+    for recipe in (load_recipe(own), load_recipe("mrbrains18", ["data.split=paper"])):
+        assert (recipe.data.split.kind, recipe.data.split.n_evaluation) == ("paper", 2)
+    rotated = load_recipe(own, ["data.split=rotate", "data.split.fold=3"]).data.split
+    assert (rotated.kind, rotated.fold) == ("rotate", 3)
+
+
+@pytest.mark.parametrize("recipe", ["oct_dme", "mrbrains18"])
+def test_grids_of_the_figures_are_those_of_the_paper(recipe):
+    grids = recipe_grids(recipe)
+    assert grids == {
+        "n_segments": {"generate.n_segments": list(range(500, 3501, 500))},
+        "beta": {"loss.beta": [2.0**n for n in range(-2, 4)]},
+    }
+    assert recipe_grids("smoke") == {}
+
+
+def test_grids_that_are_none_are_refused(tmp_path):
+    for number, grids in enumerate(("[1]", "{a: 1}", "{a: {loss.beta: 1}}", "{a: {b: []}}")):
+        own = tmp_path / f"{number}.yaml"
+        own.write_text(f"base: smoke\ngrids: {grids}\n")
+        with pytest.raises(UsageError, match="grids must map names to"):
+            load_recipe(own)
 
 
 def test_a_recipe_is_frozen_and_survives_a_round_trip():

@@ -103,12 +103,12 @@ def test_levels_weigh_half_as_much_each():
     labels = torch.randint(0, 2, (1, 8, 8), generator=torch.Generator().manual_seed(1))
     soft = torch.nn.functional.one_hot(labels, 2).movedim(-1, 1).float()
     levels = [torch.randn(1, 2, n, n) for n in (8, 4, 2)]
-    total, terms = supervised(loss, levels, labels, soft)
+    total, terms = supervised(loss, levels, labels, soft, None)
     each = [loss(levels[0], labels, soft)[0]]
     each += [loss(level, *pooled(labels, soft, level.shape[2:], None))[0] for level in levels[1:]]
     torch.testing.assert_close(total, (4 * each[0] + 2 * each[1] + each[2]) / 7)
     assert terms["ce"] == loss(levels[0], labels, soft)[1]["ce"]
-    assert supervised(loss, levels[0], labels, soft)[0] == each[0]
+    assert supervised(loss, levels[0], labels, soft, None)[0] == each[0]
 
 
 def test_a_run_finds_patch_and_spacing_and_its_checkpoint_has_them(mri_cache, tmp_path):

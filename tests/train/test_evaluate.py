@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from softlabel_train.checkpoint import load_checkpoint
 from softlabel_train.evaluate import cases_of_part, evaluate_run
-from softlabel_train.metrics import evaluate
+from softlabel_train.metrics import SURFACES, evaluate
 from softlabel_train.predict import (
     case_image,
     load_network,
@@ -102,6 +102,18 @@ def test_a_cache_of_other_classes_or_images_is_refused(run, pairs_cache, mri_cac
         evaluate_run(run, cache=pairs_cache)
 
 
-def test_volumes_in_windows(mri_run):
-    found = evaluate_run(mri_run)
-    assert any(s.metric == "hd95" for s in found.scores)
+def test_volumes_in_windows_by_two_conventions(mri_run):
+    config = load_checkpoint(mri_run / "best.pt").recipe.evaluate
+    one, two = (
+        {(s.case, s.label, s.metric): s.value for s in evaluate_run(mri_run, config=c).scores}
+        for c in (
+            config.model_copy(update={"convention": ("mrbrains18-slices", "medpy", "medpy")}),
+            config.model_copy(update={"convention": "medpy"}),
+        )
+    )
+    for (case, label, metric), value in two.items():
+        named = f"{metric} (medpy)" if metric in SURFACES else metric
+        assert one[case, label, named] == pytest.approx(value, nan_ok=True)
+    assert len(one) == len(two) + sum(metric in SURFACES for _, _, metric in two)
+    differ = [k for k in one if k[2] == "hd95" and one[k] != one[k[0], k[1], "hd95 (medpy)"]]
+    assert any(math.isfinite(one[k]) for k in differ)

@@ -54,16 +54,18 @@ def test_a_run_leaves_everything_behind(oct_cache, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers, epoch_steps", [(0, "null"), (1, "null"), (0, 5)])
 def test_resuming_in_the_middle_of_an_epoch_changes_nothing(
-    oct_cache, tmp_path, workers, monkeypatch
+    oct_cache, tmp_path, workers, epoch_steps, monkeypatch
 ):
     augment = "augment={flip: [0, 1], rotate_degrees: 5, noise: 0.1, brightness: 0.1}"
     # three training cases of one patient and batches of two: an epoch has two steps
     recipe = recipe_for(oct_cache, augment, f"data.workers={workers}", "data.batch_size=2",
                         "train.steps=7", "train.checkpoint_steps=1", "model.options.dropout=0.2",
-                        "optimizer.patience=1")  # fmt: skip
+                        "optimizer.patience=1", f"train.epoch_steps={epoch_steps}")  # fmt: skip
     fit(recipe, tmp_path / "whole", show=False)
+    expected = [2, 4, 6, 7] if epoch_steps == "null" else [5, 7]
+    assert [int(r["step"]) for r in rows(tmp_path / "whole") if r["validation_dice"]] == expected
 
     real, calls = loop.save_checkpoint, []
 
@@ -132,6 +134,41 @@ def test_the_rate_falls_after_epochs_without_a_better_score(oct_cache, tmp_path,
     assert lrs == [0.008] * 4 + [0.004] * 3 + [0.002]
     assert (result.best_score, result.best_step) == (0.4, 5)
     assert load_checkpoint(tmp_path / "run" / "best.pt").loop["step"] == 5
+
+
+def validations(folder):
+    """Step and epoch of every validation."""
+    return [(int(r["step"]), int(r["epoch"])) for r in rows(folder) if r["validation_dice"]]
+
+
+VOLUMES = ("data.crop=[32, 32, 16]", "data.batch_size=1", "evaluate.window=[32, 32, 16]",
+           "train.checkpoint_steps=1")  # fmt: skip
+
+
+def test_an_epoch_of_volumes_is_no_pass_over_the_patients(mri_cache, tmp_path):
+    # one patient trains: a pass over the patients is a step
+    recipe = recipe_for(mri_cache, *VOLUMES, "train.steps=3")
+    assert recipe.epoch_steps(7) == 250 and recipe_for(mri_cache).epoch_steps(7) == 2
+    fit(recipe, tmp_path / "default", show=False)
+    assert validations(tmp_path / "default") == [(3, 0)], "at the end alone"
+    fit(recipe_for(mri_cache, *VOLUMES, "train.steps=5", "train.epoch_steps=2"), tmp_path / "two",
+        show=False)  # fmt: skip
+    assert validations(tmp_path / "two") == [(2, 0), (4, 1), (5, 2)]
+
+
+def test_a_run_from_before_epoch_steps_goes_on_with_its_epochs(mri_cache, tmp_path):
+    fit(recipe_for(mri_cache, *VOLUMES, "train.steps=1"), tmp_path / "run", show=False)
+    last = tmp_path / "run" / "last.pt"
+    content = torch.load(last, weights_only=True)
+    recipe = json.loads(content["recipe"])
+    del recipe["train"]["epoch_steps"], content["loop"]["epoch_steps"]
+    torch.save(content | {"recipe": json.dumps(recipe)}, last)
+    for steps in (3, 4):  # the second time from a checkpoint of today
+        fit(recipe_for(mri_cache, *VOLUMES, f"train.steps={steps}"), tmp_path / "run", show=False)
+    # one patient trains, one patch a batch: every step is an epoch, as it was
+    assert validations(tmp_path / "run") == [(1, 0), (2, 1), (3, 2), (4, 3)]
+    with pytest.raises(UsageError, match=r"train\.epoch_steps=None and now has .*=250"):
+        fit(recipe_for(mri_cache, *VOLUMES, "train.epoch_steps=250"), tmp_path / "run", show=False)
 
 
 @pytest.mark.slow

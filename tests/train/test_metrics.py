@@ -144,6 +144,18 @@ def test_mrbrains18_takes_the_larger_directed_percentile():
         assert found["assd"] == pytest.approx(medpy.assd(p, g, spacing))
 
 
+@pytest.mark.parametrize("shape", [(60, 70), (40, 44, 12)])
+def test_medpy040_averages_both_directions(shape):
+    pred, truth = blobs(4, shape)
+    spacing = SPACINGS[len(shape)]
+    for value, found in evaluate(pred, truth, range(6), spacing, convention="medpy040").items():
+        p, g = pred == value, truth == value
+        directed = [medpy.asd(p, g, spacing), medpy.asd(g, p, spacing)]
+        assert directed[0] != pytest.approx(directed[1]), "else the mean says nothing"
+        assert found["assd"] == pytest.approx(np.mean(directed))
+        assert found["hd95"] == pytest.approx(medpy.hd95(p, g, spacing))
+
+
 def test_mrbrains18_slices_equals_the_challenge_computed_with_simpleitk():
     sitk = pytest.importorskip("SimpleITK")
     pred, truth = blobs(2)
@@ -297,6 +309,24 @@ def test_distances_can_be_left_out():
     assert list(quick[0]) == ["dice", "vs", "precision", "recall"]
     for value, scores in quick.items():
         assert scores == pytest.approx({n: full[value][n] for n in scores}, nan_ok=True)
+
+
+def test_what_a_set_excludes_counts_nowhere():
+    pred, truth = (a % 11 for a in blobs(5, (30, 32, 10), classes=14))
+    outside = np.isin(truth, (9, 10))
+    assert outside.any()
+    p = np.random.default_rng(0).dirichlet(np.ones(11), truth.shape)
+    p = np.moveaxis(p, -1, 0).astype(np.float32)
+    scores = evaluate(pred, truth, "mrbrains18", probabilities=p, class_values=range(11))
+    assert set(scores) == set(range(1, 9))
+    # neither what is predicted there nor with which probability
+    other = np.where(outside, (pred + 1) % 9, pred)
+    q = np.where(outside, np.roll(p, 1, 0), p)
+    assert scores == evaluate(other, truth, "mrbrains18", probabilities=q, class_values=range(11))
+    overall = [calibration(x, truth, range(11), excluded=(9, 10)) for x in (p, q)]
+    assert overall[0] == overall[1] != calibration(p, truth, range(11))
+    known = calibration(p[:, ~outside], truth[~outside], range(11))
+    assert overall[0]["brier"] == pytest.approx(known["brier"])
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

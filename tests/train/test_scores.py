@@ -14,6 +14,7 @@ from softlabel_train.scores import (
     Score,
     as_csv,
     as_json,
+    better,
     bootstrap_interval,
     by_patient,
     paired_difference,
@@ -104,6 +105,21 @@ def test_the_table_shows_means_intervals_and_what_was_left_out():
         Console(file=text, width=120).print(table)
     assert "distances in mm" in text.getvalue()
     assert "6.00 (1 left out)" in text.getvalue() and "0.800" in text.getvalue()
+
+
+def test_every_further_convention_has_a_table_of_its_surfaces():
+    scores = [
+        Score("labels", "c", "p", "1", metric, value)
+        for metric, value in (("dice", 0.5), ("hd95", 2.0), ("hd95 (medpy)", 3.25))
+    ]
+    text = io.StringIO()
+    first, second = tables(summarise(with_class_means(scores)), "mm")
+    for table in (first, second):
+        Console(file=text, width=120).print(table)
+    assert second.title == "against labels, surfaces by medpy (mm)"
+    assert [c.header for c in second.columns] == ["class", "HD95", "ASD", "ASSD", "NSD"]
+    assert text.getvalue().count("3.25") == 2 and text.getvalue().count("2.00") == 2
+    assert better("hd95 (medpy)", -1) and better("nsd (medpy)", 1)
 
 
 def test_the_mean_over_classes_says_what_its_classes_left_out():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from softlabel_train.config import SplitConfig
-from softlabel_train.splits import make_split
+from softlabel_train.splits import group_parts, leaks, make_split
 
 from softlabel.errors import UsageError
 
@@ -21,14 +21,58 @@ def test_the_published_split_of_oct_dme():
     assert len(split.train) == 8 and len(split.evaluation) == 10
 
 
+def test_the_halves_can_be_swapped():
+    split = make_split(TEN, SplitConfig(kind="halves", fold=1))
+    assert split.evaluation_groups == tuple(f"Subject_{p:02d}" for p in range(1, 6))
+    assert split.validation_groups == ("Subject_10",)
+    assert split.train_groups == tuple(f"Subject_{p:02d}" for p in range(6, 10))
+    with pytest.raises(UsageError, match="fold is 2; of halves it is 0, or 1"):
+        make_split(TEN, SplitConfig(kind="halves", fold=2))
+
+
+SEVEN = {name: name for name in ("1", "4", "5", "7", "14", "070", "148")}
+
+
+def test_the_split_of_the_paper_leaks_and_no_other():
+    split = make_split(SEVEN, SplitConfig(kind="paper", seed=3))
+    assert len(split.train) == 5 and len(split.evaluation) == 2
+    assert split.validation == split.evaluation
+    assert set(split.train) | set(split.evaluation) == set(SEVEN)
+    assert leaks(group_parts(split))
+    same = make_split(SEVEN, SplitConfig(kind="random", seed=3))
+    assert same.evaluation == split.evaluation, "drawn alike"
+    for kind in ("halves", "kfold", "random", "rotate"):
+        for held_out in (0, 1):
+            honest = make_split(SEVEN, SplitConfig(kind=kind, held_out=held_out))
+            assert not leaks(group_parts(honest))
+
+
+@pytest.mark.parametrize("n_evaluation, folds", [(1, 7), (2, 4), (3, 3)])
+def test_rotation_evaluates_every_scan_once_and_holds_out_another(n_evaluation, folds):
+    parts = [
+        make_split(SEVEN, SplitConfig(kind="rotate", n_evaluation=n_evaluation, fold=fold))
+        for fold in range(folds)
+    ]
+    evaluated = [p for split in parts for p in split.evaluation_groups]
+    assert evaluated == ["1", "4", "5", "7", "14", "070", "148"], "in natural order"
+    held_out = [split.validation_groups for split in parts]
+    assert all(len(p) == 1 for p in held_out) and len(set(held_out)) == folds
+    for split in parts:
+        everyone = (*split.train_groups, *split.validation_groups, *split.evaluation_groups)
+        assert sorted(everyone) == sorted(SEVEN), "a patient is in one part"
+    with pytest.raises(UsageError, match=f"the folds are 0 to {folds - 1}"):
+        make_split(SEVEN, SplitConfig(kind="rotate", n_evaluation=n_evaluation, fold=folds))
+
+
 @given(
-    st.integers(3, 30),
-    st.sampled_from(["halves", "kfold", "random"]),
+    st.integers(4, 30),
+    st.sampled_from(["halves", "kfold", "random", "rotate"]),
     st.integers(0, 2),
     st.integers(0, 99),
 )
 def test_no_patient_is_in_two_parts(n, kind, fold, seed):
     groups = {f"c{i}": f"p{i % n}" for i in range(3 * n)}
+    fold = min(fold, 1) if kind == "halves" else fold
     split = make_split(
         groups, SplitConfig(kind=kind, folds=3, fold=fold, seed=seed, n_evaluation=1)
     )

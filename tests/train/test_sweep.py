@@ -8,6 +8,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 from softlabel_train import sweep as module
@@ -15,9 +16,19 @@ from softlabel_train.config import EvaluateConfig
 from softlabel_train.evaluate import evaluate_run
 from softlabel_train.loop import TrainingError
 from softlabel_train.scores import MEAN, Score, with_class_means
-from softlabel_train.sweep import Arm, SweepResult, compare, make_arms, plot, sweep, sweep_tables
+from softlabel_train.sweep import (
+    Arm,
+    SweepResult,
+    compare,
+    make_arms,
+    superpixels_returned,
+    sweep,
+    sweep_tables,
+)
 
+import softlabel
 from softlabel.errors import UsageError
+from softlabel.phantom import write_mri_dataset
 
 SMALL = ["train.steps=2", "train.pictures=0", "train.threads=1", "evaluate.bootstrap=50"]
 
@@ -132,6 +143,59 @@ def test_a_sweep_trains_resumes_and_compares(oct_data, tmp_path, monkeypatch):
     assert [a.values for a in again.arms] == [a.values for a in result.arms]
 
 
+@pytest.mark.slow
+def test_folds_are_scored_together(oct_cache, tmp_path, monkeypatch):
+    grid = {"loss.beta": [0, 1], "data.split.fold": [0, 1]}
+    options = {"overrides": [*SMALL, f"data.cache={oct_cache}", "generate={}"], "show": False}
+    result = sweep("smoke", grid, tmp_path / "s", **options)
+    assert [a.arm.name for a in result.arms] == ["loss.beta=0", "loss.beta=1"]
+    run = tmp_path / "s" / result.arms[1].arm.folder
+    pooled = [
+        s.value for fold in (0, 1) for s in evaluate_run(run / f"seed_0_fold_{fold}").scores
+        if (s.label, s.metric) == (MEAN, "dice")
+    ]  # fmt: skip
+    assert len(pooled) == 12, "every B-scan of the four patients once"
+    key = ("labels", "dice")
+    assert result.arms[1].values[key] == pytest.approx((sum(pooled) / 12,))
+    assert result.arms[1].differences[key].pairs == 4
+    assert "folds 0, 1" in sweep_tables(result)[0].title
+
+    # without one of its folds an arm would be scored on other patients than the rest
+    real = module.fit
+
+    def sometimes(recipe, folder, **rest):
+        if recipe.loss.beta == 0 and recipe.data.split.fold == 1:
+            raise TrainingError("no")
+        return real(recipe, folder, **rest)
+
+    monkeypatch.setattr(module, "fit", sometimes)
+    again = sweep("smoke", grid, tmp_path / "s", **options)
+    assert [a.arm.name for a in again.arms] == ["loss.beta=1"]
+    assert list(again.failures) == ["loss.beta=0, seed 0, fold 1"]
+
+
+def test_folds_of_a_split_without_any_are_refused(tmp_path):
+    grid = {"data.split.fold": [0, 1]}
+    with pytest.raises(UsageError, match=r"data\.split\.kind is random, which has no folds"):
+        sweep("smoke", grid, tmp_path / "s", overrides=["data.split=random"])
+
+
+def test_arms_that_leak_say_so_in_every_table(oct_cache, tmp_path):
+    grid = {"data.split.kind": ["random", "paper"]}
+    overrides = [*SMALL, f"data.cache={oct_cache}", "generate={}"]
+    result = sweep("smoke", grid, tmp_path / "s", overrides=overrides, show=False)
+    assert [a.leaks for a in result.arms] == [False, True]
+    console = Console(width=150, record=True, file=io.StringIO())
+    for table in sweep_tables(result):
+        console.print(table)
+    text = console.export_text()
+    assert "kind=paper (leaks)" in text and "leaks: the evaluated patients steer" in text
+    assert "kind=random (leaks)" not in text
+    with (tmp_path / "s" / "sweep.csv").open(newline="") as file:
+        leaking = {(r["arm"], r["leaks"]) for r in csv.DictReader(file)}
+    assert leaking == {("data.split.kind=random", "False"), ("data.split.kind=paper", "True")}
+
+
 def test_a_run_that_fails_leaves_the_others(oct_cache, tmp_path, monkeypatch):
     real = module.fit
 
@@ -182,6 +246,25 @@ def test_every_arm_is_checked_before_anything_is_trained(tmp_path):
     assert not (tmp_path / "s").exists()
 
 
+@pytest.mark.parametrize("name, by_slice", [("oct_cache", False), ("mri_cache", False),
+                                            ("slices", True)])  # fmt: skip
+def test_superpixels_are_counted_as_they_are_asked_for(name, by_slice, tmp_path, request):
+    if by_slice:
+        write_mri_dataset(tmp_path / "mri", n_subjects=1, seed=1, shape=(64, 64, 16))
+        path = tmp_path / "mri.h5"
+        settings = softlabel.Settings(n_segments=60, slic_dims="slice")
+        softlabel.generate(tmp_path / "mri", path, settings)
+    else:
+        path = request.getfixturevalue(name)
+    with softlabel.open_cache(path) as cache:
+        counted = []
+        for case in cache.values():
+            ids = case.superpixels[...]
+            images = np.moveaxis(ids, case.slice_axis, 0) if by_slice else [ids]
+            counted.append(np.mean([len(np.unique(image[image >= 0])) for image in images]))
+        assert superpixels_returned(cache) == pytest.approx(np.mean(counted))
+
+
 def test_the_table_shows_deviation_and_difference(capsys):
     arms = make_arms({"loss.beta": [0.5, 1.0]})
     runs = {
@@ -194,5 +277,3 @@ def test_the_table_shows_deviation_and_difference(capsys):
         Console(width=120).print(table)
     text = capsys.readouterr().out
     assert "±" in text and "+0.0500" in text and "2 of 4" in text
-    assert plot(result, "loss.beta").startswith(b"\x89PNG")
-    assert plot(result, "loss.target") is None

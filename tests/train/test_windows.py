@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.inferers import sliding_window_inference
-from softlabel_train.windows import most_probable
+from softlabel_train.windows import held_voxels, most_probable
 
 
 def network(channels: int, classes: int, dims: int) -> torch.nn.Module:
@@ -60,4 +60,5 @@ def test_what_is_held_is_as_long_as_a_window(classes):
         index = most_probable(lambda p: p.expand(1, classes, *p.shape[2:]), image, (8, 8, 20), 0.5)
     assert index.shape == (8, 8, 200)
     assert index.dtype == (torch.uint8 if classes < 255 else torch.uint16)
+    assert held_voxels((8, 8, 200), (8, 8, 20)) == 8 * 8 * 20
     assert largest <= max(classes * 8 * 8 * 20, image.numel())

@@ -2,7 +2,8 @@
 
 A recipe is a YAML file. It may continue another one (``base: oct_dme``) and name *arms*, sets of
 keys that belong together (``arms: {ce-hard: {loss.beta: 0}}``, chosen by ``arm: ce-hard``). What is
-set last wins: base, recipe, arm, ``key=value`` overrides.
+set last wins: base, recipe, arm, ``key=value`` overrides. *Grids* are values of keys that a sweep
+goes through (``grids: {beta: {loss.beta: [1, 2]}}``).
 """
 
 from __future__ import annotations
@@ -51,6 +52,9 @@ Share = Annotated[Number, Field(ge=0, le=1)]
 Axes = tuple[Annotated[int, Field(ge=0, le=2, strict=True)], ...]
 NotNegative = Annotated[Number, Field(ge=0, allow_inf_nan=False)]
 
+VOLUME_EPOCH_STEPS = 250
+"""Steps in an epoch of patches of volumes, unless ``train.epoch_steps`` is given; as in nnU-Net."""
+
 
 class Section(BaseModel):
     """A frozen part of a recipe that refuses keys that it does not know."""
@@ -61,11 +65,14 @@ class Section(BaseModel):
 class SplitConfig(Section):
     """Which patients train, validate (learning rate, best checkpoint) and are evaluated."""
 
-    kind: Literal["halves", "kfold", "random", "named"] = Field(
+    kind: Literal["halves", "kfold", "random", "rotate", "paper", "named"] = Field(
         default="halves",
         description="halves: the first half of the patients, in natural order, trains and the "
-        "rest is evaluated (published for OCT-DME: five and five). kfold: one of `folds` parts "
-        "is evaluated. random: `n_evaluation` drawn patients are evaluated. named: as listed.",
+        "rest is evaluated (published for OCT-DME: five and five); `fold` 1 swaps them. kfold: one "
+        "of `folds` parts is evaluated. random: `n_evaluation` drawn patients are evaluated. "
+        "rotate: the next `n_evaluation` patients in every `fold`, until each was evaluated once, "
+        "and those after them validate. paper: as random, but the evaluated patients validate "
+        "(leaks). named: as listed.",
     )
     train: tuple[str, ...] = Field(default=(), description="named: patients that train")
     validation: tuple[str, ...] = Field(
@@ -76,9 +83,13 @@ class SplitConfig(Section):
     )
     held_out: Whole = Field(default=1, description="training patients held out for validation")
     folds: int = Field(default=5, ge=2, strict=True, description="kfold: number of parts")
-    fold: Whole = Field(default=0, description="kfold: the part that is evaluated")
-    n_evaluation: Positive = Field(default=2, description="random: number of evaluated patients")
-    seed: Whole = Field(default=0, description="kfold, random: seed of the draw")
+    fold: Whole = Field(
+        default=0, description="halves, kfold, rotate: which of its divisions; the first is 0"
+    )
+    n_evaluation: Positive = Field(
+        default=2, description="random, rotate, paper: number of evaluated patients"
+    )
+    seed: Whole = Field(default=0, description="kfold, random, paper: seed of the draw")
 
     @model_validator(mode="after")
     def _possible(self) -> SplitConfig:
@@ -260,6 +271,11 @@ class TrainConfig(Section):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
         default="32-true", description="mixed: half precision where it is safe"
     )
+    epoch_steps: Positive | None = Field(
+        default=None,
+        description="steps in an epoch; null: 250 for patches of volumes, else as many as show "
+        "every training image once",
+    )
     validate_epochs: Positive = Field(default=1, description="epochs between validations")
     checkpoint_steps: Positive = Field(default=200, description="steps between saves of `last`")
     log_steps: Positive = Field(default=10, description="steps between logged values")
@@ -274,9 +290,10 @@ class EvaluateConfig(Section):
         default=None,
         description="a named set (oct, mrbrains18), label values, or null: all but the first",
     )
-    convention: Convention = Field(
+    convention: Convention | Annotated[tuple[Convention, ...], Field(min_length=1)] = Field(
         default="medpy", description="whose surface distances: MedPy's, EvaluateSegmentation's, or "
-        "the HD95 of the MRBrainS18 challenge",
+        "the HD95 of the MRBrainS18 challenge; of several, those after the first are named beside "
+        "their metrics",
     )  # fmt: skip
     tolerance: NotNegative | None = Field(default=None, description="of NSD; null: one pixel")
     unit: Literal["mm", "pixel"] = Field(
@@ -307,6 +324,12 @@ class EvaluateConfig(Section):
             )
         return value
 
+    @property
+    def conventions(self) -> tuple[Convention, ...]:
+        """Every convention that is asked for, once."""
+        given = (self.convention,) if isinstance(self.convention, str) else self.convention
+        return tuple(dict.fromkeys(given))
+
 
 class Recipe(Section):
     """A training run. :func:`load_recipe` reads one."""
@@ -334,6 +357,21 @@ class Recipe(Section):
         settled = _with_words_of_steps(value)
         generation_settings(settled)
         return settled
+
+    def epoch_steps(self, images: int) -> int:
+        """Steps in an epoch, after which validation and the learning rate's schedule look.
+
+        Parameters
+        ----------
+        images : int
+            Training images.
+        """
+        if self.train.epoch_steps is not None:
+            return self.train.epoch_steps
+        # one patch shows little of a volume: seven patients would be an epoch of a few patches
+        if self.data.crop is not None and len(self.data.crop) == 3:
+            return VOLUME_EPOCH_STEPS
+        return -(-images // self.data.batch_size)
 
     def flat(self) -> dict[str, Any]:
         """Every value under its dotted key."""
@@ -422,6 +460,7 @@ def load_recipe(
     chosen = [value for key, value in given if key == "arm"]
     selected = chosen[-1] if chosen else arm if arm is not None else values.get("arm")
     arms = values.pop("arms", {})
+    values.pop("grids", None)
     resolved = not arms and not chosen and arm is None
     if selected is not None and not resolved:  # the recipe of a run names its arm and has no others
         if not isinstance(selected, str) or selected not in arms:
@@ -465,6 +504,12 @@ def recipe_names() -> dict[str, str]:
 def recipe_arms(name_or_path: str | Path) -> list[str]:
     """Names of a recipe's arms."""
     return list(_read_with_bases(name_or_path, ()).get("arms", {}))
+
+
+def recipe_grids(name_or_path: str | Path) -> dict[str, dict[str, list[Any]]]:
+    """The grids of a recipe by name: values of dotted keys, for a sweep."""
+    found = _read_with_bases(name_or_path, ()).get("grids", {})
+    return {str(name): dict(grid) for name, grid in found.items()}
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -530,6 +575,8 @@ def _read_with_bases(name_or_path: str | Path, seen: tuple[str, ...]) -> dict[st
     arms = values.get("arms", {})
     if not isinstance(arms, dict) or not all(isinstance(a, dict) for a in arms.values()):
         raise UsageError(f"The recipe {source}: arms must map names to {{dotted.key: value}}.")
+    if not _are_grids(values.get("grids", {})):
+        raise UsageError(f"The recipe {source}: grids must map names to {{dotted.key: [v1, v2]}}.")
     if base is None:
         return values
     path = Path(source)
@@ -538,6 +585,13 @@ def _read_with_bases(name_or_path: str | Path, seen: tuple[str, ...]) -> dict[st
         near if near.suffix in _SUFFIXES and near.is_file() else base, (*seen, source)
     )
     return _merged(below, values)
+
+
+def _are_grids(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(grid, dict) and all(isinstance(v, list) and v for v in grid.values())
+        for grid in value.values()
+    )
 
 
 _SUFFIXES = {".yaml", ".yml"}
@@ -572,6 +626,9 @@ def _read_yaml(name_or_path: str | Path) -> dict[str, Any]:
             values["generate"] = _with_words_of_steps(generate)
         except ValueError as error:
             raise UsageError(f"The recipe {name_or_path}: generate: {error}.") from error
+    data = values.get("data")
+    if isinstance(data, dict) and isinstance(data.get("split"), str):
+        data["split"] = {"kind": data["split"]}
     return values
 
 
@@ -598,6 +655,8 @@ def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
+    if dotted == "data.split" and isinstance(value, str):  # short for its kind
+        dotted = "data.split.kind"
     *sections, key = str(dotted).split(".")
     if sections == ["generate"] and key in word_fields():
         sections.append("preprocess_options")

@@ -414,9 +414,11 @@ def _torch_ready(image: Array) -> Array:
 class StepSampler(Sampler[list[tuple[int, ...]]]):
     """The batches of a whole run as lists of (epoch, index), from any step on.
 
-    Every epoch is a new permutation, drawn from (seed, epoch). The last batch of an epoch is
-    filled up with the first samples of the same permutation, drawn differently, so that all
-    batches are full. With several processes each one takes its share of every batch.
+    An epoch here is a pass over the samples, however long ``train.epoch_steps`` is: batches do not
+    depend on when a run validates. Every epoch is a new permutation, drawn from (seed, epoch). The
+    last batch of an epoch is filled up with the first samples of the same permutation, drawn
+    differently, so that all batches are full. With several processes each one takes its share of
+    every batch.
 
     Parameters
     ----------

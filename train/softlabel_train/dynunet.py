@@ -8,14 +8,12 @@ an axis until its voxels are less than twice as large as the smallest ones.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-from softlabel_train.losses import SoftLabelLoss
 
 LEAST_SIDE = 4
 """Voxels along an axis that are left where the network is deepest."""
@@ -139,8 +137,16 @@ class DeepSupervision(nn.Module):
         return [finest, *self.net.heads] if self.training else finest
 
 
+Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]]
+"""Total and terms from logits, hard labels and soft labels, as ``SoftLabelLoss`` has it."""
+
+
 def supervised(
-    loss: SoftLabelLoss, logits: Tensor | Sequence[Tensor], labels: Tensor, soft: Tensor
+    loss: Loss,
+    logits: Tensor | Sequence[Tensor],
+    labels: Tensor,
+    soft: Tensor,
+    ignore: int | None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Loss of a network's output, or of its outputs at several levels.
 
@@ -159,7 +165,7 @@ def supervised(
     total, terms = loss(logits[0], labels, soft)
     total = total * weights[0]
     for weight, level in zip(weights[1:], logits[1:], strict=True):
-        coarse = pooled(labels, soft, level.shape[2:], loss.ignore)
+        coarse = pooled(labels, soft, level.shape[2:], ignore)
         total = total + weight * loss(level, *coarse)[0]
     return total / sum(weights), terms
 
@@ -182,7 +188,7 @@ def pooled(
     hard = labels[(slice(None), *(slice(step // 2, None, step) for step in steps))]
     pool = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d}
     mean = pool[len(steps)](soft, steps)
-    if ignore is None or not bool((labels == ignore).any()):
+    if ignore is None:
         return hard, mean
     known = pool[len(steps)]((labels != ignore).unsqueeze(1).to(soft.dtype), steps)
     mean = torch.where(known > 0, mean / known.clamp(min=1e-6), 0)

@@ -17,8 +17,8 @@ from softlabel.files.atomic import require_writable
 from softlabel.types import Array
 from softlabel_train.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, publish
 from softlabel_train.config import EvaluateConfig
-from softlabel_train.memory import explain_memory
-from softlabel_train.metrics import calibration, evaluate
+from softlabel_train.memory import explain_memory, give_back
+from softlabel_train.metrics import SURFACES, calibration, evaluate
 from softlabel_train.predict import case_image, load_network, predict_probabilities
 from softlabel_train.prepare import LeftOut
 from softlabel_train.runfolder import ABOUT, left_out_of
@@ -31,6 +31,7 @@ from softlabel_train.scores import (
     summarise,
     with_class_means,
 )
+from softlabel_train.splits import leaks
 from softlabel_train.steps import on_original_grid, require_same_steps
 from softlabel_train.validation import scored_classes, scored_set
 
@@ -57,6 +58,8 @@ class Evaluation:
         Where they were written.
     left_out : tuple of LeftOut
         Cases that belong to the part, and could not be computed when the cache was generated.
+    leaks : bool
+        Whether the patients that were scored also chose the network (:mod:`splits`).
     """
 
     scores: tuple[Score, ...]
@@ -64,6 +67,7 @@ class Evaluation:
     unit: str
     folder: Path
     left_out: tuple[LeftOut, ...] = ()
+    leaks: bool = False
 
 
 def evaluate_run(
@@ -129,18 +133,20 @@ def evaluate_run(
             scores += score_case(net, opened[case_id], opened, found, config, in_mm=unit == "mm")
         if progress is not None:
             progress(case_id)
+    give_back()
     scores = with_class_means(scores)
     summary = summarise(scores, resamples=config.bootstrap)
+    leaking = part == "evaluation" and leaks(found.split)
     about: dict[str, Any] = {
         "checkpoint": path.name, "cache": str(opened.path), "part": part, "unit": unit,
-        "convention": config.convention, "cases": len(ids),
+        "convention": config.convention, "cases": len(ids), "leaks": leaking,
         "left_out": {case.id: case.reason for case in left_out},
     }  # fmt: skip
     publish(folder / "cases.csv", as_csv(scores))
     publish(folder / "summary.csv", as_csv(summary))
     publish(folder / "scores.json", as_json(about, summary))
     publish(folder / MADE_WITH, made_with(config, path.name, cache).encode())
-    return Evaluation(tuple(scores), tuple(summary), unit, folder, left_out)
+    return Evaluation(tuple(scores), tuple(summary), unit, folder, left_out, leaking)
 
 
 def made_with(config: EvaluateConfig, checkpoint: str, cache: Path | None = None) -> str:
@@ -228,12 +234,22 @@ def score_case(
         if cache.ignore is not None:
             ignore = cache.ignore
             truth = np.where(labels == ignore, ignore, truth)
+        first, *others = config.conventions
         found = evaluate(
             prediction, truth, chosen, spacing, ignore=ignore, probabilities=probabilities,
-            class_values=values.tolist(), convention=config.convention, tolerance=config.tolerance,
+            class_values=values.tolist(), convention=first, tolerance=config.tolerance,
         )  # fmt: skip
+        for convention in others:
+            again = evaluate(
+                prediction, truth, chosen, spacing, ignore=ignore, convention=convention,
+                tolerance=config.tolerance,
+            )  # fmt: skip
+            for label, metrics in again.items():
+                found[label] |= {f"{m} ({convention})": metrics[m] for m in SURFACES}
         named: dict[str, Mapping[str, float]] = {classes[int(v)]: m for v, m in found.items()}
-        named[ALL] = calibration(probabilities, truth, values.tolist(), ignore=ignore)
+        named[ALL] = calibration(
+            probabilities, truth, values.tolist(), ignore=ignore, excluded=chosen.excluded
+        )
         scores += [
             Score(against, case.id, case.group, label, metric, float(value))
             for label, metrics in named.items()

@@ -48,8 +48,9 @@ from softlabel_train.devices import (
     several_were_started,
 )
 from softlabel_train.dynunet import supervised
+from softlabel_train.footprint import footprint
 from softlabel_train.losses import SoftLabelLoss
-from softlabel_train.memory import explain_memory
+from softlabel_train.memory import explain_memory, give_back
 from softlabel_train.models import AnySize, build_model, check_network
 from softlabel_train.prepare import (
     FoundCache,
@@ -97,9 +98,14 @@ class FitResult:
 
 @dataclass
 class LoopState:
-    """Counters of the loop; they go into every checkpoint."""
+    """Counters of the loop; they go into every checkpoint.
+
+    ``epoch_steps`` is the length of an epoch; 0 in checkpoints from before it was a key, whose
+    epochs showed every image once, of volumes too.
+    """
 
     step: int = 0
+    epoch_steps: int = 0
     best_score: float | None = None
     best_step: int = 0
     stale_epochs: int = 0
@@ -207,7 +213,9 @@ def _train_in_process(
 ) -> dict[str, Any]:
     """The function that is launched; it returns plain values, which processes can send back."""
     with explain_memory(memory_advice(recipe)):
-        return asdict(train(fabric, recipe, folder, found.path, show, found.left_out))
+        result = asdict(train(fabric, recipe, folder, found.path, show, found.left_out))
+    give_back()
+    return result
 
 
 def train(
@@ -220,7 +228,7 @@ def train(
 ) -> FitResult:
     """Run the loop in this process, one of ``fabric.world_size``."""
     run = start(fabric, recipe, folder, cache_path, left_out)
-    model, optimizer, state, sampler = run.model, run.optimizer, run.state, run.sampler
+    model, optimizer, state = run.model, run.optimizer, run.state
     started, before = time.perf_counter(), state.seconds
     memory: Tensor | None = None
     interrupted = False
@@ -229,14 +237,14 @@ def train(
         record = _start_record(stack, run, show) if fabric.is_global_zero else None
 
         for batch in run.loader:
-            epoch = state.step // sampler.steps_per_epoch
+            epoch = state.step // state.epoch_steps
             image, labels, soft = batch.to(fabric.device).expand(memory)
             memory = soft  # the next batch is expanded into the same memory
 
             seed_step(recipe.seed, state.step, fabric.global_rank)
             model.train()
             logits = model(image)
-            total, parts = supervised(run.loss, logits, labels, soft)
+            total, parts = supervised(run.loss, logits, labels, soft, run.loss.ignore)
             optimizer.zero_grad()
             fabric.backward(total)
             norm = gradient_norm(fabric, model, optimizer, recipe.optimizer.clip_norm)
@@ -258,7 +266,7 @@ def train(
                 if state.step % recipe.train.log_steps == 0 or done:
                     record.training(state.step, epoch, lr, state.take_means())
 
-            epoch_done = state.step % sampler.steps_per_epoch == 0
+            epoch_done = state.step % state.epoch_steps == 0
             if done or (epoch_done and (epoch + 1) % recipe.train.validate_epochs == 0):
                 judge(run, record, epoch)
 
@@ -290,7 +298,10 @@ def seed_step(seed: int, step: int, rank: int) -> None:
 def judge(run: Run, record: RunRecord | None, epoch: int) -> None:
     """Validate, save the best network, and lower a rate that has not helped for long."""
     state, recipe, groups = run.state, run.recipe, run.optimizer.param_groups
+    run.optimizer.zero_grad()
+    give_back()  # or whole images would come on top of what the last step left
     score, scores = validate(run.fabric, recipe, run.data, run.net, record, state.step)
+    give_back()
     if record is not None:
         record.validation(state.step, epoch, groups[0]["lr"], score, scores)
     if state.is_better(score):
@@ -320,7 +331,6 @@ class Run:
         The network as Fabric wraps it.
     optimizer : Optimizer
     loss : SoftLabelLoss
-    sampler : StepSampler
     loader : DataLoader
     state : LoopState
     """
@@ -333,7 +343,6 @@ class Run:
     model: nn.Module
     optimizer: Any
     loss: SoftLabelLoss
-    sampler: StepSampler
     loader: DataLoader[Batch]
     state: LoopState
 
@@ -395,9 +404,11 @@ def start(
     loader = make_loader(
         dataset, sampler, workers=recipe.data.workers, pin_memory=fabric.device.type == "cuda"
     )
-    return Run(
-        fabric, recipe, folder, data, net, model, optimizer, loss, sampler, loader, state
-    )  # fmt: skip
+    if last is None:
+        state.epoch_steps = recipe.epoch_steps(len(dataset))
+    elif not state.epoch_steps:  # a run goes on with the epochs that it was started with
+        state.epoch_steps = sampler.steps_per_epoch
+    return Run(fabric, recipe, folder, data, net, model, optimizer, loss, loader, state)
 
 
 def _start_record(stack: contextlib.ExitStack, run: Run, show: bool) -> RunRecord:
@@ -408,11 +419,22 @@ def _start_record(stack: contextlib.ExitStack, run: Run, show: bool) -> RunRecor
     )  # fmt: skip
     for warning in run.data.warnings:
         record.say(f"warning: {warning}")
+    if show and (estimate := estimated(run)) is not None:
+        record.say(estimate)
     if run.state.step >= run.recipe.train.steps:
         record.say(f"Nothing is left to do: the run has done {run.state.step} steps.")
     elif run.state.step:
         record.say(f"Going on from step {run.state.step}.")
     return record
+
+
+def estimated(run: Run) -> str | None:
+    """What the run will take on its device; None for a network that cannot be tried for it."""
+    try:
+        found = footprint(run.recipe, run.data, make_network, run.fabric.device)
+    except (RuntimeError, NotImplementedError, TypeError):  # fake tensors do not know everything
+        return None
+    return found.sentence(str(run.fabric.device))
 
 
 def make_network(recipe: Recipe, data: TrainingData) -> AnySize:

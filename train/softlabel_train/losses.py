@@ -196,6 +196,12 @@ class SoftLabelLoss(nn.Module):
             When shapes or types do not fit, naming both.
         """
         self._check(logits, labels, soft)
+        return self.unchecked(logits, labels, soft)
+
+    def unchecked(
+        self, logits: Tensor, labels: Tensor, soft: Tensor | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The same without a look at shapes, types and values."""
         device_type = logits.device.type
         with torch.autocast(device_type=device_type, enabled=False):
             x = logits if logits.dtype == torch.float64 else logits.float()

@@ -38,7 +38,7 @@ from softlabel.types import ClassTable, spacing_in_order
 
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
-Convention = Literal["medpy", "evalseg", "mrbrains18", "mrbrains18-slices"]
+Convention = Literal["medpy", "evalseg", "mrbrains18", "mrbrains18-slices", "medpy040"]
 """How distances are summarised.
 
 ``medpy``
@@ -53,6 +53,8 @@ Convention = Literal["medpy", "evalseg", "mrbrains18", "mrbrains18-slices"]
 ``mrbrains18-slices``
     The same on the surfaces of the challenge's ``evaluation.py``: in each slice (the last axis
     counts the slices), over edges and corners, and the image border is no surface.
+``medpy040``
+    As MedPy 0.4.0 had it: ``assd`` is the mean of both directions' means, the rest as ``medpy``.
 """
 
 
@@ -65,7 +67,8 @@ class ClassSet:
     values : tuple of int
         Label values that are scored.
     excluded : tuple of int
-        Pixels whose true label is one of these become background in both maps.
+        Pixels whose true label is one of these become background in both maps, and do not count
+        in calibration.
     """
 
     values: tuple[int, ...]
@@ -84,6 +87,17 @@ DISTANCES = ("hd95", "asd", "assd")
 HIGHER_IS_BETTER = ("dice", "vs", "precision", "recall", "nsd")
 BOUNDARY_PX = 5.0
 """Calibration near boundaries looks at pixels at most this far from one."""
+
+
+def metric_of(name: str) -> str:
+    """The metric in a name that may have a convention beside it.
+
+    Examples
+    --------
+    >>> metric_of("hd95"), metric_of("hd95 (medpy)")
+    ('hd95', 'hd95')
+    """
+    return name.partition(" ")[0]
 
 
 def evaluate(
@@ -118,7 +132,7 @@ def evaluate(
         boundary.
     class_values : sequence of K int, optional
         Label values along axis 0 of ``probabilities``; by default those of ``classes``.
-    convention : {"medpy", "evalseg", "mrbrains18", "mrbrains18-slices"}
+    convention : {"medpy", "evalseg", "mrbrains18", "mrbrains18-slices", "medpy040"}
         See :data:`Convention`.
     tolerance : float, optional
         For ``nsd``, in the unit of the spacing; by default the smallest spacing, one pixel.
@@ -175,7 +189,7 @@ def evaluate(
         channels = _channels(probabilities, truth, class_values, list(names.values()))
         for name, value in names.items():
             scores[name] |= _one_against_rest(
-                np.asarray(probabilities[channels.index(value)]), truth == value, ignored
+                np.asarray(probabilities[channels.index(value)]), truth == value, hidden
             )
     return scores
 
@@ -271,7 +285,9 @@ def _surface_scores(
         # a relative slack of one in 10^9: a distance of three times 0.1 is a tolerance of 0.3
         "nsd": float(np.count_nonzero(pooled <= tolerance * (1 + 1e-9)) / pooled.size),
     }
-    if convention == "evalseg":
+    if convention == "medpy040":
+        scores["assd"] = float((there.mean() + back.mean()) / 2)
+    elif convention == "evalseg":
         scores |= _region_distances(p, g, spacing)
     elif convention != "medpy":
         scores["hd95"] = float(max(np.percentile(there, 95), np.percentile(back, 95)))
@@ -375,6 +391,7 @@ def calibration(
     class_values: Sequence[int],
     *,
     ignore: int | None = None,
+    excluded: Iterable[int] = (),
     boundary_px: float = BOUNDARY_PX,
     n_bins: int = 15,
 ) -> dict[str, float]:
@@ -390,6 +407,8 @@ def calibration(
         Label values along axis 0 of ``probabilities``.
     ignore : int, optional
         Value in ``truth`` of pixels that count nowhere.
+    excluded : iterable of int
+        Label values whose pixels do not count either; see :class:`ClassSet`.
     boundary_px : float
         Pixels at most this far from a boundary of ``truth`` count as near (:func:`near_boundary`).
     n_bins : int
@@ -411,6 +430,8 @@ def calibration(
     probabilities, truth = np.asarray(probabilities), np.asarray(truth)
     channels = _channels(probabilities, truth, class_values, [int(v) for v in class_values])
     known = np.ones(truth.shape, bool) if ignore is None else truth != ignore
+    for value in excluded:
+        known &= truth != value
     squares = np.zeros(truth.shape)
     right = np.zeros(truth.shape, bool)
     winner = probabilities.argmax(0)
@@ -419,7 +440,7 @@ def calibration(
         squares += (probabilities[k].astype(np.float64) - y) ** 2
         right |= (winner == k) & y
     confidence = np.take_along_axis(probabilities, winner[None], 0)[0]
-    near = near_boundary(truth, None if ignore is None else ~known, boundary_px) & known
+    near = near_boundary(truth, ~known, boundary_px) & known
     return {
         "brier": _mean(squares[known]),
         "ece": _calibration_error(confidence[known], right[known], n_bins),
@@ -428,9 +449,9 @@ def calibration(
     }
 
 
-def _one_against_rest(p: Array, y: Mask, ignored: Mask | None) -> dict[str, float]:
-    known = np.ones(y.shape, bool) if ignored is None else ~ignored
-    near = near_boundary(y, ignored) & known
+def _one_against_rest(p: Array, y: Mask, hidden: Mask) -> dict[str, float]:
+    known = ~hidden
+    near = near_boundary(y, hidden) & known
     squares = (p.astype(np.float64) - y) ** 2
     return {
         "brier": _mean(squares[known]),

@@ -19,7 +19,7 @@ from softlabel.types import ClassTable, Dataset
 from softlabel_train.config import Recipe, generation_settings
 from softlabel_train.data import Intensity, require_axes
 from softlabel_train.losses import enet_weights
-from softlabel_train.splits import Split, make_split
+from softlabel_train.splits import LEAKS, Split, group_parts, leaks, make_split
 
 
 @dataclass(frozen=True)
@@ -239,6 +239,8 @@ def open_data(recipe: Recipe, path: Path, left_out: Sequence[LeftOut] = ()) -> T
         *_check_settings(recipe, path, cache), *_forgotten_groups(cache), *_told(left_out)
     )  # fmt: skip
     split = _split_of(recipe, cache, left_out)
+    if leaks(group_parts(split)):
+        warnings = (f"This run {LEAKS}.", *warnings)
     present = {cache[case_id].group for case_id in split.train}
     try:
         of_training = [cache.statistics[g] for g in split.train_groups if g in present]

@@ -25,7 +25,7 @@ from softlabel_train.checkpoint import BEST, LAST, Checkpoint, load_checkpoint, 
 from softlabel_train.config import Recipe
 from softlabel_train.prepare import LeftOut, TrainingData
 from softlabel_train.record import METRICS, software_versions
-from softlabel_train.splits import group_parts
+from softlabel_train.splits import group_parts, leaks
 
 LOCK, SOFT_LOCK = "training.lock", "training.softlock"
 NO_FLOCK = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
@@ -171,6 +171,7 @@ def begin(folder: Path, recipe: Recipe, data: TrainingData, overwrite: bool) -> 
         "cache": str(data.cache.path.resolve()),
         "cache_fingerprint": data.cache.header.fingerprint,
         "split": data.split.as_dict(),
+        "leaks": leaks(group_parts(data.split)),
         "classes": dict(data.classes),
         "class_pixels": data.class_pixels.tolist(),
         "left_out": [asdict(case) for case in data.left_out],

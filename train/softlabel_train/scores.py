@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.table import Table
 
-from softlabel_train.metrics import DISTANCES, HIGHER_IS_BETTER, SURFACES
+from softlabel_train.metrics import DISTANCES, HIGHER_IS_BETTER, SURFACES, metric_of
 
 MEAN, ALL = "mean", "all"
 """Names in the place of a class: the mean over the scored classes, and all classes together."""
@@ -234,7 +234,7 @@ TABLE_METRICS = ("dice", "vs", "hd95", "asd", "assd", "nsd")
 CALIBRATION = ("brier", "ece", "brier_boundary", "ece_boundary")
 
 
-def tables(summaries: Sequence[Summary], unit: str) -> list[Table]:
+def tables(summaries: Sequence[Summary], unit: str, caption: str | None = None) -> list[Table]:
     """Tables for the terminal: one of the classes for each label map, one of the calibration.
 
     Parameters
@@ -242,22 +242,20 @@ def tables(summaries: Sequence[Summary], unit: str) -> list[Table]:
     summaries : sequence of Summary
     unit : str
         Of the distances.
+    caption : str, optional
+        Below every table.
     """
     found = []
     for against in dict.fromkeys(s.against for s in summaries):
-        rows = {(s.label, s.metric): s for s in summaries if s.against == against}
-        labels = list(dict.fromkeys(s.label for s in summaries if s.against == against))
-        table = Table(title=f"against {against} (distances in {unit})")
-        table.add_column("class")
-        for metric in TABLE_METRICS:
-            table.add_column(metric.upper() if metric != "dice" else "Dice", justify="right")
-        for label in [name for name in labels if name != ALL]:
-            if label == MEAN:
-                table.add_section()
-            cells = [_cell(rows.get((label, m)), m, with_interval=label == MEAN)
-                     for m in TABLE_METRICS]  # fmt: skip
-            table.add_row(label, *cells)
-        found.append(table)
+        of = [s for s in summaries if s.against == against]
+        found.append(_classes(of, TABLE_METRICS, f"against {against} (distances in {unit})"))
+        # "hd95 (medpy)": what follows the metric's name is the convention
+        for convention in dict.fromkeys(s.metric.partition(" ")[2] for s in of):
+            if convention:
+                metrics = [f"{m} {convention}" for m in TABLE_METRICS if m in SURFACES]
+                title = f"against {against}, surfaces by {convention.strip('()')} ({unit})"
+                found.append(_classes(of, metrics, title))
+        rows = {(s.label, s.metric): s for s in of}
         overall = [rows.get((ALL, m)) for m in CALIBRATION]
         if any(overall):
             calibration = Table(title=f"calibration against {against}")
@@ -265,12 +263,33 @@ def tables(summaries: Sequence[Summary], unit: str) -> list[Table]:
                 calibration.add_column(m.replace("_", ", near "), justify="right")
             calibration.add_row(*(_cell(s, "brier", with_interval=True) for s in overall))
             found.append(calibration)
+    for table in found:
+        table.caption = caption
     return found
+
+
+def _classes(summaries: Sequence[Summary], metrics: Sequence[str], title: str) -> Table:
+    """A row for each class and one for their mean."""
+    rows = {(s.label, s.metric): s for s in summaries}
+    table = Table(title=title)
+    table.add_column("class")
+    for metric in metrics:
+        name = metric_of(metric)
+        table.add_column(name.upper() if name != "dice" else "Dice", justify="right")
+    for label in dict.fromkeys(s.label for s in summaries):
+        if label == ALL:
+            continue
+        if label == MEAN:
+            table.add_section()
+        cells = [_cell(rows.get((label, m)), m, with_interval=label == MEAN) for m in metrics]
+        table.add_row(label, *cells)
+    return table
 
 
 def _cell(summary: Summary | None, metric: str, *, with_interval: bool) -> str:
     if summary is None or np.isnan(summary.mean):
         return "–"
+    metric = metric_of(metric)
     digits = 2 if metric in DISTANCES else 4 if metric in CALIBRATION else 3
     text = f"{summary.mean:.{digits}f}"
     if with_interval and not np.isnan(summary.low):
@@ -282,7 +301,7 @@ def _cell(summary: Summary | None, metric: str, *, with_interval: bool) -> str:
 
 def better(metric: str, difference: float) -> bool:
     """Whether a positive or negative difference of a metric is an improvement."""
-    return difference > 0 if metric in HIGHER_IS_BETTER else difference < 0
+    return difference > 0 if metric_of(metric) in HIGHER_IS_BETTER else difference < 0
 
 
 def _nanmean(values: Sequence[float] | npt.NDArray[np.float64]) -> float:

@@ -1,7 +1,8 @@
 """Who trains, who validates, who is evaluated: splits by patient.
 
 A split never cuts through a patient, and the patients that choose the learning rate and the best
-checkpoint come out of the training set, so that nothing is tuned on the evaluation set.
+checkpoint come out of the training set, so that nothing is tuned on the evaluation set. The kind
+``paper`` is the exception, and says so: it :func:`leaks`.
 """
 
 from __future__ import annotations
@@ -50,6 +51,29 @@ def group_parts(split: Split) -> dict[str, tuple[str, ...]]:
     }
 
 
+LEAKS = (
+    "leaks: the evaluated patients steer the learning rate and choose the best checkpoint, so that "
+    "these are no scores of patients that the run has not seen"
+)
+"""What a run says of itself, and its tables of it."""
+
+
+def leaks(parts: Mapping[str, Sequence[str]]) -> bool:
+    """Whether a patient is evaluated who also validates or trains.
+
+    Parameters
+    ----------
+    parts : mapping of str to sequence of str
+        Patients of the parts train, validation and evaluation (:func:`group_parts`).
+
+    Examples
+    --------
+    >>> leaks({"train": ["a"], "validation": ["b"], "evaluation": ["b"]})
+    True
+    """
+    return not {*parts["train"], *parts["validation"]}.isdisjoint(parts["evaluation"])
+
+
 def make_split(groups: Mapping[str, str], config: SplitConfig) -> Split:
     """Divide cases into training, validation and evaluation.
 
@@ -77,11 +101,11 @@ def make_split(groups: Mapping[str, str], config: SplitConfig) -> Split:
     """
     patients = sorted(set(groups.values()), key=natural_key)
     if config.kind == "named":
-        parts = _named(groups, config)
+        train, validation, evaluation = _named(groups, config)
     else:
-        chosen = _DRAW[config.kind](patients, config)
-        parts = ([p for p in patients if p not in chosen], [], chosen)
-    train, validation, evaluation = parts
+        evaluation = _DRAW[config.kind](patients, config)
+        train = _others(patients, evaluation, config)
+        validation = evaluation if config.kind == "paper" else []
     if not validation and config.held_out:
         if len(train) <= config.held_out:
             raise UsageError(
@@ -90,6 +114,7 @@ def make_split(groups: Mapping[str, str], config: SplitConfig) -> Split:
                 "held_out (0 validates on the training patients)."
             )
         train, validation = train[: -config.held_out], train[-config.held_out :]
+    train, validation = (sorted(part, key=natural_key) for part in (train, validation))
     if not validation:
         validation = train
     for name, part in (("training", train), ("evaluation", evaluation)):
@@ -114,8 +139,23 @@ def make_split(groups: Mapping[str, str], config: SplitConfig) -> Split:
     )
 
 
+def _others(patients: Sequence[str], evaluation: Sequence[str], config: SplitConfig) -> list[str]:
+    """Patients that are not evaluated; the last ones are those that may be held out."""
+    if config.kind != "rotate":
+        return [p for p in patients if p not in evaluation]
+    # those that follow the evaluated ones, in a circle: so each patient is held out in turn
+    after = patients.index(evaluation[-1]) + 1
+    circle = [*patients[after:], *patients[:after]]
+    return [p for p in reversed(circle) if p not in evaluation]
+
+
 def _halves(patients: Sequence[str], config: SplitConfig) -> list[str]:
-    return list(patients[(len(patients) + 1) // 2 :])
+    if config.fold > 1:
+        raise UsageError(
+            f"data.split.fold is {config.fold}; of halves it is 0, or 1 to swap the halves."
+        )
+    middle = (len(patients) + 1) // 2
+    return list(patients[:middle] if config.fold else patients[middle:])
 
 
 def _fold(patients: Sequence[str], config: SplitConfig) -> list[str]:
@@ -139,7 +179,20 @@ def _random(patients: Sequence[str], config: SplitConfig) -> list[str]:
     return [patients[i] for i in sorted(order[: config.n_evaluation])]
 
 
-_DRAW = {"halves": _halves, "kfold": _fold, "random": _random}
+def _rotate(patients: Sequence[str], config: SplitConfig) -> list[str]:
+    folds = -(-len(patients) // config.n_evaluation)
+    if config.fold >= folds:
+        raise UsageError(
+            f"data.split.fold is {config.fold}, and with {config.n_evaluation} of {len(patients)} "
+            f"patients evaluated in each, the folds are 0 to {folds - 1}."
+        )
+    first = config.fold * config.n_evaluation
+    return list(patients[first : first + config.n_evaluation])
+
+
+_DRAW = {
+    "halves": _halves, "kfold": _fold, "random": _random, "rotate": _rotate, "paper": _random,
+}  # fmt: skip
 
 
 def _named(

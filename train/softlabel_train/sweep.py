@@ -1,9 +1,10 @@
 """Compare settings: a grid of runs over recipe keys and seeds, ending in one table.
 
 Every combination of the swept keys is an *arm*; every arm is trained once for each seed, on the
-cache that its generation keys ask for, and evaluated. Runs that are finished are not repeated, so
-the same call goes on where it was stopped. Arms are compared with the first one, paired by patient
-and seed: two runs of one seed draw the same batches.
+cache that its generation keys ask for, and evaluated. Folds (``data.split.fold``) are no arms:
+each seed is trained on all of them and scored on the patients of all. Runs that are finished are
+not repeated, so the same call goes on where it was stopped. Arms are compared with the first one,
+paired by patient and seed: two runs of one seed draw the same batches.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import io
 import itertools
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,16 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from softlabel.cache import open_cache
+from softlabel.cache import Cache, open_cache
 from softlabel.errors import SoftlabelError, UsageError
 from softlabel.files.names import file_name
+from softlabel.generation import Settings
 from softlabel_train.checkpoint import find_checkpoint, publish
 from softlabel_train.config import Recipe, load_recipe, parse_override
 from softlabel_train.evaluate import MADE_WITH, evaluate_run, made_with
 from softlabel_train.loop import fit
-from softlabel_train.metrics import DISTANCES
+from softlabel_train.metrics import DISTANCES, metric_of
+from softlabel_train.plots import plot
 from softlabel_train.runfolder import ABOUT, check_folder
 from softlabel_train.scores import (
     ALL,
@@ -42,8 +45,15 @@ from softlabel_train.scores import (
     summarise,
     with_class_means,
 )
+from softlabel_train.splits import LEAKS
 
 SHOWN = ("dice", "hd95", "assd")
+
+FOLD = "data.split.fold"
+"""The key whose values are no arms: patients of all folds are scored together."""
+
+WITH_FOLDS = ("halves", "kfold", "rotate")
+"""Kinds of split that have folds."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,9 @@ class ArmResult:
         Pairs of case and class, over all seeds, that only the label map or only the prediction
         has: a distance is undefined there.
     n_superpixels : float
-        Mean number of superpixels returned in an image of its cache; NaN without superpixels.
+        Superpixels in an image or slice of its cache (:func:`superpixels_returned`).
+    leaks : bool
+        Whether the patients that were scored also chose the networks.
     """
 
     arm: Arm
@@ -98,6 +110,7 @@ class ArmResult:
     differences: Mapping[tuple[str, str], Difference]
     left_out: Mapping[tuple[str, str], int]
     n_superpixels: float
+    leaks: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,6 +129,8 @@ class SweepResult:
     folder : Path
     left_out : mapping of str to str
         Evaluated cases that an arm lacks, since they could not be computed: id to reason.
+    folds : tuple of int
+        Folds whose patients are scored together; empty where none were listed.
     """
 
     arms: tuple[ArmResult, ...]
@@ -124,6 +139,7 @@ class SweepResult:
     unit: str
     folder: Path
     left_out: Mapping[str, str] = field(default_factory=dict)
+    folds: tuple[int, ...] = ()
 
 
 def make_arms(grid: Mapping[str, Sequence[Any]]) -> list[Arm]:
@@ -156,10 +172,11 @@ def sweep(
     ----------
     recipe : str or Path
     grid : mapping of str to sequence
-        Dotted key of the recipe (or ``arm``) to its values.
+        Dotted key of the recipe (or ``arm``) to its values. Those of ``data.split.fold`` are
+        trained one by one and scored together.
     folder : Path
-        Runs go to ``folder/<arm>/seed_<n>``; the table to ``sweep.csv``, ``sweep.json`` and
-        ``sweep.png``.
+        Runs go to ``folder/<arm>/seed_<n>``, with folds to ``…/seed_<n>_fold_<n>``; the table to
+        ``sweep.csv``, ``sweep.json`` and ``sweep.png``.
     overrides : sequence of str
         ``key=value`` for all arms.
     seeds : sequence of int
@@ -182,56 +199,105 @@ def sweep(
     """
     if any(parse_override(text)[0] == "seed" for text in overrides):
         raise UsageError("The seeds of a sweep are listed as seed=0,1,2 and not set for all arms.")
+    grid = dict(grid)
+    folds = tuple(grid.pop(FOLD, ()))
     arms = make_arms(grid)
-    if len({arm.name for arm in arms}) < len(arms):
+    if len({arm.name for arm in arms}) < len(arms) or len(set(folds)) < len(folds):
         raise UsageError("Two arms of the sweep are the same; list every value once.")
-    folders = {arm.name: arm.folder for arm in arms}
-    # all recipes first: a typing error in the last arm must not surface after hours
-    recipes = {
-        (arm.name, seed): load_recipe(recipe, [*overrides, *_as_overrides(arm), f"seed={seed}"])
-        for arm in arms
-        for seed in seeds
-    }
-    generated = [key for key in grid if key.startswith("generate.")]
-    if generated and any(r.data.source is None for r in recipes.values()):
-        raise UsageError(
-            f"{generated[0]} is swept and every value needs a cache of its own; give "
-            "--set data.source=FOLDER, so that they can be generated."
-        )
-    for (name, seed), wanted in recipes.items():
-        check_folder(folder / folders[name] / f"seed_{seed}", wanted, overwrite=False)
+    runs = [
+        _planned(recipe, overrides, folder, arm, seed, fold)
+        for seed in seeds for arm in arms for fold in folds or (None,)
+    ]  # fmt: skip
+    _check(runs, grid)
     failures: dict[str, str] = {}
-    scores: dict[tuple[str, int], list[Score]] = {}
-    superpixels: dict[str, float] = {}
     left_out: dict[str, str] = {}
-    interrupted, unit = False, "pixels"
-    runs = [(seed, arm) for seed in seeds for arm in arms]
-    for number, (seed, arm) in enumerate(runs, 1):
-        say(f"run {number} of {len(runs)}: {arm.name}, seed {seed}")
-        run = folder / arm.folder / f"seed_{seed}"
+    found: dict[tuple[str, int], list[_Finished]] = {}
+    interrupted = False
+    for number, run in enumerate(runs, 1):
+        say(f"run {number} of {len(runs)}: {run.name}")
         try:
-            finished = _one_run(recipes[arm.name, seed], run, jobs, show)
+            finished = _one_run(run.recipe, run.folder, jobs, show)
             if finished is None:
                 interrupted = True
                 break
-            scores[arm.name, seed], unit, superpixels[arm.name] = finished
-            left_out |= _left_out(run)
+            found.setdefault((run.arm.name, run.seed), []).append(finished)
+            left_out |= _left_out(run.folder)
         except SoftlabelError as error:
-            failures[f"{arm.name}, seed {seed}"] = str(error)
+            failures[run.name] = str(error)
         except KeyboardInterrupt:
             interrupted = True
             break
-    results = compare(arms, scores, superpixels)
-    result = SweepResult(tuple(results), failures, interrupted, unit, folder, left_out)
+    # patients of some folds only are other patients than those of the other arms
+    whole = {key: parts for key, parts in found.items() if len(parts) == max(len(folds), 1)}
+    results = compare(
+        arms,
+        {key: [s for part in parts for s in part.scores] for key, parts in whole.items()},
+        {arm: parts[-1].n_superpixels for (arm, _), parts in whole.items()},
+        {arm for (arm, _), parts in whole.items() if any(part.leaks for part in parts)},
+    )
+    unit = next((part.unit for parts in whole.values() for part in parts), "pixels")
+    result = SweepResult(tuple(results), failures, interrupted, unit, folder, left_out, folds)
     # an empty table must not replace an earlier one
-    if scores or not (folder / "sweep.csv").is_file():
+    if whole or not (folder / "sweep.csv").is_file():
         _write(result, list(grid))
     return result
 
 
-def _one_run(
-    recipe: Recipe, run: Path, jobs: int, show: bool
-) -> tuple[list[Score], str, float] | None:
+@dataclass(frozen=True)
+class _Planned:
+    """One run of a sweep."""
+
+    arm: Arm
+    seed: int
+    recipe: Recipe
+    folder: Path
+    name: str
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """What a run found: scores, their unit, superpixels in an image, and whether it leaks."""
+
+    scores: list[Score]
+    unit: str
+    n_superpixels: float
+    leaks: bool
+
+
+def _planned(
+    recipe: str | Path,
+    overrides: Sequence[str],
+    folder: Path,
+    arm: Arm,
+    seed: int,
+    fold: int | None,
+) -> _Planned:
+    """The recipe and the place of a run."""
+    of_fold = [] if fold is None else [f"{FOLD}={json.dumps(fold)}"]
+    wanted = load_recipe(recipe, [*overrides, *_as_overrides(arm), f"seed={seed}", *of_fold])
+    if fold is not None and wanted.data.split.kind not in WITH_FOLDS:
+        raise UsageError(
+            f"{FOLD} is listed and data.split.kind is {wanted.data.split.kind}, which has no "
+            f"folds; choose one of {', '.join(WITH_FOLDS)}."
+        )
+    place = f"seed_{seed}" if fold is None else f"seed_{seed}_fold_{fold}"
+    name = f"{arm.name}, seed {seed}" + ("" if fold is None else f", fold {fold}")
+    return _Planned(arm, seed, wanted, folder / arm.folder / place, name)
+
+
+def _check(runs: Sequence[_Planned], grid: Mapping[str, Sequence[Any]]) -> None:
+    """Refuse what would surface after hours: caches that cannot be made, runs of other values."""
+    generated = [key for key in grid if key.startswith("generate.")]
+    if generated and any(run.recipe.data.source is None for run in runs):
+        raise UsageError(
+            f"{generated[0]} is swept and every value needs a cache of its own; give "
+            "--set data.source=FOLDER, so that they can be generated."
+        )
+    for run in runs:
+        check_folder(run.folder, run.recipe, overwrite=False)
+
+
+def _one_run(recipe: Recipe, run: Path, jobs: int, show: bool) -> _Finished | None:
     """Train and evaluate unless that is done; None when it was interrupted."""
     if fit(recipe, run, jobs=jobs, show=show).interrupted:
         return None
@@ -246,11 +312,25 @@ def _one_run(
     if not fresh:
         evaluate_run(run, config=recipe.evaluate)
     cases = scores_from_csv((run / "evaluation" / "cases.csv").read_text(encoding="utf-8"))
-    unit = json.loads(content.read_text(encoding="utf-8"))["unit"]
+    made = json.loads(content.read_text(encoding="utf-8"))
     about = json.loads((run / ABOUT).read_text(encoding="utf-8"))
     with open_cache(about["cache"]) as cache:
-        returned = [float(case.statistics.get("n_superpixels", 0)) for case in cache.values()]
-    return cases, str(unit), float(np.mean(returned)) or float("nan")
+        n_superpixels = superpixels_returned(cache)
+    return _Finished(cases, str(made["unit"]), n_superpixels, bool(made.get("leaks", False)))
+
+
+def superpixels_returned(cache: Cache) -> float:
+    """Mean number of superpixels in an image, or in a slice where slices are divided one by one.
+
+    NaN without superpixels. This is what ``n_segments`` asks for.
+    """
+    settings = Settings.from_json(cache.header.settings)
+    returned = []
+    for case in cache.values():
+        axis = case.slice_axis if settings.slic_dims == "slice" else None
+        slices = 1 if axis is None or len(case.shape) < 3 else case.shape[axis]
+        returned.append(float(case.statistics.get("n_superpixels", 0)) / slices)
+    return float(np.mean(returned)) or float("nan")
 
 
 def _left_out(run: Path) -> dict[str, str]:
@@ -263,6 +343,7 @@ def compare(
     arms: Sequence[Arm],
     scores: Mapping[tuple[str, int], Sequence[Score]],
     superpixels: Mapping[str, float],
+    leaking: Collection[str] = (),
 ) -> list[ArmResult]:
     """Sum up every arm and compare it with the first, paired by patient and seed.
 
@@ -298,7 +379,7 @@ def compare(
                         side.update({(patient, seed): v for patient, v in found.items()})
                 differences[against, metric] = paired_difference(*pairs)
         n = superpixels.get(arm.name, float("nan"))
-        results.append(ArmResult(arm, seeds, values, differences, left_out, n))
+        results.append(ArmResult(arm, seeds, values, differences, left_out, n, arm.name in leaking))
     return results
 
 
@@ -306,7 +387,7 @@ def _by_patient(
     first: Sequence[Score], second: Sequence[Score], against: str, metric: str
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Mean of a metric for every patient in two runs."""
-    if metric not in DISTANCES:
+    if metric_of(metric) not in DISTANCES:
         return (
             by_patient(first, against, MEAN, metric),
             by_patient(second, against, MEAN, metric),
@@ -330,12 +411,26 @@ def _by_patient(
     return by_patient(means[0], against, MEAN, metric), by_patient(means[1], against, MEAN, metric)
 
 
-def sweep_tables(result: SweepResult) -> list[Table]:
-    """Mean ± deviation over seeds and the paired difference from the first arm."""
+def sweep_tables(result: SweepResult, about: str | None = None) -> list[Table]:
+    """Mean ± deviation over seeds and the paired difference from the first arm.
+
+    Parameters
+    ----------
+    result : SweepResult
+    about : str, optional
+        What the tables show, for below each.
+    """
+    notes = [about] if about else []
+    if any(row.leaks for row in result.arms):
+        notes.append(LEAKS)
     found = []
     everything = list(dict.fromkeys(k for a in result.arms for k in a.values))
     for against in dict.fromkeys(a for a, _ in everything):
-        table = Table(title=f"against {against} (distances in {result.unit})")
+        pooled = f", folds {', '.join(map(str, result.folds))}" if result.folds else ""
+        table = Table(
+            title=f"against {against} (distances in {result.unit}{pooled})",
+            caption="\n".join(notes) or None,
+        )
         table.add_column("arm")
         table.add_column("seeds", justify="right")
         for metric in SHOWN:
@@ -352,50 +447,10 @@ def sweep_tables(result: SweepResult) -> list[Table]:
                 if not math.isnan(difference.low):
                     text += f"\n{difference.low:+.4f} to {difference.high:+.4f}"
                 tail = [text, f"{difference.wins} of {difference.pairs}"]
-            table.add_row(row.arm.name, str(len(row.seeds)), *cells, *tail)
+            name = f"{row.arm.name} (leaks)" if row.leaks else row.arm.name
+            table.add_row(name, str(len(row.seeds)), *cells, *tail)
         found.append(table)
     return found
-
-
-def plot(result: SweepResult, key: str) -> bytes | None:
-    """A PNG of Dice over the swept key; None when its values are no numbers.
-
-    Over ``generate.n_segments`` the number of superpixels that were returned is drawn, which
-    differs from the number that was asked for.
-    """
-    returned = key == "generate.n_segments"
-    points = [
-        (a.n_superpixels if returned else a.arm.overrides[key], a)
-        for a in result.arms
-        if isinstance(a.arm.overrides.get(key), int | float)
-        and not isinstance(a.arm.overrides.get(key), bool)
-    ]
-    if len(points) < 2 or len(points) < len(result.arms):
-        return None
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
-    others = [k for k in result.arms[0].arm.overrides if k != key]
-    for against in dict.fromkeys(a for arm in result.arms for a, _ in arm.values):
-        lines: dict[str, list[tuple[float, float, float]]] = {}
-        for x, row in points:
-            label = " ".join(_plain(row.arm.overrides[k]) for k in others)
-            values = np.array(row.values[against, "dice"])
-            deviation = values.std(ddof=1) if len(values) > 1 else 0.0
-            lines.setdefault(label, []).append((float(x), float(values.mean()), float(deviation)))
-        for label, line in lines.items():
-            x, y, e = zip(*sorted(line), strict=True)
-            axes.errorbar(
-                x, y, e, marker="o", capsize=3, label=f"{label} against {against}".strip()
-            )
-    axes.set_xlabel("superpixels returned in an image" if returned else key)
-    axes.set_ylabel("mean Dice (deviation over seeds)")
-    axes.legend()
-    axes.grid(alpha=0.3)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    return buffer.getvalue()
 
 
 def _write(result: SweepResult, keys: Sequence[str]) -> None:
@@ -403,7 +458,7 @@ def _write(result: SweepResult, keys: Sequence[str]) -> None:
     writer = csv.writer(text)
     writer.writerow(
         ["arm", "against", "metric", "seeds", "mean", "deviation", "difference", "low", "high",
-         "pairs", "larger_in", "left_out", "n_superpixels"]
+         "pairs", "larger_in", "left_out", "n_superpixels", "leaks"]
     )  # fmt: skip
     for row in result.arms:
         for (against, metric), values in row.values.items():
@@ -414,7 +469,7 @@ def _write(result: SweepResult, keys: Sequence[str]) -> None:
                 [row.arm.name, against, metric, len(values),
                  *("" if math.isnan(n) else n for n in numbers), d.pairs, d.wins,
                  row.left_out.get((against, metric), 0),
-                 "" if math.isnan(row.n_superpixels) else row.n_superpixels]
+                 "" if math.isnan(row.n_superpixels) else row.n_superpixels, row.leaks]
             )  # fmt: skip
     publish(result.folder / "sweep.csv", text.getvalue().encode())
     content = {
@@ -422,8 +477,14 @@ def _write(result: SweepResult, keys: Sequence[str]) -> None:
         "unit": result.unit,
         "failures": dict(result.failures),
         "left_out": dict(result.left_out),
+        "folds": list(result.folds),
         "arms": [
-            {"name": row.arm.name, "overrides": dict(row.arm.overrides), "seeds": list(row.seeds)}
+            {
+                "name": row.arm.name,
+                "overrides": dict(row.arm.overrides),
+                "seeds": list(row.seeds),
+                "leaks": row.leaks,
+            }
             for row in result.arms
         ],
     }
@@ -469,7 +530,6 @@ __all__ = [
     "SweepResult",
     "compare",
     "make_arms",
-    "plot",
     "sweep",
     "sweep_tables",
 ]

@@ -7,6 +7,7 @@ decided and forgotten: what is held is as long as a window along that axis.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import product
 
@@ -45,7 +46,7 @@ def most_probable(
     image, before = _padded(image, window)
     sides = tuple(image.shape[2:])
     # what is held is as large as the image in all axes but one
-    axis = max(range(len(sides)), key=lambda a: sides[a] / window[a])
+    axis = _long_axis(sides, window)
     starts = [_starts(n, m, overlap) for n, m in zip(sides, window, strict=True)]
     weights = _gaussian(window, image)
     decided: list[Tensor] = []
@@ -66,6 +67,18 @@ def most_probable(
         held = _shifted(held, axis + 1, done)
     index = torch.cat(decided, axis)
     return index[tuple(slice(b, b + n) for b, n in zip(before, shape, strict=True))]
+
+
+def held_voxels(shape: Sequence[int], window: Sequence[int]) -> int:
+    """Voxels of which :func:`most_probable` holds a float for each class."""
+    sides = [max(n, m) for n, m in zip(shape, window, strict=True)]
+    axis = _long_axis(sides, window)
+    return math.prod(sides) // sides[axis] * window[axis]
+
+
+def _long_axis(sides: Sequence[int], window: Sequence[int]) -> int:
+    """Axis that takes most windows; all others are held whole."""
+    return max(range(len(sides)), key=lambda axis: sides[axis] / window[axis])
 
 
 def _padded(image: Tensor, window: Sequence[int]) -> tuple[Tensor, list[int]]:

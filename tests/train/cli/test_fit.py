@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -30,6 +31,22 @@ def test_a_path_is_a_path_whatever_it_looks_like(tmp_path, monkeypatch):
     for name in ("2020", "a: b", "[x]", "null"):
         result = call("fit", "smoke", "--cache", name)
         assert result.exit_code == 2 and f"The cache {name} does not exist" in result.output
+
+
+def test_a_run_that_leaks_says_so_everywhere(oct_cache, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = call("fit", "smoke", *QUICK, "data.split=paper", "--cache", oct_cache)
+    assert result.exit_code == 0, result.output
+    says = "leaks: the evaluated patients steer the learning rate"
+    assert f"warning: This run {says}" in " ".join(result.output.split())
+    assert "Memory on cpu: at least about" in result.output
+    run = tmp_path / "runs" / "smoke-superpixel-leaks"
+    assert json.loads((run / "about.json").read_text())["leaks"] is True
+    scored = call("evaluate", run, "bootstrap=0", "-q")
+    assert says in " ".join(scored.output.split())
+    assert json.loads((run / "evaluation" / "scores.json").read_text())["leaks"] is True
+    call("evaluate", run, "bootstrap=0", "-q", "--part", "train")
+    assert not json.loads((run / "evaluation_train" / "scores.json").read_text())["leaks"]
 
 
 def test_the_same_command_again_finds_the_run_finished(run, oct_cache):

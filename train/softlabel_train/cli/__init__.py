@@ -26,6 +26,7 @@ COMMANDS = {
     "sweep": "Compare settings: a grid of runs and seeds, ending in one table.",
     "recipes": "List the recipes and what can be set in them.",
     "train-oct": "Hard against soft labels on OCT, from the data to the table.",
+    "train-mri": "Hard against soft labels on MRI, from the data to the table.",
 }
 
 

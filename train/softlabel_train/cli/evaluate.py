@@ -11,6 +11,7 @@ from softlabel_train.cli import show_left_out, show_tables
 from softlabel_train.config import make_recipe, parse_override
 from softlabel_train.evaluate import PARTS, evaluate_run
 from softlabel_train.scores import tables
+from softlabel_train.splits import LEAKS
 
 
 @click.command()
@@ -63,6 +64,6 @@ def evaluate(
     if as_json:
         click.echo((result.folder / "scores.json").read_text(encoding="utf-8"))
         return
-    show_tables(tables(result.summary, result.unit))
+    show_tables(tables(result.summary, result.unit, caption=LEAKS if result.leaks else None))
     show_left_out({case.id: case.reason for case in result.left_out})
     click.echo(f"Written to {result.folder}: cases.csv, summary.csv, scores.json")

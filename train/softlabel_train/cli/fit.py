@@ -61,7 +61,8 @@ def fit(
     given += [f"data.cache={json.dumps(str(cache))}"] if cache else []
     given += [f"data.source={json.dumps(str(source))}"] if source else []
     resolved = load_recipe(recipe, given)
-    name = "-".join(part for part in (resolved.name, resolved.arm) if part)
+    leaks = "leaks" if resolved.data.split.kind == "paper" else None
+    name = "-".join(part for part in (resolved.name, resolved.arm, leaks) if part)
     folder = out or Path("runs") / name
     if dry_run:
         found = foresee(resolved, folder, jobs=jobs, overwrite=overwrite)

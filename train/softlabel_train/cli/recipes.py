@@ -15,6 +15,7 @@ from softlabel_train.config import (
     Section,
     load_recipe,
     recipe_arms,
+    recipe_grids,
     recipe_names,
 )
 
@@ -42,12 +43,15 @@ def recipes(recipe: str | None, keys: bool, as_json: bool) -> None:
             else yaml.safe_dump(values, sort_keys=False, allow_unicode=True).rstrip()
         )  # fmt: skip
     elif as_json:
-        found = {n: {"about": a, "arms": recipe_arms(n)} for n, a in recipe_names().items()}
+        found = {
+            n: {"about": a, "arms": recipe_arms(n), "grids": recipe_grids(n)}
+            for n, a in recipe_names().items()
+        }
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
-        table = Table("recipe", "about", "arms")
+        table = Table("recipe", "about", "arms", "grids")
         for name, about in recipe_names().items():
-            table.add_row(name, about, " ".join(recipe_arms(name)))
+            table.add_row(name, about, " ".join(recipe_arms(name)), " ".join(recipe_grids(name)))
         show_tables([table])
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,14 +12,14 @@ from softlabel.console.group import EXIT_FAILED, fail
 from softlabel.errors import UsageError
 from softlabel.interrupt import interrupted_status
 from softlabel_train.cli import show_left_out, show_tables
-from softlabel_train.config import parse_grid
+from softlabel_train.config import parse_grid, recipe_grids
 from softlabel_train.sweep import sweep as run_sweep
 from softlabel_train.sweep import sweep_tables
 
 
 @click.command()
 @click.argument("recipe")
-@click.argument("grid", nargs=-1, metavar="KEY=V1,V2...")
+@click.argument("grid", nargs=-1, metavar="GRID|KEY=V1,V2...")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="For all arms.")
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path),
@@ -36,16 +38,17 @@ def sweep(
     """Train RECIPE with every combination of the values, and compare with the first.
 
     A key with one value holds for all arms. Examples: arm=ce-hard,ce-superpixel seed=0,1,2 or
-    generate.n_segments=500,1000,2000 with data.source=FOLDER, so that the caches can be made.
-    Running the same command again goes on where it was stopped.
+    generate.n_segments=500,1000,2000 with data.source=FOLDER, so that the caches can be made. GRID
+    is the name of a grid of the recipe, such as beta. Values of data.split.fold are no arms: their
+    patients are scored together. Running the same command again goes on where it was stopped.
     """
-    keys = dict(parse_grid(text) for text in grid)
+    keys: dict[str, list[Any]] = {}
+    for text in grid:
+        keys |= _named_grid(recipe, text) if "=" not in text else dict([parse_grid(text)])
     seeds = keys.pop("seed", [0])
     if not all(isinstance(s, int) and not isinstance(s, bool) for s in seeds):
         raise UsageError(f"seed must be whole numbers; got {seeds}.")
-    single = [
-        text for text in grid if len(parse_grid(text)[1]) == 1 and not text.startswith("seed")
-    ]
+    single = [f"{key}={json.dumps(v[0])}" for key, v in keys.items() if len(v) == 1]
     swept = {key: values for key, values in keys.items() if len(values) > 1}
     folder = out or Path("sweeps") / Path(recipe).stem
     result = run_sweep(
@@ -61,3 +64,21 @@ def sweep(
         fail("Interrupted; run the same command again to go on.", interrupted_status())
     if result.failures:
         fail(f"{len(result.failures)} runs failed.", EXIT_FAILED)
+
+
+def _named_grid(recipe: str, name: str) -> dict[str, list[Any]]:
+    """A grid of the recipe by its name.
+
+    Raises
+    ------
+    UsageError
+        When the recipe has no such grid.
+    """
+    grids = recipe_grids(recipe)
+    if name not in grids:
+        known = ", ".join(grids) or "none"
+        raise UsageError(
+            f"The recipe {recipe} has no grid {name!r}; its grids are: {known}. A swept key is "
+            "written key=v1,v2."
+        )
+    return grids[name]

@@ -2,59 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from softlabel_train.cli.demonstration import make_command
+from softlabel_train.demo import OCT
 
-import click
-
-from softlabel.console.group import EXIT_FAILED, fail
-from softlabel.interrupt import interrupted_status
-from softlabel_train.cli import show_left_out, show_tables
-from softlabel_train.demo import FULL, SHORT_RUN, SMALL
-from softlabel_train.demo import train_oct as run_train_oct
-from softlabel_train.sweep import sweep_tables
-
-
-@click.command("train-oct")
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of Subject_XX.mat.")
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path), default=Path("train-oct"), show_default=True,
-    help="Folder for data, caches and runs.",
-)  # fmt: skip
-@click.option(
-    "--size", type=click.Choice(["auto", "small", "full"]), default="auto", show_default=True,
-    help="small: minutes on a CPU. full: the published recipe.",
-)  # fmt: skip
-@click.option("--seeds", default=1, show_default=True, help="Runs of each arm.")
-@click.option("--jobs", default=2, show_default=True, help="Processes that generate caches.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def train_oct(
-    overrides: tuple[str, ...],
-    data: Path | None,
-    out: Path,
-    size: str,
-    seeds: int,
-    jobs: int,
-    quiet: bool,
-) -> None:
-    """Train with hard and with superpixel soft labels on OCT and compare, from nothing.
-
-    Without --data, on phantoms: the table then has scores against the grader and against the
-    truth. Running the same command again goes on where it was stopped.
-    """
-    chosen = {"auto": None, "small": SMALL, "full": FULL}[size]
-    result = run_train_oct(
-        out, data=data, size=chosen, seeds=range(seeds), overrides=overrides, jobs=jobs,
-        show=not quiet, say=lambda text: click.echo(text, err=True),
-    )  # fmt: skip
-    show_tables(sweep_tables(result))
-    show_left_out(result.left_out)
-    for name, reason in result.failures.items():
-        click.echo(f"failed: {name}: {reason}", err=True)
-    if result.interrupted:
-        fail("Interrupted; run the same command again to go on.", interrupted_status())
-    if result.failures:
-        fail(f"{len(result.failures)} runs failed.", EXIT_FAILED)
-    if data is None:
-        click.echo(SHORT_RUN)
-    click.echo(f"Look at: {out}/runs/*/seed_0/pictures and {out}/runs/sweep.csv")
+train_oct = make_command(OCT)
