@@ -168,8 +168,11 @@ def _step_bytes(net: nn.Module, recipe: Recipe, shape: tuple[int, ...], n_classe
         image = torch.zeros(shape)
         labels = torch.zeros((shape[0], *shape[2:]), dtype=torch.uint8)
         soft = torch.zeros((shape[0], n_classes, *shape[2:]))
-        total, _ = loss.unchecked(net(image), labels, soft)
-        total.backward()  # type: ignore[no-untyped-call]
+        outputs = net(image)
+        # under deep supervision a network has coarser outputs beside the finest
+        finest, *coarser = outputs if isinstance(outputs, list | tuple) else (outputs,)
+        total, _ = loss.unchecked(finest, labels, soft)
+        sum((level.mean() for level in coarser), total).backward()
     net.zero_grad()
     return live.peak
 
