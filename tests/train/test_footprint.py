@@ -53,6 +53,31 @@ def test_the_parts_are_those_of_a_network_counted_by_hand(oct_cache):
     assert one.peak == one.network + max(one.step, one.prediction)
 
 
+def test_coarser_outputs_count_too(oct_cache):
+    class Two(nn.Module):
+        def __init__(self, deep):
+            super().__init__()
+            self.net, self.deep = nn.Conv2d(1, 10, 1), deep
+
+        def forward(self, image):
+            fine = self.net(image)
+            coarse = nn.functional.avg_pool2d(fine, 2)
+            return [fine, coarse] if self.deep and self.training else fine
+
+    alone, both = (
+        found(
+            oct_cache,
+            "data.crop=[64, 64]",
+            "data.batch_size=1",
+            network=lambda *a, deep=deep: Two(deep),
+        )
+        for deep in (False, True)
+    )
+    # the coarser output and its gradient are alive while the loss is computed, or later
+    assert alone.step < both.step <= alone.step + 3 * 4 * 10 * 32 * 32
+    assert alone.prediction == both.prediction
+
+
 def test_a_step_grows_with_the_batch_and_a_prediction_with_the_window(mri_cache):
     one, four, wide = (
         found(mri_cache, "data.crop=[32, 32, 16]", f"data.batch_size={batch}",
