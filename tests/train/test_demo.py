@@ -62,7 +62,11 @@ def test_a_demonstration_is_its_recipe_made_small(demo):
     assert set(demo.arms) <= set(recipe_arms(demo.full.recipe))
     full, small = (load_recipe(size.recipe, arm=demo.arms[1]) for size in (demo.full, demo.small))
     assert small.loss == full.loss and small.data.split == full.data.split
-    assert small.generate == full.generate and small.data.batch_size <= full.data.batch_size
+    steps = [dict(recipe.generate["preprocess_options"]) for recipe in (full, small)]
+    assert steps[1].items() <= steps[0].items(), "small voxels would make small scans large"
+    assert {*steps[0]} - {*steps[1]} <= {"resample_mm"}
+    rest = [{**recipe.generate, "preprocess_options": None} for recipe in (full, small)]
+    assert rest[0] == rest[1] and small.data.batch_size <= full.data.batch_size
     # a superpixel of a phantom has as many pixels as one of a scan
     sizes = [s.phantoms["shape"][0] * s.phantoms["shape"][1] / s.n_segments
              for s in (demo.full, demo.small)]  # fmt: skip
