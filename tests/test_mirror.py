@@ -29,6 +29,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "phantom/viscera.py": "phantom/test_body.py",
     "preprocess/step.py": "preprocess/test_plan.py: every step has what it asks for",
     "preprocess/steps.py": "preprocess/test_plan.py: presets and their steps",
+    "init.py": "train/cli/test_init.py: the recipe is its text",
     "cli/demonstration.py": "train/cli/test_train_oct.py, test_train_mri.py: what they share",
     "readers/annotated.py": "readers/test_coco.py, test_labelme.py: both list and read by it",
     "readers/dicomfiles.py": "readers/test_dicom.py",

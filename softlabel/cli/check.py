@@ -32,8 +32,7 @@ from softlabel.cli.setting_options import (
 from softlabel.console.display import progress
 from softlabel.console.group import EXIT_USAGE
 from softlabel.errors import plural
-from softlabel.generation.check import Check
-from softlabel.generation.check import check as check_dataset
+from softlabel.generation.check import Check, check_dataset
 from softlabel.generation.findings import ERROR, FINDINGS, Finding
 from softlabel.generation.looks import require_place, save_check
 from softlabel.parallel import cpu_count

@@ -4,6 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from softlabel.generation.check import Check as Check
+    from softlabel.generation.check import check_dataset as check_dataset
     from softlabel.generation.networks import networks_for as networks_for
     from softlabel.generation.report import CaseReport as CaseReport
     from softlabel.generation.report import Report as Report
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 # Imported on first use: who only wants the settings of a cache need not load every reader.
 _PLACES = {
+    "Check": "check",
+    "check_dataset": "check",
     "CaseReport": "report",
     "Report": "report",
     "Settings": "settings",
@@ -29,9 +33,11 @@ _PLACES = {
 
 __all__ = [
     "CaseReport",
+    "Check",
     "Report",
     "Settings",
     "carry_out",
+    "check_dataset",
     "decide",
     "estimate",
     "generate",

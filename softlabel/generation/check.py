@@ -155,7 +155,7 @@ class Check:
         }
 
 
-def check(
+def check_dataset(
     dataset: Dataset,
     settings: Settings,
     *,
@@ -255,7 +255,7 @@ def checked(
         When a finding would certainly give a wrong cache.
     """
     refs = readable(dataset, ids, limit)
-    found = check(
+    found = check_dataset(
         dataset, settings, refs=refs, accept=accept, jobs=jobs, progress=progress, saved=saved
     )
     if tell is not None:

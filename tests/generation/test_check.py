@@ -15,7 +15,7 @@ from readers.factories import WRITERS, read_all
 
 from softlabel.errors import UsageError
 from softlabel.generation import check as module
-from softlabel.generation.check import check
+from softlabel.generation.check import check_dataset
 from softlabel.generation.looks import FOLDER_VARIABLE, RECORD_VERSION, load_check, save_check
 from softlabel.generation.settings import Settings
 from softlabel.mapping import LabelMapping, parse_mapping
@@ -40,7 +40,7 @@ def labels_of(data):
 
 
 def test_classes_are_counted_over_all_cases(data):
-    found = check(list_dataset(data), SETTINGS, remember=False)
+    found = check_dataset(list_dataset(data), SETTINGS, remember=False)
     maps = labels_of(data)
     for row in found.classes():
         assert row.pixels == sum((m == row.value).sum() for m in maps)
@@ -50,20 +50,20 @@ def test_classes_are_counted_over_all_cases(data):
 
 
 def test_workers_see_the_same(data):
-    one, two = (check(list_dataset(data), SETTINGS, jobs=n, remember=False) for n in (1, 2))
+    one, two = (check_dataset(list_dataset(data), SETTINGS, jobs=n, remember=False) for n in (1, 2))
     assert one == two
 
 
 def test_the_mapping_is_applied_to_the_table(data):
     mapping = parse_mapping("0=background,128-255=disc")
-    found = check(list_dataset(data, mapping=mapping), SETTINGS, remember=False)
+    found = check_dataset(list_dataset(data, mapping=mapping), SETTINGS, remember=False)
     rows = {row.value: row for row in found.classes()}
     assert set(rows) == {0, 128} and rows[128].name == "disc"
     assert rows[128].pixels == sum((m > 0).sum() for m in labels_of(data))
 
 
 def test_files_are_read_again_only_when_they_change(data, remembered, monkeypatch):
-    before = check(list_dataset(data), SETTINGS)
+    before = check_dataset(list_dataset(data), SETTINGS)
     assert list(remembered.rglob("*.json")) and not list(data.rglob("*.json"))
     reader = READERS["pairs"]
     read = []
@@ -73,13 +73,13 @@ def test_files_are_read_again_only_when_they_change(data, remembered, monkeypatc
         return reader.look(dataset, ref, opened)
 
     monkeypatch.setitem(module.READERS, "pairs", replace(reader, look=look))
-    assert check(list_dataset(data), SETTINGS).looks == before.looks and read == []
+    assert check_dataset(list_dataset(data), SETTINGS).looks == before.looks and read == []
     Image.fromarray(labels_of(data)[0] * 0).save(data / "labels/b.png")
     os.utime(data / "labels/b.png", (1, 1))
-    after = check(list_dataset(data), SETTINGS)
+    after = check_dataset(list_dataset(data), SETTINGS)
     assert read == ["b"] and after.looks["b"].facts.values == (0,)
     read.clear()
-    check(list_dataset(data), SETTINGS, remember=False)
+    check_dataset(list_dataset(data), SETTINGS, remember=False)
     assert read == ["a", "b", "c"]
 
 
@@ -91,7 +91,7 @@ def test_every_format_is_looked_at(tmp_path, monkeypatch, format, own_look):
         plain = replace(READERS[format], look=None)
         monkeypatch.setitem(module.READERS, format, plain)
     dataset = list_dataset(tmp_path, format)
-    found = check(dataset, SETTINGS, remember=False)
+    found = check_dataset(dataset, SETTINGS, remember=False)
     assert found.unreadable == {} and found.errors == ()
     counted = Counter()
     for labels in (case.labels for case in read_all(dataset).values()):
@@ -104,7 +104,7 @@ def test_the_spacing_that_a_format_states_is_looked_at(tmp_path):
     for format in ("heidelberg", "dicom"):
         WRITERS[format](tmp_path / format)
         dataset = list_dataset(tmp_path / format)
-        looks = check(dataset, SETTINGS, remember=False).looks
+        looks = check_dataset(dataset, SETTINGS, remember=False).looks
         assert {i: look.spacing_mm for i, look in looks.items()} == {
             i: case.spacing_mm for i, case in read_all(dataset).items()
         }
@@ -113,22 +113,22 @@ def test_the_spacing_that_a_format_states_is_looked_at(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": 99, "cases": {}}',
                                      b'{"version": 2, "cases": {"a": [1, 2]}}'])  # fmt: skip
 def test_a_damaged_memory_is_read_past(data, remembered, content):
-    before = check(list_dataset(data), SETTINGS)
+    before = check_dataset(list_dataset(data), SETTINGS)
     (path,) = remembered.rglob("*.json")
     path.write_bytes(content)
-    assert check(list_dataset(data), SETTINGS) == before
+    assert check_dataset(list_dataset(data), SETTINGS) == before
     assert json.loads(path.read_text())["version"] == RECORD_VERSION
 
 
 def test_a_memory_that_cannot_be_written_is_done_without(data, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "file"))
-    assert check(list_dataset(data), SETTINGS).findings == ()
+    assert check_dataset(list_dataset(data), SETTINGS).findings == ()
 
 
 def test_a_label_map_that_cannot_be_read_is_named(data):
     (data / "labels/b.png").write_bytes(b"torn")
-    found = check(list_dataset(data), SETTINGS, remember=False)
+    found = check_dataset(list_dataset(data), SETTINGS, remember=False)
     assert set(found.unreadable) == {"b"} and "b.png" in found.unreadable["b"]
     assert set(found.looks) == {"a", "c"}
 
@@ -148,16 +148,16 @@ def read(monkeypatch):
 
 def saved(data, path, **options):
     dataset = list_dataset(data, **options)
-    save_check(path, dataset, dataset.refs, check(dataset, SETTINGS, remember=False).seen)
+    save_check(path, dataset, dataset.refs, check_dataset(dataset, SETTINGS, remember=False).seen)
     return load_check(path)
 
 
 def test_a_saved_check_spares_reading(data, tmp_path, read):
     record = saved(data, tmp_path / "check.json")
     assert read == ["a", "b", "c"]
-    found = check(list_dataset(data), SETTINGS, remember=False, saved=record)
+    found = check_dataset(list_dataset(data), SETTINGS, remember=False, saved=record)
     assert read == ["a", "b", "c"] and found.changed == ()
-    assert found == check(list_dataset(data), SETTINGS, remember=False)
+    assert found == check_dataset(list_dataset(data), SETTINGS, remember=False)
 
 
 def test_files_that_changed_since_a_check_was_saved_are_read(data, tmp_path, read):
@@ -165,7 +165,7 @@ def test_files_that_changed_since_a_check_was_saved_are_read(data, tmp_path, rea
     Image.fromarray(labels_of(data)[0] * 0).save(data / "labels/b.png")
     os.utime(data / "labels/c.png", (1, 1))  # of the same size
     read.clear()
-    found = check(list_dataset(data), SETTINGS, remember=False, saved=record)
+    found = check_dataset(list_dataset(data), SETTINGS, remember=False, saved=record)
     assert read == ["b", "c"] and found.changed == ("b", "c")
     assert found.looks["b"].facts.values == (0,)
 
@@ -177,9 +177,9 @@ def test_a_share_is_judged_as_the_whole_that_was_saved(data, tmp_path, read):
     record = saved(data, tmp_path / "check.json")
     read.clear()
     dataset = list_dataset(data)
-    share = check(dataset, SETTINGS, refs=dataset.refs[2:], remember=False, saved=record)
+    share = check_dataset(dataset, SETTINGS, refs=dataset.refs[2:], remember=False, saved=record)
     assert read == [] and [f.code for f in share.findings] == ["codings"]
-    alone = check(dataset, SETTINGS, refs=dataset.refs[2:], remember=False)
+    alone = check_dataset(dataset, SETTINGS, refs=dataset.refs[2:], remember=False)
     assert alone.findings == ()
 
 
@@ -192,9 +192,9 @@ def test_palettes_are_settled_alike_by_a_saved_check(data, tmp_path):
         image.save(data / f"labels/{name}.png")
     record = saved(data, tmp_path / "check.json")
     dataset = list_dataset(data)
-    found = check(dataset, SETTINGS, refs=dataset.refs[1:2], remember=False, saved=record)
+    found = check_dataset(dataset, SETTINGS, refs=dataset.refs[1:2], remember=False, saved=record)
     assert found.dataset.mapping.colours == {(0, 0, 0): 0, (255, 0, 0): 1}
-    reread = check(found.dataset, SETTINGS, remember=False).looks
+    reread = check_dataset(found.dataset, SETTINGS, remember=False).looks
     for name, look in found.looks.items():
         assert replace(look.facts, between=0) == replace(reread[name].facts, between=0)
 
@@ -202,20 +202,20 @@ def test_palettes_are_settled_alike_by_a_saved_check(data, tmp_path):
 def test_a_check_of_label_maps_that_are_read_in_another_way_is_refused(data, tmp_path):
     record = saved(data, tmp_path / "check.json")
     with pytest.raises(UsageError, match=r"other options \(threshold: None → 128"):
-        check(
+        check_dataset(
             list_dataset(data, mapping=LabelMapping(threshold=128)), SETTINGS, saved=record
         )  # fmt: skip
     grouped = list_dataset(
         data, options={"group": "(.)"}
     )  # another group is another reading of ids
-    assert check(grouped, SETTINGS, remember=False, saved=record).changed == ()
+    assert check_dataset(grouped, SETTINGS, remember=False, saved=record).changed == ()
 
 
 def test_a_label_map_that_cannot_be_read_is_not_tried_again(data, tmp_path, read):
     (data / "labels/b.png").write_bytes(b"torn")
     record = saved(data, tmp_path / "check.json")
     read.clear()
-    found = check(list_dataset(data), SETTINGS, remember=False, saved=record)
+    found = check_dataset(list_dataset(data), SETTINGS, remember=False, saved=record)
     assert read == [] and "b.png" in found.unreadable["b"]
     assert found.class_table == scan_classes(list_dataset(data))
 
@@ -230,9 +230,10 @@ def test_a_label_map_that_cannot_be_read_is_not_tried_again(data, tmp_path, read
 def test_classes_are_those_of_a_scan(data, options, mapping):
     given = None if mapping is None else parse_mapping(mapping)
     dataset = list_dataset(data, options=options, mapping=given)
-    found = check(dataset, SETTINGS, remember=False)
+    found = check_dataset(dataset, SETTINGS, remember=False)
     assert found.class_table == scan_classes(dataset)
-    assert check(dataset, SETTINGS, refs=dataset.refs[:2], remember=False).class_table is None
+    part = check_dataset(dataset, SETTINGS, refs=dataset.refs[:2], remember=False)
+    assert part.class_table is None
 
 
 def test_classes_that_only_a_further_rater_marked(tmp_path):
@@ -242,10 +243,10 @@ def test_classes_that_only_a_further_rater_marked(tmp_path):
     (tmp_path / "images").mkdir()
     Image.fromarray(np.zeros((32, 32), np.uint8)).save(tmp_path / "images/a.png")
     dataset = list_dataset(tmp_path, options={"images": "images/*", "raters": "one/*,two/*"})
-    found = check(dataset, SETTINGS, remember=False)
+    found = check_dataset(dataset, SETTINGS, remember=False)
     assert found.class_table.values == (1, 7) and found.class_table == scan_classes(dataset)
 
 
 def test_an_unknown_code_is_refused(data):
     with pytest.raises(UsageError, match=r"no finding 'grays'.*The findings are: palette, codings"):
-        check(list_dataset(data), SETTINGS, accept=["grays"])
+        check_dataset(list_dataset(data), SETTINGS, accept=["grays"])

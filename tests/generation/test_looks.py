@@ -9,7 +9,7 @@ import pytest
 
 from softlabel.errors import UsageError
 from softlabel.generation import looks as module
-from softlabel.generation.check import check
+from softlabel.generation.check import check_dataset
 from softlabel.generation.looks import (
     FOLDER_VARIABLE,
     RECORD_VERSION,
@@ -31,14 +31,14 @@ def dataset(tmp_path):
 @pytest.fixture
 def path(dataset, tmp_path):
     path = tmp_path / "check.json"
-    seen = check(dataset, Settings(n_segments=24), remember=False).seen
+    seen = check_dataset(dataset, Settings(n_segments=24), remember=False).seen
     save_check(path, dataset, dataset.refs, {**seen, "c": "it is torn"})
     return path
 
 
 def test_what_was_seen_comes_back(dataset, path):
     found = unchanged(dataset, dataset.refs, load_check(path).records)
-    seen = check(dataset, Settings(n_segments=24), remember=False).seen
+    seen = check_dataset(dataset, Settings(n_segments=24), remember=False).seen
     assert found == {**seen, "c": "it is torn"}
     # no place of this machine: the data may be mounted elsewhere
     assert str(dataset.root) not in path.read_text(encoding="utf-8")

@@ -24,6 +24,7 @@ COMMANDS = {
     "predict": "Write label maps of images or of a cache.",
     "denoiser": "Train the denoiser dncnn, on phantoms or on B-scans.",
     "sweep": "Compare settings: a grid of runs and seeds, ending in one table.",
+    "init": "Write a recipe for a data set of your own.",
     "recipes": "List the recipes and what can be set in them.",
     "train-oct": "Hard against soft labels on OCT, from the data to the table.",
     "train-mri": "Hard against soft labels on MRI, from the data to the table.",

@@ -1,0 +1,124 @@
+"""A recipe for a data set of one's own, as text with comments that is there to be edited."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from softlabel.errors import plural
+from softlabel.types import Dataset
+from softlabel_train.fingerprint import Fingerprint, patch_for
+
+SUPERPIXEL_SIZE = {2: 190, 3: 1000}
+"""Pixels of a superpixel by spatial axes: those of 2000 in a B-scan of Duke OCT-DME; in volumes 10
+voxels along each axis."""
+
+CT_WINDOW = (-160, 240)
+"""Hounsfield units of soft tissue."""
+
+EVALUATED = 5
+"""One patient in so many is evaluated."""
+
+NAMED_CLASSES = 12
+
+
+def recipe_text(name: str, dataset: Dataset, facts: Fingerprint, memory_gb: float) -> str:
+    """A YAML recipe on ``generic_2d`` or ``generic_3d``.
+
+    Parameters
+    ----------
+    name : str
+    dataset : Dataset
+    facts : Fingerprint
+    memory_gb : float
+        Of the device that trains.
+    """
+    volumes = facts.dims == 3
+    patch = patch_for(facts.shape, facts.spacing_mm, memory_gb) if volumes else None
+    return "\n".join([
+        *_head(facts),
+        f"base: generic_{facts.dims}d",
+        f"name: {_quoted(name)}",
+        *_data(dataset, facts, patch, memory_gb),
+        *_generate(facts),
+        *([f"evaluate: {{window: {_row(patch)}}}"] if patch else []),
+    ]) + "\n"  # fmt: skip
+
+
+def _head(facts: Fingerprint) -> list[str]:
+    voxels = "" if facts.spacing_mm is None else f", pixels of {_by(facts.spacing_mm)} mm"
+    named = ", ".join(f"{value} {label}".strip() for value, label in facts.classes[:NAMED_CLASSES])
+    more = ", …" if len(facts.classes) > NAMED_CLASSES else ""
+    return [
+        f"# {plural(facts.cases, 'case')} of {plural(facts.patients, 'patient')}, in the median "
+        f"{_by(facts.shape)}{voxels}.",
+        f"# Classes: {named}{more}",
+        "# `softlabel-train recipes --keys` lists every key; `softlabel-train recipes "
+        f"generic_{facts.dims}d` what this builds on.",
+    ]
+
+
+def _data(
+    dataset: Dataset, facts: Fingerprint, patch: Sequence[int] | None, memory_gb: float
+) -> list[str]:
+    lines = [
+        "data:",
+        f"  source: {_quoted(dataset.root.resolve().as_posix())}",
+        f"  format: {dataset.format}",
+    ]
+    options = {name: value for name, value in dataset.options.items() if value is not None}
+    if options:
+        lines.append(f"  format_options: {_quoted(options)}")
+    lines.append(f"  classes: {len(facts.classes)} # a cache with another number is refused")
+    lines += _split(facts.patients)
+    if patch:
+        lines.append(
+            f"  crop: {_row(patch)} # patches for about {memory_gb:g} GB in batches of two; `fit` "
+            "says what they take"
+        )
+    return lines
+
+
+def _split(patients: int) -> list[str]:
+    if patients < 3:
+        return [
+            f"  # Training, the learning rate's schedule and the score need patients of their own, "
+            f"and there {'is' if patients == 1 else 'are'} {patients}:",
+            "  # `fit` refuses. If cases are of several patients, generate a cache with --group.",
+        ]
+    n = max(1, patients // EVALUATED)
+    return [f"  split: {{kind: random, n_evaluation: {n}, held_out: 1}} # of {patients} patients"]
+
+
+def _generate(facts: Fingerprint) -> list[str]:
+    lines = ["generate:", f"  superpixel_size: {SUPERPIXEL_SIZE[facts.dims]} # pixels"]
+    if facts.dims == 3:
+        if facts.spacings_differ and facts.spacing_mm is not None:
+            lines.append(
+                f"  resample_mm: {_row(facts.spacing_mm)} # the median; training never resamples, "
+                "and predictions come back to the grid of the scan"
+            )
+        elif facts.spacing_mm is None:
+            lines.append("  # no spacing is stated: voxels are taken for cubes of equal size")
+    if any(channel.upper() == "CT" for channel in facts.channels):
+        low, high = CT_WINDOW
+        lines += [
+            "  normalise: zscore",
+            f"  preprocess_options: {{window: [{low}, {high}]}} # Hounsfield units of soft tissue; "
+            "wider for bone and lung",
+        ]
+    return lines
+
+
+def _by(numbers: Sequence[float]) -> str:
+    return " × ".join(f"{number:g}" for number in numbers)
+
+
+def _row(numbers: Sequence[float]) -> str:
+    return f"[{', '.join(f'{number:g}' for number in numbers)}]"
+
+
+def _quoted(value: Any) -> str:
+    """JSON, which is YAML as well."""
+    return json.dumps(value, ensure_ascii=False)
