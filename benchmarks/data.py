@@ -82,6 +82,11 @@ def annotated_bscans() -> list[Case]:
     return _read(oct_folder())
 
 
+def annotated_brains() -> list[Case]:
+    """A brain with the labels that a grader drew."""
+    return _read(mri_folder())
+
+
 @cache
 def brain() -> Case:
     """A brain with its 11 true labels."""

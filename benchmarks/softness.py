@@ -15,7 +15,7 @@ probable class is not the annotated one.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ one_thread()
 import numpy as np  # noqa: E402
 
 from benchmarks import data  # noqa: E402
-from softlabel.cache import Cache, Header, open_cache  # noqa: E402
+from softlabel.cache import Cache, CachedCase, Header, open_cache  # noqa: E402
 from softlabel.generation.case_superpixels import make_superpixels  # noqa: E402
 from softlabel.generation.compute import request_of  # noqa: E402
 from softlabel.generation.settings import Settings  # noqa: E402
@@ -121,11 +121,11 @@ def slabs(maps: SoftMaps) -> Iterator[tuple[slice, Array, Array]]:
         yield part, maps.patch(part).reshape(len(maps.table), -1), maps.known[part].ravel()
 
 
-def mean_entropy(cases: Sequence[Case], settings: Settings) -> float:
+def mean_entropy(found: Iterable[SoftMaps]) -> float:
     """Mean entropy in bits of the known pixels of all cases."""
     total = pixels = 0.0
-    for case in cases:
-        for _, soft, known in slabs(softened(case, settings)):
+    for maps in found:
+        for _, soft, known in slabs(maps):
             total += float(entropy_bits(soft).sum(dtype=np.float64))
             pixels += int(known.sum())
     return total / pixels
@@ -173,7 +173,8 @@ def matched(cases: Sequence[Case], control: Control, given: Settings, wanted: fl
     best, off = low, np.inf
     for _ in range(14):
         number = float(f"{np.sqrt(low * high):.4g}")
-        found = mean_entropy(cases, control.settings(number, given))
+        settings = control.settings(number, given)
+        found = mean_entropy(softened(case, settings) for case in cases)
         if abs(found - wanted) < off:
             best, off = number, abs(found - wanted)
         if off <= 0.005 * wanted:
@@ -182,23 +183,20 @@ def matched(cases: Sequence[Case], control: Control, given: Settings, wanted: fl
     return best
 
 
-def control_table(cases: Sequence[Case], given: Settings) -> list[Row]:
-    """Each control as soft as the labels of ``given``, and the keys of a recipe that ask for it."""
-    wanted = mean_entropy(cases, given)
-    rows = [{"control": "none, superpixels"} | softness(cases, given) | {"keys of a recipe": ""}]
+def control_table(cases: Sequence[Case], given: Settings, own: Sequence[SoftMaps]) -> list[Row]:
+    """Each control as soft as the labels ``own``, and the keys of a recipe that ask for it."""
+    wanted = mean_entropy(own)
+    rows = [{"control": "none, superpixels"} | softness(own) | {"keys of a recipe": ""}]
     for control in CONTROLS:
         settings = control.settings(matched(cases, control, given, wanted), given)
-        rows.append(
-            {"control": control.name}
-            | softness(cases, settings)
-            | {"keys of a recipe": recipe_keys(settings)}
-        )
+        found = [softened(case, settings) for case in cases]
+        keys = {"keys of a recipe": recipe_keys(settings)}
+        rows.append({"control": control.name} | softness(found) | keys)
     return rows
 
 
-def softness(cases: Sequence[Case], settings: Settings) -> Row:
+def softness(found: Sequence[SoftMaps]) -> Row:
     """How soft labels are, and how often the annotated class is not the most probable one."""
-    found = [softened(case, settings) for case in cases]
     known = sum(int(maps.known.sum()) for maps in found)
     soft = sum(int(maps.band[maps.known].sum()) for maps in found)
     other = sum(
@@ -206,7 +204,7 @@ def softness(cases: Sequence[Case], settings: Settings) -> Row:
         for maps in found
         for part, dense, is_known in slabs(maps)
     )
-    entropy = mean_entropy(cases, settings)
+    entropy = mean_entropy(found)
     return {"entropy": entropy, "soft": soft / known, "another class": other / known}
 
 
@@ -225,24 +223,22 @@ def recipe_keys(settings: Settings) -> str:
     return f"generate.method={settings.method} {given}"
 
 
-def cases_of(cache: Cache, most: int) -> list[Case]:
-    """The first cases of a cache, as they were softened."""
-    return [
-        Case(
-            name, case.image[...], case.labels[...], cache.classes, cache.ignore,
-            mask=None if case.mask is None else case.mask[...].astype(bool),
-            spacing_mm=case.spacing_mm, channels=cache.channels, slice_axis=case.slice_axis,
-        )
-        for name, case in list(cache.items())[:most]
-    ]  # fmt: skip
+def case_of(name: str, cached: CachedCase, cache: Cache) -> Case:
+    """A case of a cache, as it was softened."""
+    return Case(
+        name, cached.image[...], cached.labels[...], cache.classes, cache.ignore,
+        mask=None if cached.mask is None else cached.mask[...].astype(bool),
+        spacing_mm=cached.spacing_mm, channels=cache.channels, slice_axis=cached.slice_axis,
+    )  # fmt: skip
 
 
 def main(repeats: int = 1) -> list[Row]:
     """Print both tables of a phantom and return their rows; nothing is timed or repeated."""
     cases = data.annotated_bscans()
+    own = [softened(case, DEFAULT) for case in cases]
     tables = {
         f"{len(cases)} B-scans of a phantom, one setting at a time": setting_table(cases),
-        "Controls as soft as the default": control_table(cases, DEFAULT),
+        "Controls as soft as the default": control_table(cases, DEFAULT, own),
     }
     for title, rows in tables.items():
         show(title, rows)
@@ -253,9 +249,21 @@ def of_cache(path: Path, most: int) -> list[Row]:
     """Print the controls of a cache and return their rows."""
     with open_cache(path) as cache:
         settings = Settings.from_json(cache.header.settings)
-        # the cases of a cache are after its steps
+        if settings.method != "superpixel":
+            raise SystemExit(
+                f"{path} holds soft labels of the method {settings.method}; give a cache of the "
+                "method superpixel, whose softness the controls are to have."
+            )
+        # its images are those after the steps
         settings = replace(settings, preprocess="none", preprocess_options={})
-        rows = control_table(cases_of(cache, most), settings)
+        chosen = list(cache.items())[:most]
+        cases = [case_of(name, cached, cache) for name, cached in chosen]
+        own = [
+            softened(case, settings, cached.superpixels[...])
+            for case, (_, cached) in zip(cases, chosen, strict=True)
+            if cached.superpixels is not None
+        ]
+    rows = control_table(cases, settings, own)
     show(f"Controls as soft as {path}", rows)
     return rows
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from factories import write_scenes
 from scipy.stats import entropy
 
 import softlabel
@@ -52,17 +53,32 @@ def test_mean_entropy_is_that_of_the_known_pixels_in_bits(benchmark_module, stri
     dense = softness.softened(stripes, settings).dense(np.float64)
     expected = entropy(dense[:, stripes.labels != 9], base=2, axis=0).mean()
     assert expected > 0.05
-    assert softness.mean_entropy([stripes], settings) == pytest.approx(expected, rel=1e-5)
+    assert softness.mean_entropy([softness.softened(stripes, settings)]) == pytest.approx(
+        expected, rel=1e-5
+    )
 
 
 def test_a_control_is_found_by_its_entropy(benchmark_module, stripes):
     softness = benchmark_module("softness")
     [gaussian] = [control for control in softness.CONTROLS if control.name == "gaussian"]
-    wanted = softness.mean_entropy(
-        [stripes], Settings(method="gaussian", method_options={"blur": 1.7})
-    )
+    blurred = softness.softened(stripes, Settings(method="gaussian", method_options={"blur": 1.7}))
+    wanted = softness.mean_entropy([blurred])
     found = softness.matched([stripes], gaussian, Settings(), wanted)
     assert found == pytest.approx(1.7, rel=0.02)
+
+
+def test_a_cache_gets_controls_as_soft_as_its_labels(benchmark_module, tmp_path):
+    softness = benchmark_module("softness")
+    settings = Settings(n_segments=24, boundary="outer")
+    softlabel.generate(write_scenes(tmp_path / "scenes"), tmp_path / "cache.h5", settings)
+    own, *controls = softness.of_cache(tmp_path / "cache.h5", 2)
+    with softlabel.open_cache(tmp_path / "cache.h5") as cache:
+        stored = [case.soft[...] for case in list(cache.values())[:2]]
+    expected = np.mean([entropy(soft, base=2, axis=0).mean() for soft in stored])
+    assert own["entropy"] == pytest.approx(expected, rel=1e-5)
+    assert [row["control"] for row in controls] == ["gaussian", "distance", "smoothing", "grid"]
+    for row in controls[:3:2]:  # distances and sizes come in steps
+        assert row["entropy"] == pytest.approx(expected, rel=0.01)
 
 
 def test_shuffled_superpixels_have_their_sizes_and_other_places(benchmark_module):
