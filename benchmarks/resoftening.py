@@ -80,16 +80,25 @@ class Patches:
 
 
 def bscan_patches(boundary: str) -> Patches:
-    """Eight crops of B-scans of 496 × 768 pixels with the superpixels of the recipe oct_dme."""
+    """Eight crops of B-scans of 496 × 768 pixels with 2000 superpixels, about 190 pixels each."""
     where = [(slice(r, r + 256), slice(c, c + 256)) for r in (40, 100) for c in (0, 170, 340, 512)]
-    return cut(data.bscan(), Settings(), boundary, where, "8 crops of 256×256, 10 classes", 5)
+    return cut(data.bscan(), Settings(), boundary, where, "8 crops of 256×256", 5)
 
 
-def brain_patches(boundary: str) -> Patches:
-    """Two patches of a brain of thick slices with the superpixels of the recipe mrbrains18."""
+def small_brain_patches(boundary: str) -> Patches:
+    """Patches of a brain of thick slices, 2000 superpixels in each slice: 27 voxels each."""
+    return brain_patches(boundary, Settings(slic_dims="slice"), "27 voxels a superpixel")
+
+
+def large_brain_patches(boundary: str) -> Patches:
+    """The same patches with supervoxels of about 216 voxels."""
+    return brain_patches(boundary, Settings(superpixel_size=216), "216 voxels a supervoxel")
+
+
+def brain_patches(boundary: str, settings: Settings, what: str) -> Patches:
+    """Two patches of a brain of 11 classes."""
     where = [(slice(r, r + 96), slice(72, 168), slice(8, 40)) for r in (40, 110)]
-    settings = Settings(slic_dims="slice")
-    return cut(data.brain(), settings, boundary, where, "2 patches of 96×96×32, 11 classes", 3)
+    return cut(data.brain(), settings, boundary, where, f"2 patches of 96×96×32, {what}", 3)
 
 
 def cut(
@@ -281,7 +290,7 @@ def main(repeats: int = 5) -> list[Row]:
     torch.set_num_threads(1)
     tables: dict[str, list[Row]] = {}
     times: list[Row] = []
-    for make in (bscan_patches, brain_patches):
+    for make in (bscan_patches, small_brain_patches, large_brain_patches):
         patches = make("inner")
         tables[f"{patches.name}: how far apart"] = difference_table(patches)
         times += time_table(patches, repeats)

@@ -104,11 +104,11 @@ def test_recipes_take_the_keys_of_every_control(benchmark_module):
 
 def test_shares_and_own_class_leave_out_the_first_class(benchmark_module):
     volumes = benchmark_module("volumes")
-    labels = np.array([[[0, 0, 0, 1, 1, 2]]])
-    case = Case("row", np.zeros((1, 1, 1, 6)), labels, ClassTable.from_values([0, 1, 2]))
-    soft = softlabel.soften(labels, np.array([[[0, 0, 1, 1, 2, 3]]]), classes=case.classes)
+    labels = np.array([[[0, 0, 0, 0, 1, 1, 2]]])
+    case = Case("row", np.zeros((1, 1, 1, 7)), labels, ClassTable.from_values([0, 1, 2]))
+    soft = softlabel.soften(labels, np.array([[[0, 0, 0, 1, 1, 2, 3]]]), classes=case.classes)
     # the superpixel in the middle holds one voxel of 0 and of 1, each on its boundary
-    assert volumes.shares(case, soft) == {"soft": 2 / 6, "soft, of the classes": 1 / 3}
+    assert volumes.shares(case, soft) == {"soft": 2 / 7, "soft, of the classes": 1 / 3}
     assert volumes.own_class(soft) == {"own q": (0.75 + 1) / 2, "lowest own q": 0.75}
 
 
