@@ -62,10 +62,29 @@ def mri_folder() -> Path:
     return folder
 
 
+def isotropic_mri_folder() -> Path:
+    """An MRBrainS18 data set: one brain of 120 × 120 × 75 voxels of 1.92 mm."""
+    folder = FOLDER / "mri-isotropic"
+    if not (folder / "training").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        write_mri_dataset(folder, n_subjects=1, seed=1, shape=(120, 120, 75))
+    return folder
+
+
 @cache
 def bscan() -> Case:
     """A B-scan with all 10 classes: its true labels, so that no pixel is ignored."""
     return max(_cases(oct_folder()), key=lambda case: len(np.unique(case.labels)))
+
+
+def annotated_bscans() -> list[Case]:
+    """Four B-scans with the labels that a grader drew, as ``softlabel generate`` reads them."""
+    return _read(oct_folder())
+
+
+def annotated_brains() -> list[Case]:
+    """A brain with the labels that a grader drew."""
+    return _read(mri_folder())
 
 
 @cache
@@ -74,16 +93,35 @@ def brain() -> Case:
     return _cases(mri_folder())[0]
 
 
+@cache
+def isotropic_brain() -> Case:
+    """A brain of cubic voxels with its 11 true labels."""
+    return _cases(isotropic_mri_folder())[0]
+
+
+@cache
+def ct(size: str) -> Case:
+    """A CT with its 104 true labels; ``size`` is that of ``softlabel phantom ct --size``."""
+    return _cases(ct_folder(size))[0]
+
+
 def _cases(folder: Path) -> list[Case]:
     """All cases of a data set, with the truth as their labels."""
-    dataset = list_dataset(folder)
-    reader = READERS[dataset.format]
     cases = []
-    for ref in dataset.refs:
-        case = reader.read_case(dataset, ref, reader.open_source(dataset, ref.source))
+    for case in _read(folder):
         assert case.truth is not None
         cases.append(replace(case, labels=case.truth, ignore=None))
     return cases
+
+
+def _read(folder: Path) -> list[Case]:
+    """All cases of a data set."""
+    dataset = list_dataset(folder)
+    reader = READERS[dataset.format]
+    return [
+        reader.read_case(dataset, ref, reader.open_source(dataset, ref.source))
+        for ref in dataset.refs
+    ]
 
 
 def voronoi(shape: tuple[int, ...], sites: int, seed: int = 0) -> Array:

@@ -29,12 +29,16 @@ BENCHMARKS = {
     "slic": "Superpixels: the labels of scikit-image, one core",
     "preprocess": "Preprocessing of OCT and MRI, on phantoms",
     "steps": "What the steps for OCT change: superpixels, time of generation and of training",
+    "volumes": "Superpixels and distances in volumes: thick slices, brains, CT",
+    "softness": "What settings do to soft labels, and controls that are as soft",
     "soften": "Distances and softening, one core",
     "versions": "Superpixels and softening against 0.1.0: the same values, one core",
     "generate": "A whole case, one core, from memory to a file",
     "commands": "Whole commands against 0.1.0, start-up and memory included, one core",
     "scaling": "Workers, number of cases, memory",
     "metrics": "Metrics against MedPy",
+    "conventions": "Surface distances by convention and unit",
+    "resoftening": "Soft labels after random changes: made anew or interpolated",
     "loader": "Training batches from a cache",
 }
 

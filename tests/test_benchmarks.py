@@ -1,11 +1,20 @@
-"""``make bench`` can call every benchmark that it lists."""
+"""``make bench`` can call every benchmark that it lists, and those without a peer measure right."""
 
 import ast
+import os
+import shlex
+from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
+from factories import write_scenes
+from scipy.stats import entropy
 
+import softlabel
 from benchmarks.run import BENCHMARKS
+from softlabel.generation.settings import Settings
+from softlabel.types import Case, ClassTable
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
@@ -17,3 +26,156 @@ def test_every_benchmark_takes_repeats(name):
     [main] = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "main"]
     assert main.args.args[0].arg == "repeats"
     assert len(main.args.defaults) == len(main.args.args)
+
+
+@pytest.fixture
+def benchmark_module(monkeypatch):
+    """Import a benchmark; the limits of threads that it sets do not outlast the test."""
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    return lambda name: import_module(f"benchmarks.{name}")
+
+
+# --- softness -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stripes():
+    """Two stripes of three classes, of which one column is ignored."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 0, 1, 1, 1, 2, 2, 2, 2, 9], 3)[None].repeat(24, axis=0).astype(np.uint8)
+    image = (60.0 * labels + rng.normal(0, 9, labels.shape)).astype(np.float32)[None]
+    return Case("stripes", image, labels, ClassTable.from_values([0, 1, 2]), ignore=9)
+
+
+def test_mean_entropy_is_that_of_the_known_pixels_in_bits(benchmark_module, stripes):
+    softness = benchmark_module("softness")
+    settings = Settings(n_segments=20)
+    dense = softness.softened(stripes, settings).dense(np.float64)
+    expected = entropy(dense[:, stripes.labels != 9], base=2, axis=0).mean()
+    assert expected > 0.05
+    assert softness.mean_entropy([softness.softened(stripes, settings)]) == pytest.approx(
+        expected, rel=1e-5
+    )
+
+
+def test_a_control_is_found_by_its_entropy(benchmark_module, stripes):
+    softness = benchmark_module("softness")
+    [gaussian] = [control for control in softness.CONTROLS if control.name == "gaussian"]
+    blurred = softness.softened(stripes, Settings(method="gaussian", method_options={"blur": 1.7}))
+    wanted = softness.mean_entropy([blurred])
+    found = softness.matched([stripes], gaussian, Settings(), wanted)
+    assert found == pytest.approx(1.7, rel=0.02)
+
+
+def test_a_cache_gets_controls_as_soft_as_its_labels(benchmark_module, tmp_path):
+    softness = benchmark_module("softness")
+    settings = Settings(n_segments=24, boundary="outer")
+    softlabel.generate(write_scenes(tmp_path / "scenes"), tmp_path / "cache.h5", settings)
+    own, *controls = softness.of_cache(tmp_path / "cache.h5", 2)
+    with softlabel.open_cache(tmp_path / "cache.h5") as cache:
+        stored = [case.soft[...] for case in list(cache.values())[:2]]
+    expected = np.mean([entropy(soft, base=2, axis=0).mean() for soft in stored])
+    assert own["entropy"] == pytest.approx(expected, rel=1e-5)
+    assert [row["control"] for row in controls] == ["gaussian", "distance", "smoothing", "grid"]
+    for row in controls[:3:2]:  # distances and sizes come in steps
+        assert row["entropy"] == pytest.approx(expected, rel=0.01)
+
+
+def test_shuffled_superpixels_have_their_sizes_and_other_places(benchmark_module):
+    ids = np.arange(24).reshape(4, 6) // 3
+    moved = benchmark_module("softness").shuffled(ids)
+    np.testing.assert_array_equal(np.bincount(moved.ravel()), np.bincount(ids.ravel()))
+    assert moved[0, 0] == ids[2, 3] and (moved != ids).all()
+
+
+def test_recipes_take_the_keys_of_every_control(benchmark_module):
+    pytest.importorskip("pydantic")
+    from softlabel_train.config import generation_settings, load_recipe
+
+    softness = benchmark_module("softness")
+    for control in softness.CONTROLS:
+        settings = control.settings(0.5 if control.name == "smoothing" else 6.0, Settings())
+        recipe = load_recipe("oct_dme", shlex.split(softness.recipe_keys(settings)))
+        assert generation_settings(recipe.generate).recorded() == settings.recorded()
+
+
+# --- volumes --------------------------------------------------------------------------------------
+
+
+def test_shares_and_own_class_leave_out_the_first_class(benchmark_module):
+    volumes = benchmark_module("volumes")
+    labels = np.array([[[0, 0, 0, 0, 1, 1, 2]]])
+    case = Case("row", np.zeros((1, 1, 1, 7)), labels, ClassTable.from_values([0, 1, 2]))
+    soft = softlabel.soften(labels, np.array([[[0, 0, 0, 1, 1, 2, 3]]]), classes=case.classes)
+    # the superpixel in the middle holds one voxel of 0 and of 1, each on its boundary
+    assert volumes.shares(case, soft) == {"soft": 2 / 7, "soft, of the classes": 1 / 3}
+    assert volumes.own_class(soft) == {"own q": (0.75 + 1) / 2, "lowest own q": 0.75}
+
+
+def test_recall_is_of_the_boundaries_in_slices(benchmark_module):
+    """Superpixels that end at every slice would find all boundaries otherwise."""
+    volumes = benchmark_module("volumes")
+    labels = np.zeros((12, 12, 2), np.uint8)
+    labels[6:] = 1
+    case = Case("two slices", labels[None], labels, None, slice_axis=2)
+    missed = np.zeros(labels.shape, np.int32)
+    missed[:, 6:] = 1
+    missed[..., 1] += 2
+    along = np.where(np.arange(12) < 6, 0, 1)[:, None, None] + 2 * np.arange(2)
+    found = np.broadcast_to(along, labels.shape).astype(np.int32)
+    assert volumes.recall_in_slices(case, missed) == pytest.approx(0)
+    assert volumes.recall_in_slices(case, found) == pytest.approx(1 - 4 / 12)
+
+
+def test_a_brain_is_cut_to_its_box(benchmark_module):
+    labels = np.zeros((6, 7, 8), np.uint8)
+    labels[2:4, 1:6, 3] = 17
+    case = benchmark_module("volumes").brain_of(labels.astype(np.float32), labels)
+    assert case.shape == case.labels.shape == (2, 5, 1)
+    assert case.classes.values == (17,)
+
+
+# --- soft labels after random changes -------------------------------------------------------------
+
+
+@pytest.fixture
+def patches(benchmark_module):
+    """One whole image as a patch, softened with boundaries at the faces of pixels."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("monai")
+    resoftening = benchmark_module("resoftening")
+    rows, columns = np.indices((25, 25))
+    labels = (np.hypot(rows - 11, columns - 14) < 7).astype(np.int64) + (rows > 20)
+    ids = rows // 5 * 5 + columns // 5
+    soft = softlabel.soften(labels, ids, boundary="edge").dense()
+    both = (torch.from_numpy(values)[None] for values in (labels, ids))
+    return resoftening.Patches("a disc", *both, torch.from_numpy(soft)[None], "edge", 3)
+
+
+@pytest.mark.parametrize("degrees, turns", [(0, 0), (90, 1)])
+def test_every_way_agrees_where_pixels_meet_pixels(benchmark_module, patches, degrees, turns):
+    resoftening = benchmark_module("resoftening")
+    grid = resoftening.grid_of(2, (25, 25), degrees, 1.0)
+    turned = np.rot90(patches.labels[0], turns)
+    if degrees and not (resoftening.nearest(patches.labels, grid)[0].numpy() == turned).all():
+        turns = -turns
+    expected = np.rot90(patches.soft[0].numpy(), turns, (1, 2))
+    labels = resoftening.nearest(patches.labels, grid)
+    np.testing.assert_array_equal(labels[0], np.rot90(patches.labels[0], turns))
+    for found in (
+        resoftening.interpolated(patches, grid),
+        resoftening.made_anew(labels, patches, grid),
+        resoftening.made_one_by_one(labels, patches, grid),
+        resoftening.reference(patches, grid),
+    ):
+        np.testing.assert_allclose(found[0], expected, atol=1e-4)
+
+
+def test_differences_are_of_the_pixels_that_either_softened(benchmark_module):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("monai")
+    one = torch.tensor([[[1.0, 0.8, 0.4, 0.0]], [[0.0, 0.2, 0.6, 1.0]]]).view(1, 2, 4)
+    other = torch.tensor([[[1.0, 1.0, 0.6, 0.0]], [[0.0, 0.0, 0.5, 1.0]]]).view(1, 2, 4)
+    known = torch.ones(1, 4, dtype=torch.bool)
+    found = benchmark_module("resoftening").compare(one, other, known)
+    assert found == pytest.approx((0.2, 0.5, 0.25))

@@ -6,6 +6,7 @@ After a change of a command line, ``python tests/test_docs.py`` writes docs/cli.
 
 import doctest
 import re
+import shlex
 import subprocess
 import sys
 from importlib import import_module
@@ -19,6 +20,8 @@ from click.testing import CliRunner
 import softlabel
 from softlabel.distance.boundary import BOUNDARIES
 from softlabel.generation.findings import FINDINGS
+from softlabel.generation.settings import Settings
+from softlabel.phantom import write_mri_dataset
 
 ROOT = Path(__file__).parents[1]
 README, TRAIN_README = ROOT / "README.md", ROOT / "train" / "README.md"
@@ -208,6 +211,90 @@ def test_every_recipe_key_and_arm_that_the_training_guide_names_exists():
     assert {"oct_dme"} <= set(recipe_names())
     for arm in recipe_arms("oct_dme"):
         assert f"`{arm}`" in text
+
+
+LEDGER = ROOT / "docs/reproduction.md"
+
+
+def shell_commands(page):
+    """Commands of the blocks of a page, in words."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True) for line in lines if line.strip()]
+
+
+def ledger_commands(*first):
+    found = [c for c in shell_commands(LEDGER) if c[: len(first)] == list(first)]
+    assert found
+    return found
+
+
+def test_the_ledger_has_no_other_commands_than_those_that_are_tested():
+    starts = {" ".join(c[:2]) for c in shell_commands(LEDGER)}
+    assert starts == {"softlabel generate", "softlabel-train fit", "softlabel-train sweep",
+                      "python -m"}  # fmt: skip
+
+
+def test_every_key_and_arm_that_the_ledger_names_exists():
+    pytest.importorskip("pydantic")
+    from softlabel_train.config import Recipe, recipe_arms
+
+    text = LEDGER.read_text()
+    sections = set(Recipe.model_fields) - {"generate"}
+    keys = set(Recipe().flat())
+    named = set(re.findall(r"`((?:\w+)\.[a-z_]+)`", text))
+    of_recipes = {name for name in named if name.partition(".")[0] in sections}
+    assert {"loss.dice", "train.precision", "evaluate.convention"} <= of_recipes
+    known = {key.rsplit(".", n)[0] for key in keys for n in (0, 1)}
+    assert of_recipes <= known | sections
+    of_generate = {n.partition(".")[2] for n in named if n.startswith("generate.")}
+    assert of_generate and of_generate <= set(Settings.__dataclass_fields__)
+    for arm in recipe_arms("oct_dme"):
+        if not arm.endswith(("-hard", "-superpixel")):
+            assert f"`{arm}`" in text
+
+
+def test_recipes_take_what_the_ledger_gives_them():
+    pytest.importorskip("pydantic")
+    from softlabel_train.config import load_recipe, parse_grid
+
+    for _, _, recipe, *words in ledger_commands("softlabel-train", "fit"):
+        assert load_recipe(recipe, [w for w in words if "=" in w])
+    for _, _, recipe, *words in ledger_commands("softlabel-train", "sweep"):
+        given = words[words.index("--set") + 1 :]
+        grids = [parse_grid(w) for w in words[: words.index("--set")]]
+        for key, values in grids:
+            for value in values:
+                assert load_recipe(recipe, [f"{key}={value}", *given])
+
+
+@pytest.mark.parametrize("program", PACKAGES)
+def test_options_that_the_ledger_gives_are_there(program):
+    if program == "softlabel-train":
+        pytest.importorskip("pydantic")
+    texts = dict(commands(PACKAGES[program]))
+    for _, command, *words in ledger_commands(program):
+        options = {w for w in words if w.startswith("-")}
+        text = texts[f"{program} {command}"]
+        assert {o for o in options if not re.search(rf"(^|\s|,){o}\b", text)} == set()
+
+
+def test_modules_that_the_ledger_runs_are_there():
+    for _, _, module, *_ in ledger_commands("python", "-m"):
+        assert (ROOT / f"{module.replace('.', '/')}.py").exists()
+
+
+@pytest.mark.slow
+def test_caches_that_the_ledger_generates_leave_out_what_it_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_mri_dataset(tmp_path / "data/MRBrainS18", n_subjects=1, shape=(64, 64, 16))
+    main = import_module("softlabel.cli").main
+    for _, *words in ledger_commands("softlabel", "generate"):
+        result = CliRunner().invoke(main, words)
+        assert result.exit_code == 0, result.output
+    with softlabel.open_cache("without.h5") as cache:
+        assert cache.classes.values == tuple(range(9))
+        assert cache.ignore is not None
 
 
 ARCHITECTURES = {

@@ -72,6 +72,18 @@ def test_controls_have_the_loss_of_the_superpixel_arms_with_hard_targets(recipe)
         assert (soft.loss.target, hard.loss.target) == ("soft", "hard")
 
 
+@pytest.mark.parametrize("weights", ["none", "enet"])
+@pytest.mark.parametrize("control, superpixels, method", [
+    ("grid", "grid", "superpixel"), ("distance", "slic", "distance"),
+])  # fmt: skip
+def test_controls_of_the_superpixels_change_nothing_else(weights, control, superpixels, method):
+    prefix = "ce" if weights == "none" else "wce"
+    arm, published = (load_recipe("oct_dme", arm=f"{prefix}-{a}") for a in (control, "superpixel"))
+    made = generation_settings(arm.generate)
+    assert (made.superpixels, made.method, made.n_segments) == (superpixels, method, 2000)
+    assert arm.loss == published.loss and arm.loss.class_weights == weights
+
+
 def test_what_is_set_last_wins(tmp_path):
     own = tmp_path / "own.yaml"
     own.write_text("base: oct_dme\nname: own\nloss: {beta: 4}\narms: {mine: {loss.beta: 5}}\n")

@@ -172,6 +172,16 @@ def test_kl_is_zero_at_its_target_and_plain_cross_entropy_for_hard_targets():
     assert terms["kl"].item() == pytest.approx(terms["ce"].item())
 
 
+@pytest.mark.parametrize("weights", [None, [0.3, 1.0, 2.0, 5.0]])
+def test_the_control_is_cross_entropy_that_weighs_one_plus_beta(weights):
+    logits, labels, soft = make(8)
+    control = SoftLabelLoss(
+        beta=2.5, target="hard", class_weights=weights, kl_class_weights=True, ignore=IGNORE
+    )
+    alone = SoftLabelLoss(beta=0.0, class_weights=weights, ignore=IGNORE)
+    torch.testing.assert_close(control(logits, labels, soft)[0], 3.5 * alone(logits, labels)[0])
+
+
 @given(st.integers(0, 10_000), st.sampled_from([-1, 255]), st.booleans())
 @settings(max_examples=25, deadline=None)
 def test_ignored_pixels_count_nowhere(seed, ignore, semimetric):

@@ -175,22 +175,22 @@ def apply_places(
     new_image, new_labels, new_soft = image.clone(), labels.clone(), soft.clone()
     for i, change in enumerate(changes):
         if change.moves:
-            grid = _grid(change, image.shape[2:], image.device)
-            new_image[i] = _resampled(image[i], grid, "bilinear", "border")
+            grid = sampling_grid(change, image.shape[2:], image.device)
+            new_image[i] = resampled(image[i], grid, "bilinear", "border")
             annotated = labels[i] != ignore
             # 0 is both outside and ignored
             shifted = torch.where(annotated, labels[i].to(torch.float32) + 1, 0)
-            index = _resampled(shifted.unsqueeze(0), grid, "nearest", "zeros")[0].round() - 1
+            index = resampled(shifted.unsqueeze(0), grid, "nearest", "zeros")[0].round() - 1
             known = index >= 0
             new_labels[i] = torch.where(known, index, ignore).to(labels.dtype)
             # the share of annotated pixels, so that others beside do not lessen the sum
             weighted = torch.cat([soft[i], annotated.to(soft.dtype).unsqueeze(0)])
-            *maps, share = _resampled(weighted, grid, "bilinear", "border").unbind()
+            *maps, share = resampled(weighted, grid, "bilinear", "border").unbind()
             new_soft[i] = torch.stack(maps) / share.clamp(min=1e-3) * known
     return new_image, new_labels, new_soft
 
 
-def _grid(change: Change, shape: Sequence[int], device: torch.device) -> Tensor:
+def sampling_grid(change: Change, shape: Sequence[int], device: torch.device) -> Tensor:
     """Where each output pixel comes from, (dims + 1, *shape), in pixels from the centre."""
     from monai.transforms import AffineGrid
 
@@ -207,7 +207,7 @@ def _grid(change: Change, shape: Sequence[int], device: torch.device) -> Tensor:
     return _plain(grid)
 
 
-def _resampled(values: Tensor, grid: Tensor, mode: str, outside: str) -> Tensor:
+def resampled(values: Tensor, grid: Tensor, mode: str, outside: str) -> Tensor:
     """Values (C, *spatial) at the places of a grid."""
     from monai.transforms import Resample
 
