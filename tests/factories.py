@@ -94,12 +94,12 @@ def make_cache(
 
 def part(cache: Path, case_id: str) -> Path:
     """File of a case's part."""
-    return cache.with_suffix(".parts") / part_name(case_id)
+    return parts_folder(cache) / part_name(case_id)
 
 
 def files_of(cache: Path) -> dict[str, bytes]:
     """Bytes of every file in the folder of parts."""
-    return {p.name: p.read_bytes() for p in sorted(cache.with_suffix(".parts").iterdir())}
+    return {p.name: p.read_bytes() for p in sorted(parts_folder(cache).iterdir())}
 
 
 def read_everything(cache: Path) -> dict[str, Array]:

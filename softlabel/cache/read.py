@@ -575,8 +575,7 @@ def part_path(index: Path, link: h5py.ExternalLink, case_id: str) -> Path:
     if (
         name != schema.part_name(case_id)
         or link.path != "/case"
-        or not folder.endswith(schema.PARTS_SUFFIX)
-        or folder == schema.PARTS_SUFFIX
+        or schema.parts_number(folder) is None
         or any(ch in folder for ch in "\\:")  # a path on Windows
     ):
         expected = index.with_suffix(schema.PARTS_SUFFIX).name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +15,7 @@ from softlabel.cache import (
     PartsFolder,
     PartSummary,
     SeenFile,
-    parts_folder,
-    read_index,
-    recover_header,
+    folder_of,
     schema,
     software_versions,
 )
@@ -26,11 +23,12 @@ from softlabel.cache.schema import fingerprint
 from softlabel.errors import CacheError, CaseError, UsageError, nearest, plural
 from softlabel.generation.input_files import input_change, shares_input
 from softlabel.generation.networks import networks_for
+from softlabel.generation.present import look, refuse_other_settings
+from softlabel.generation.records import source_record
 from softlabel.generation.settings import Settings
 from softlabel.generation.superpixel_files import SuperpixelFiles
 from softlabel.ids import check_id, fitting_ids
 from softlabel.readers import READERS, scan_classes
-from softlabel.readers.listing import GROUP_OPTION
 from softlabel.softening import METHODS
 from softlabel.types import CaseRef, ClassTable, Dataset
 
@@ -76,11 +74,11 @@ class Plan:
     seen : mapping of str to SeenFile
         Input files whose content is known.
     parts : PartsFolder
-        The parts that are there.
+        The folder that the run writes, and the parts that are there.
     superpixel_files : SuperpixelFiles or None
         Where the superpixels are read from, when they are not made.
-    overwrite : bool
-        Everything is made anew.
+    replaces : Path or None
+        The folder of parts whose place :attr:`parts` takes once all cases are there.
     findings : tuple of mapping
         What the check of the data set found, for the index.
     weights : Path or None
@@ -95,7 +93,7 @@ class Plan:
     seen: Mapping[str, SeenFile]
     parts: PartsFolder
     superpixel_files: SuperpixelFiles | None = None
-    overwrite: bool = False
+    replaces: Path | None = None
     findings: tuple[Mapping[str, Any], ...] = ()
     weights: Path | None = None
 
@@ -108,6 +106,15 @@ class Plan:
     def regroup(self) -> tuple[CaseRef, ...]:
         """Cases whose parts get another group."""
         return tuple(s.ref for s in self.steps if s.action == REGROUP)
+
+    @property
+    def number(self) -> int:
+        """Of the folder that the run writes."""
+        return schema.parts_number(self.parts.path.name) or 1
+
+    def part_of(self, case_id: str) -> Path:
+        """File of a case's part."""
+        return self.parts.path / schema.part_name(case_id)
 
     def count(self, action: str) -> int:
         """Number of steps with this action."""
@@ -166,9 +173,10 @@ def plan(
     _check_superpixels(settings, superpixel_files, out)
     networks_for(settings.preprocessing, weights)  # what is not there is seen now
     settings_json = settings.as_json(source_record(dataset))
-    existing = _existing(out) if not overwrite else None
+    present = look(out, settings_json, overwrite)
+    existing = present.content
     if existing is not None:
-        _refuse_other_settings(out, existing.header, settings_json)
+        refuse_other_settings(out, existing.header.settings, settings_json)
     chosen = choose(dataset, ids, limit)
     header = _header(dataset, settings_json, existing, classes)
     if existing is not None and existing.header.fingerprint != header.fingerprint:
@@ -177,8 +185,8 @@ def plan(
             f"{_brief(header)}; choose another output, or --overwrite to make it anew."
         )
     seen = dict(existing.seen) if existing is not None else {}
-    folder = PartsFolder(parts_folder(out))
-    parts = folder.read() if not overwrite else {}
+    folder = PartsFolder(folder_of(out, present.number))
+    parts = folder.read()
     _refuse_other_data(out, dataset, header, parts, seen)
     if findings is None:
         findings = existing.findings if existing is not None else ()
@@ -198,7 +206,7 @@ def plan(
 
     return Plan(
         replace(dataset, classes=header.classes), settings, out, header,
-        tuple(step(ref) for ref in chosen), seen, folder, superpixel_files, overwrite,
+        tuple(step(ref) for ref in chosen), seen, folder, superpixel_files, present.replaces,
         tuple(findings), weights,
     )  # fmt: skip
 
@@ -282,27 +290,6 @@ def _check_superpixels(settings: Settings, files: SuperpixelFiles | None, out: P
         )
 
 
-def source_record(dataset: Dataset) -> dict[str, Any]:
-    """How a data set is read, as a cache records it.
-
-    Options at their default are left out, and so are the groups: they change no value, and other
-    ones are written without computing anything.
-    """
-    options = {o.name: o.default for o in READERS[dataset.format].options}
-    return _source_record(dataset.format, dataset.options, options)
-
-
-def _source_record(
-    format_: str, options: Mapping[str, Any], defaults: Mapping[str, Any]
-) -> dict[str, Any]:
-    given = {
-        name: value
-        for name, value in options.items()
-        if value is not None and value != defaults.get(name) and name != GROUP_OPTION.name
-    }
-    return {"format": format_} | ({"format_options": given} if given else {})
-
-
 def _header(
     dataset: Dataset,
     settings_json: str,
@@ -351,34 +338,6 @@ def _fault_of_id(case_id: str) -> str:
     return ""
 
 
-def _existing(out: Path) -> IndexContent | None:
-    """The existing index, rebuilt in memory from the parts when it is lost.
-
-    An index without parts is ignored: a run in which every case failed leaves one behind.
-    """
-    has_parts = any(parts_folder(out).glob("*.h5"))
-    try:
-        if out.exists() or out.is_symlink():
-            try:
-                index = read_index(out)
-                return index if has_parts else None
-            except CacheError:
-                if not has_parts:
-                    raise
-        return IndexContent(recover_header(out)) if has_parts else None
-    except CacheError as error:
-        raise UsageError(str(error)) from error
-
-
-def _refuse_other_settings(out: Path, existing: Header, settings_json: str) -> None:
-    differences = settings_differences(existing.settings, settings_json)
-    if differences:
-        raise UsageError(
-            f"{out} was made with other settings ({'; '.join(differences)}); give the same "
-            "settings to resume it, another output for these, or --overwrite to make it anew."
-        )
-
-
 def _refuse_other_data(
     out: Path,
     dataset: Dataset,
@@ -406,32 +365,6 @@ def _refuse_other_data(
             f"{dataset.root} as it was: it seems to be of another data set; give another output, "
             "or --overwrite to make it anew."
         )
-
-
-def settings_differences(old: str, new: str) -> list[str]:
-    """Settings that differ between two JSON records, as ``name: old → new``."""
-    before, after = _flat(old), _flat(new)
-    names = sorted(set(before) | set(after))
-    return [
-        f"{n}: {before.get(n, 'unset')} → {after.get(n, 'unset')}"
-        for n in names
-        if before.get(n) != after.get(n)
-    ]
-
-
-def _flat(text: str) -> dict[str, Any]:
-    """All that a record says, defaults included, options inside of options under their own names.
-
-    Records of format 1 hold defaults and the groups, later ones do not.
-    """
-    record = json.loads(text)
-    reader = READERS.get(record["format"])
-    defaults = {} if reader is None else {o.name: o.default for o in reader.options}
-    source = _source_record(record["format"], record.get("format_options", {}), defaults)
-    flat: dict[str, Any] = {}
-    for name, value in (Settings.from_json(text).recorded() | source).items():
-        flat |= value if isinstance(value, dict) else {name: value}
-    return {name: value for name, value in flat.items() if value is not None}
 
 
 def _brief(header: Header) -> str:

@@ -161,21 +161,6 @@ def test_superpixels_of_the_output_itself_are_refused(cache):
     assert factories.files_of(cache) == before
 
 
-def test_a_stopped_overwrite_goes_on_without_it(cache, monkeypatch, ctrl_c):
-    new = Settings(n_segments=12)
-    press_in(monkeypatch, compute, "soften_case", call=2, presses=[signal.SIGINT])
-    report = factories.again(cache, new, overwrite=True)
-    monkeypatch.undo()
-    assert (report.cases, report.remaining, report.interrupted) == (1, 2, True)
-    assert len(open_cache(cache)) == 1  # parts of the old settings are not mixed in
-    with pytest.raises(UsageError, match="other settings"):
-        factories.again(cache)
-    assert factories.computed(factories.again(cache, new)) == (2, 1)
-    fresh = generate(cache.parent / "data", cache.parent / "fresh.h5", new)
-    assert fresh.complete
-    assert factories.files_of(cache) == factories.files_of(cache.parent / "fresh.h5")
-
-
 @pytest.mark.parametrize("ids", [("a", "b", "c"), ("x", "y")])
 def test_another_data_set_is_not_mixed_in(cache, tmp_path, ids):
     before = factories.files_of(cache)
