@@ -329,5 +329,6 @@ def cache_of(
         result = compute(case, header, settings, (InputFile("sub/x", 3, "0" * 64),))
         publish(part(path, case.id), build_part(result, header))
     findings = ({"code": "stack", "severity": "warning", "text": "ein Stapel?", "cases": []},)
-    rebuild_index(path, IndexContent(header, seen, findings))
+    expected = tuple(case.id for case in cases)
+    rebuild_index(path, IndexContent(header, seen, findings, expected=expected))
     return path

@@ -24,7 +24,8 @@ def describe(cache: Cache) -> dict[str, Any]:
         ``ignore``, ``classes`` (value, name, pixels, frequency, ``own_class_q``: mean soft label
         of the class in its own pixels, and ``softest``: the case where that is lowest), ``groups``
         (name, cases), ``cases`` (id, group, shape, spacing_mm, superpixels, softened share, mean
-        Σq, bytes),
+        Σq, bytes), ``missing`` (ids of the cases that the data set has and the cache has not, or
+        not readable; None when it does not tell),
         ``preprocessing`` (None without steps before superpixels: pixels before and after them,
         ``saved_share``, and their notes by code: number of cases, text of the first),
         ``bytes``, ``softened_share``, ``problems`` (id to what is wrong with its file, which is
@@ -66,6 +67,7 @@ def describe(cache: Cache) -> dict[str, Any]:
         "groups": [{"name": g, "cases": int(s["cases"])} for g, s in statistics.items()],
         "preprocessing": _preprocessing(cache, [case["id"] for case in cases]),
         "cases": cases,
+        "missing": None if cache.missing is None else [*cache.missing, *problems],
         "problems": problems,
         "bytes": sum(p.stat().st_size for p in {cache.path, *(cache[c["id"]].path for c in cases)}),
         "softened_share": _share(cases, "softened_pixels"),

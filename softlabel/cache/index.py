@@ -77,6 +77,21 @@ class SeenFile:
 
 
 @dataclass(frozen=True)
+class Entry:
+    """A part as the index names it.
+
+    Attributes
+    ----------
+    digest : str
+    bytes : int
+        Size of its file.
+    """
+
+    digest: str
+    bytes: int
+
+
+@dataclass(frozen=True)
 class IndexContent:
     """What an index says beside the links.
 
@@ -89,12 +104,18 @@ class IndexContent:
         What the check of the data set found, as records of plain values.
     number : int
         Of the folder of parts: 1 is ``NAME.parts``, others are ``NAME.parts.N``.
+    expected : tuple of str
+        Ids of the cases that the data set has; empty when that is not known.
+    manifest : mapping of str to Entry
+        The parts that an index was written for, as read; those that are there are written.
     """
 
     header: Header
     seen: Mapping[str, SeenFile] = field(default_factory=dict)
     findings: tuple[Mapping[str, Any], ...] = ()
     number: int = 1
+    expected: tuple[str, ...] = ()
+    manifest: Mapping[str, Entry] = field(default_factory=dict)
 
 
 def folder_of(path: Path, number: int) -> Path:
@@ -219,7 +240,10 @@ def read_index(path: Path) -> IndexContent:
             number = int(file.attrs.get(schema.PARTS_NUMBER, 1))
             if number < 1:
                 raise ValueError(f"the folder of parts has the number {number}")
-            return IndexContent(header, _read_inputs(file), read_findings(file), number)
+            return IndexContent(
+                header, _read_inputs(file), read_findings(file), number,
+                read_expected(file), read_manifest(file),
+            )  # fmt: skip
 
 
 def is_damaged_index(path: Path) -> bool:
@@ -260,13 +284,18 @@ def read_findings(file: h5py.File) -> tuple[Mapping[str, Any], ...]:
     return tuple(json.loads(text) for text in read_texts(own(file, "findings")))
 
 
-def read_manifest(file: h5py.File) -> dict[str, tuple[str, int]]:
-    """Digest and size of every part by the id of its case; empty in format 1."""
+def read_expected(file: h5py.File) -> tuple[str, ...]:
+    """Ids of the cases that the data set has; empty where an index does not tell."""
+    return tuple(read_texts(own(file, schema.EXPECTED))) if schema.EXPECTED in file else ()
+
+
+def read_manifest(file: h5py.File) -> dict[str, Entry]:
+    """The parts that an index was written for, by the ids of their cases; empty in format 1."""
     if "manifest" not in file:
         return {}
     ids, digests, sizes = (own(file, f"manifest/{name}") for name in schema.MANIFEST)
     rows = zip(read_texts(ids), read_texts(digests), sizes[:], strict=True)
-    return {case_id: (digest, int(size)) for case_id, digest, size in rows}
+    return {case_id: Entry(digest, int(size)) for case_id, digest, size in rows}
 
 
 def belongs(part: PartSummary | CacheError | None, header: Header) -> TypeGuard[PartSummary]:
@@ -322,6 +351,9 @@ def _build_index(folder: str, parts: list[PartSummary], content: IndexContent) -
         _write_inputs(file, parts, content)
         if parts and content.header.format_version >= 2:
             _write_manifest(file, parts, content.header.compression)
+        if content.expected:
+            ids = text_array(content.expected)
+            store(file, schema.EXPECTED, ids, ids.shape, content.header.compression)
         if content.findings:
             records = text_array([json.dumps(f, ensure_ascii=False) for f in content.findings])
             store(file, "findings", records, records.shape, content.header.compression)

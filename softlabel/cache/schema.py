@@ -82,6 +82,9 @@ DIGEST = "digest"
 MANIFEST = ("id", "digest", "bytes")
 """Columns of the table of parts in the index."""
 
+EXPECTED = "expected"
+"""Dataset of an index: ids of the cases that the data set has."""
+
 INPUTS = ("path", "size", "mtime_ns", "sha256")
 """Columns of the table of input files in the index."""
 

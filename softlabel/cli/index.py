@@ -8,8 +8,10 @@ from pathlib import Path
 import click
 
 from softlabel.cache import (
+    Header,
     IndexContent,
     PartsFolder,
+    PartSummary,
     folder_of,
     followed_link,
     is_damaged_index,
@@ -48,10 +50,17 @@ def index(cache: Path) -> None:
     click.echo(f"{cache}: {plural(len(linked), 'case')}.")
     for name, part in parts.read().items():
         if name not in taken:
-            reason = str(part) if isinstance(part, CacheError) else "it is of other settings."
-            click.echo(f"left out {name}: {reason}", err=True)
+            click.echo(f"left out {name}: {_reason(part, content.header)}", err=True)
     if len(taken) < len(parts.read()):
         sys.exit(EXIT_FAILED)
+
+
+def _reason(part: PartSummary | CacheError, header: Header) -> str:
+    if isinstance(part, CacheError):
+        return str(part)
+    if part.fingerprint != header.fingerprint:
+        return "it is of other settings."
+    return f"it is of version {part.algorithm} of the algorithm, the index of {header.algorithm}."
 
 
 def _content(cache: Path) -> IndexContent:

@@ -83,12 +83,12 @@ def _prepare(decided: Plan) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
     sweep(decided.out.parent)
-    if decided.replaces is None and (present is None or present.header != decided.header):
-        rebuild_index(
-            decided.out,
-            IndexContent(decided.header, decided.seen, decided.findings, decided.number),
-            decided.parts,
-        )
+    pinned = present is not None and (present.header, present.expected) == (
+        decided.header,
+        decided.expected,
+    )
+    if decided.replaces is None and not pinned:
+        rebuild_index(decided.out, decided.index_content(decided.seen), decided.parts)
     probe = folder / temporary_name()
     probe.write_bytes(b"")
     probe.unlink()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from softlabel.generation.present import look, refuse_other_settings
 from softlabel.generation.records import source_record
 from softlabel.generation.settings import Settings
 from softlabel.generation.superpixel_files import SuperpixelFiles
-from softlabel.ids import check_id, fitting_ids
+from softlabel.ids import check_id, fitting_ids, natural_key
 from softlabel.readers import READERS, scan_classes
 from softlabel.softening import METHODS
 from softlabel.types import CaseRef, ClassTable, Dataset
@@ -107,10 +108,20 @@ class Plan:
         """Cases whose parts get another group."""
         return tuple(s.ref for s in self.steps if s.action == REGROUP)
 
+    @cached_property
+    def expected(self) -> tuple[str, ...]:
+        """Ids of all cases of the data set, chosen or not, in natural order."""
+        ids = {*(ref.id for ref in self.dataset.refs), *self.dataset.problems}
+        return tuple(sorted((i for i in ids if not _fault_of_id(i)), key=natural_key))
+
     @property
     def number(self) -> int:
         """Of the folder that the run writes."""
         return schema.parts_number(self.parts.path.name) or 1
+
+    def index_content(self, seen: Mapping[str, SeenFile]) -> IndexContent:
+        """What the index of the run says, with the input files as seen by now."""
+        return IndexContent(self.header, seen, self.findings, self.number, self.expected)
 
     def part_of(self, case_id: str) -> Path:
         """File of a case's part."""

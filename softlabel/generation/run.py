@@ -19,7 +19,6 @@ from typing import Any
 
 from softlabel import parallel
 from softlabel.cache import (
-    IndexContent,
     SeenFile,
     build_part,
     rebuild_index,
@@ -296,8 +295,7 @@ def _finish(decided: Plan, tally: _Tally, claim: Claim, *, complete: bool) -> No
         if complete:
             keep_what_was_not_replaced(decided, failures)
             drop_foreign_parts(decided, failures)
-        content = IndexContent(decided.header, tally.seen, decided.findings, decided.number)
-        rebuild_index(decided.out, content, decided.parts)
+        rebuild_index(decided.out, decided.index_content(tally.seen), decided.parts)
         if complete:
             remove_other_folders(decided)
     write_failures(decided.out, failures, tally.reports)
