@@ -1,6 +1,7 @@
 """The HDF5 cache (docs/format.md): reading, parts, index."""
 
 from softlabel.cache.before import Before
+from softlabel.cache.damage import damage
 from softlabel.cache.files import Header, followed_link, parts_folders, software_versions
 from softlabel.cache.index import (
     IndexContent,
@@ -38,6 +39,7 @@ __all__ = [
     "StoredArray",
     "belongs",
     "build_part",
+    "damage",
     "folder_of",
     "followed_link",
     "is_damaged_index",

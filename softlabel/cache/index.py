@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from softlabel.cache import schema
+from softlabel.cache.facts import CaseFacts, read_facts
 from softlabel.cache.files import (
     DAMAGE,
     FIX_PART,
@@ -65,6 +66,7 @@ class PartSummary:
     numbers: Mapping[str, Array]
     digest: str = ""
     bytes: int = 0
+    facts: CaseFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class Entry:
     Attributes
     ----------
     digest : str
+        Empty while a run replaces it.
     bytes : int
         Size of its file.
     """
@@ -108,6 +111,8 @@ class IndexContent:
         Ids of the cases that the data set has; empty when that is not known.
     manifest : mapping of str to Entry
         The parts that an index was written for, as read; those that are there are written.
+    unsettled : set of str
+        Ids of cases whose parts a run is replacing: the index does not vouch for them.
     """
 
     header: Header
@@ -116,6 +121,7 @@ class IndexContent:
     number: int = 1
     expected: tuple[str, ...] = ()
     manifest: Mapping[str, Entry] = field(default_factory=dict)
+    unsettled: frozenset[str] = frozenset()
 
 
 def folder_of(path: Path, number: int) -> Path:
@@ -167,6 +173,7 @@ def read_part_summary(path: Path) -> PartSummary:
                 },
                 get_text(case, "digest") if since_2 else "",
                 path.stat().st_size,
+                read_facts(case),
             )
     if schema.part_name(summary.id) != path.name:
         raise CacheError(
@@ -298,6 +305,14 @@ def read_manifest(file: h5py.File) -> dict[str, Entry]:
     return {case_id: Entry(digest, int(size)) for case_id, digest, size in rows}
 
 
+def read_facts_texts(file: h5py.File) -> dict[str, str]:
+    """Facts of every part as JSON, by the ids of their cases; empty where an index has none."""
+    if schema.FACTS not in file:
+        return {}
+    ids, texts = own(file, "manifest/id"), own(file, schema.FACTS)
+    return dict(zip(read_texts(ids), read_texts(texts), strict=True))
+
+
 def belongs(part: PartSummary | CacheError | None, header: Header) -> TypeGuard[PartSummary]:
     """Whether a part is readable, and of the settings and the algorithm of a header."""
     return (
@@ -350,7 +365,7 @@ def _build_index(folder: str, parts: list[PartSummary], content: IndexContent) -
             _write_statistics(file, parts, content.header)
         _write_inputs(file, parts, content)
         if parts and content.header.format_version >= 2:
-            _write_manifest(file, parts, content.header.compression)
+            _write_manifest(file, parts, content)
         if content.expected:
             ids = text_array(content.expected)
             store(file, schema.EXPECTED, ids, ids.shape, content.header.compression)
@@ -426,14 +441,16 @@ def _write_statistics(file: h5py.File, parts: list[PartSummary], header: Header)
         store(file, f"statistics/{name}", table, table.shape, header.compression)
 
 
-def _write_manifest(file: h5py.File, parts: list[PartSummary], compression: str) -> None:
+def _write_manifest(file: h5py.File, parts: list[PartSummary], content: IndexContent) -> None:
+    digests = ["" if part.id in content.unsettled else part.digest for part in parts]
     columns = {
         "id": text_array([part.id for part in parts]),
-        "digest": text_array([part.digest for part in parts]),
+        "digest": text_array(digests),
         "bytes": np.array([part.bytes for part in parts], np.int64),
+        "facts": text_array([part.facts.as_json() if part.facts else "" for part in parts]),
     }
     for name, column in columns.items():
-        store(file, f"manifest/{name}", column, column.shape, compression)
+        store(file, f"manifest/{name}", column, column.shape, content.header.compression)
 
 
 def _write_inputs(file: h5py.File, parts: list[PartSummary], content: IndexContent) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from softlabel.cache import schema
 from softlabel.cache.before import chain_problem, grids, read_notes, read_records
+from softlabel.cache.facts import CaseFacts, read_facts
 from softlabel.cache.files import (
     FIX_PART,
     Header,
@@ -30,7 +31,14 @@ from softlabel.cache.files import (
     read_header,
     read_texts,
 )
-from softlabel.cache.index import Entry, read_expected, read_findings, read_manifest
+from softlabel.cache.index import (
+    Entry,
+    read_expected,
+    read_facts_texts,
+    read_findings,
+    read_manifest,
+    version_of,
+)
 from softlabel.cache.structure import case_problems, datasets_below, lost_chunks, own
 from softlabel.errors import CacheError, plural
 from softlabel.ids import natural_key
@@ -87,6 +95,7 @@ class Cache(Mapping[str, "CachedCase"]):
                 self.header: Header = read_header(file)
                 # the values say nothing; a dict keeps the order and finds an id at once
                 self._ids = dict.fromkeys(sorted(own(file, "cases"), key=natural_key))
+                self._written = path.stat().st_mtime_ns
         except BaseException:
             self._handles.close()  # the error may be kept, and the file with it
             raise
@@ -138,6 +147,31 @@ class Cache(Mapping[str, "CachedCase"]):
     def _manifest(self) -> Mapping[str, Entry]:
         with self._handles.lock, damage_as_error(self.path, index_fix(self.path)):
             return read_manifest(self._handles.open(self.path))
+
+    @cached_property
+    def _facts(self) -> Mapping[str, str]:
+        with self._handles.lock, damage_as_error(self.path, index_fix(self.path)):
+            return read_facts_texts(self._handles.open(self.path))
+
+    def facts(self, case_id: str) -> CaseFacts:
+        """Facts of a case: of the index while its part has not changed since, else of the part.
+
+        Raises
+        ------
+        CacheError
+            When the part is missing or damaged, or not the one that the index was written for.
+        """
+        case = self[case_id]
+        told, entry, version = (
+            self._facts.get(case_id), self._manifest.get(case_id), version_of(case.path)
+        )  # fmt: skip
+        if told and entry and version and version[1] == entry.bytes and version[2] < self._written:
+            with damage_as_error(self.path, index_fix(self.path)):
+                return CaseFacts.from_json(told)
+        with self._handles.lock:
+            self._handles.contents(case)
+            with damage_as_error(case.path, FIX_PART):
+                return read_facts(own(self._handles.open(case.path), case.node.strip("/")))
 
     def __getitem__(self, case_id: str) -> CachedCase:
         if case_id not in self._ids:

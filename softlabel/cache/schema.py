@@ -82,6 +82,9 @@ DIGEST = "digest"
 MANIFEST = ("id", "digest", "bytes")
 """Columns of the table of parts in the index."""
 
+FACTS = "manifest/facts"
+"""Dataset of an index: what :mod:`softlabel.cache.facts` tells of each part, one JSON text each."""
+
 EXPECTED = "expected"
 """Dataset of an index: ids of the cases that the data set has."""
 

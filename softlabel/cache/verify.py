@@ -14,6 +14,7 @@ import numpy as np
 
 from softlabel.cache import schema
 from softlabel.cache.before import before_problems
+from softlabel.cache.damage import stored_problem
 from softlabel.cache.digest import case_digest
 from softlabel.cache.files import (
     DAMAGE,
@@ -29,7 +30,6 @@ from softlabel.cache.files import (
     parts_folders,
     read_header,
     root_problems,
-    stored_digest,
 )
 from softlabel.cache.index import (
     Entry,
@@ -235,7 +235,10 @@ def _manifest_findings(
 ) -> list[Finding]:
     """Whether the parts are those that the index was written for."""
     found = {p.id: (p.digest, p.bytes) for p in parts if isinstance(p, PartSummary) and p.digest}
-    named = {case_id: (entry.digest, entry.bytes) for case_id, entry in manifest.items()}
+    named = {
+        case_id: (entry.digest, entry.bytes) if entry.digest else found.get(case_id)
+        for case_id, entry in manifest.items()
+    }
     if found == named:
         return []
     other = sorted(i for i in set(found) | set(named) if found.get(i) != named.get(i))
@@ -268,16 +271,13 @@ def _stored_problems(dataset: h5py.Dataset, fix: str) -> Iterator[str]:
     if "chunks_allocated" not in dataset.attrs or "sha256" not in dataset.attrs:
         yield f"has no chunks_allocated or sha256 attribute; {fix}"
         return
-    expected = int(dataset.attrs["chunks_allocated"])
     try:
-        count, digest = stored_digest(dataset)
-        if count != expected:
-            yield f"has {count} chunks, expected {expected}; {fix}"
-        elif digest != get_text(dataset, "sha256"):
-            yield f"has other bytes than were written (SHA-256 differs); {fix}"
-        else:
-            for where in dataset.iter_chunks():
-                dataset[where]
+        problem = stored_problem(dataset)
+        if problem is not None:
+            yield f"{problem}; {fix}"
+            return
+        for where in dataset.iter_chunks():
+            dataset[where]
     except (OSError, RuntimeError) as error:
         yield f"cannot be read ({first_line(error)}); {fix}"
 

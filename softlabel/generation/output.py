@@ -7,6 +7,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -87,8 +88,9 @@ def _prepare(decided: Plan) -> None:
         decided.header,
         decided.expected,
     )
-    if decided.replaces is None and not pinned:
-        rebuild_index(decided.out, decided.index_content(decided.seen), decided.parts)
+    if decided.replaces is None and (decided.unsettled or not pinned):
+        content = replace(decided.index_content(decided.seen), unsettled=decided.unsettled)
+        rebuild_index(decided.out, content, decided.parts)
     probe = folder / temporary_name()
     probe.write_bytes(b"")
     probe.unlink()

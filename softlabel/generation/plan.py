@@ -16,9 +16,11 @@ from softlabel.cache import (
     PartsFolder,
     PartSummary,
     SeenFile,
+    damage,
     folder_of,
     schema,
     software_versions,
+    version_of,
 )
 from softlabel.cache.schema import fingerprint
 from softlabel.errors import CacheError, CaseError, UsageError, nearest, plural
@@ -115,6 +117,11 @@ class Plan:
         return tuple(sorted((i for i in ids if not _fault_of_id(i)), key=natural_key))
 
     @property
+    def unsettled(self) -> frozenset[str]:
+        """Ids of the cases whose parts are replaced."""
+        return frozenset(s.ref.id for s in self.steps if s.action in (STALE, REGROUP))
+
+    @property
     def number(self) -> int:
         """Of the folder that the run writes."""
         return schema.parts_number(self.parts.path.name) or 1
@@ -141,6 +148,7 @@ def plan(
     limit: int | None = None,
     overwrite: bool = False,
     check_content: bool = False,
+    check_parts: bool = False,
     superpixel_files: SuperpixelFiles | None = None,
     findings: Sequence[Mapping[str, Any]] | None = None,
     classes: ClassTable | None = None,
@@ -162,6 +170,9 @@ def plan(
         Compute everything anew, whatever is there.
     check_content : bool
         Compare inputs by content even when size and time are unchanged.
+    check_parts : bool
+        Compare finished parts with their digests even when they are older than the index and have
+        the size that it names.
     superpixel_files : SuperpixelFiles, optional
         For ``settings.superpixels == "file"``.
     findings : sequence of mapping, optional
@@ -199,6 +210,8 @@ def plan(
     folder = PartsFolder(folder_of(out, present.number))
     parts = folder.read()
     _refuse_other_data(out, dataset, header, parts, seen)
+    index = version_of(out)
+    written = 0 if index is None or present.replaces is not None else index[2]
     if findings is None:
         findings = existing.findings if existing is not None else ()
 
@@ -209,6 +222,8 @@ def plan(
         part = parts.get(schema.part_name(ref.id))
         files = files_of(ref, dataset, superpixel_files)
         reason = _staleness(part, header, lambda p: input_change(files, p, seen, check_content))
+        if isinstance(part, PartSummary) and not reason:
+            reason = part_change(folder.path, part, existing, written, check_parts) or ""
         if part is None or reason:
             return Step(ref, COMPUTE if part is None else STALE, reason)
         if isinstance(part, PartSummary) and part.group != ref.group:
@@ -376,6 +391,40 @@ def _refuse_other_data(
             f"{dataset.root} as it was: it seems to be of another data set; give another output, "
             "or --overwrite to make it anew."
         )
+
+
+def part_change(
+    folder: Path,
+    part: PartSummary,
+    index: IndexContent | None,
+    written_ns: int,
+    check_content: bool,
+) -> str | None:
+    """Why a finished part is not what the index was written for, or is damaged; else None.
+
+    Parameters
+    ----------
+    folder : Path
+    part : PartSummary
+        What it says of itself.
+    index : IndexContent or None
+    written_ns : int
+        When the index was written, by the time of the file system: what has changed since is read.
+    check_content : bool
+        Read it in any case.
+    """
+    path = folder / part.file
+    entry = None if index is None else index.manifest.get(part.id)
+    if entry is not None and entry.digest and entry.digest != part.digest:
+        return "its part is not the one that the index was written for"
+    version = version_of(path)
+    unchanged = (
+        version is not None
+        and version[2] < written_ns
+        and (entry is None or (entry.digest != "" and entry.bytes == version[1]))
+    )
+    found = None if unchanged and not check_content else damage(path)
+    return None if found is None else f"its part is damaged: {found}"
 
 
 def _brief(header: Header) -> str:

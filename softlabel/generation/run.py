@@ -71,6 +71,7 @@ def generate(
     jobs: int = 1,
     overwrite: bool = False,
     check_content: bool = False,
+    check_parts: bool = False,
     device: str = CPU,
     progress: Progress | None = None,
     accept: Collection[str] = (),
@@ -97,7 +98,7 @@ def generate(
     superpixel_file : path, optional
         Take the superpixels from there instead of making them; see
         :mod:`softlabel.generation.superpixel_files`.
-    ids, limit, overwrite, check_content
+    ids, limit, overwrite, check_content, check_parts
         See :func:`softlabel.generation.plan.plan`.
     jobs : int
         Worker processes.
@@ -150,7 +151,7 @@ def generate(
     found = checked(dataset, settings, ids=ids, limit=limit, accept=accept, jobs=jobs, saved=saved)
     decided = plan(
         found.dataset, settings, path, ids=ids, limit=limit, overwrite=overwrite,
-        check_content=check_content, superpixel_files=files,
+        check_content=check_content, check_parts=check_parts, superpixel_files=files,
         findings=[finding.as_record() for finding in found.findings], classes=found.class_table,
         weights=weights_file,
     )  # fmt: skip
