@@ -94,12 +94,12 @@ def make_cache(
 
 def part(cache: Path, case_id: str) -> Path:
     """File of a case's part."""
-    return cache.with_suffix(".parts") / part_name(case_id)
+    return parts_folder(cache) / part_name(case_id)
 
 
 def files_of(cache: Path) -> dict[str, bytes]:
     """Bytes of every file in the folder of parts."""
-    return {p.name: p.read_bytes() for p in sorted(cache.with_suffix(".parts").iterdir())}
+    return {p.name: p.read_bytes() for p in sorted(parts_folder(cache).iterdir())}
 
 
 def read_everything(cache: Path) -> dict[str, Array]:
@@ -329,5 +329,6 @@ def cache_of(
         result = compute(case, header, settings, (InputFile("sub/x", 3, "0" * 64),))
         publish(part(path, case.id), build_part(result, header))
     findings = ({"code": "stack", "severity": "warning", "text": "ein Stapel?", "cases": []},)
-    rebuild_index(path, IndexContent(header, seen, findings))
+    expected = tuple(case.id for case in cases)
+    rebuild_index(path, IndexContent(header, seen, findings, expected=expected))
     return path

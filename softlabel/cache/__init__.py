@@ -1,18 +1,22 @@
 """The HDF5 cache (docs/format.md): reading, parts, index."""
 
 from softlabel.cache.before import Before
-from softlabel.cache.files import Header, followed_link, software_versions
+from softlabel.cache.damage import damage
+from softlabel.cache.files import Header, followed_link, parts_folders, software_versions
 from softlabel.cache.index import (
     IndexContent,
     PartsFolder,
     PartSummary,
     SeenFile,
+    belongs,
+    folder_of,
     is_damaged_index,
     parts_folder,
+    purpose_of,
     read_index,
     read_part_summary,
     rebuild_index,
-    recover_header,
+    recover,
     version_of,
 )
 from softlabel.cache.part import CaseResult, InputFile, Statistics, build_part
@@ -33,16 +37,21 @@ __all__ = [
     "SeenFile",
     "Statistics",
     "StoredArray",
+    "belongs",
     "build_part",
+    "damage",
+    "folder_of",
     "followed_link",
     "is_damaged_index",
     "label_dtype",
     "open_cache",
     "parts_folder",
+    "parts_folders",
+    "purpose_of",
     "read_index",
     "read_part_summary",
     "rebuild_index",
-    "recover_header",
+    "recover",
     "regrouped_part",
     "software_versions",
     "version_of",

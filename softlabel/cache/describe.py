@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from softlabel.cache import schema
+from softlabel.cache.facts import CaseFacts
 from softlabel.cache.read import Cache
 from softlabel.errors import CacheError
 
 
 def describe(cache: Cache) -> dict[str, Any]:
-    """Facts of a cache, read from attributes only.
+    """Facts of a cache, without reading an array.
 
     Returns
     -------
@@ -24,18 +24,21 @@ def describe(cache: Cache) -> dict[str, Any]:
         ``ignore``, ``classes`` (value, name, pixels, frequency, ``own_class_q``: mean soft label
         of the class in its own pixels, and ``softest``: the case where that is lowest), ``groups``
         (name, cases), ``cases`` (id, group, shape, spacing_mm, superpixels, softened share, mean
-        Σq, bytes),
+        Σq, bytes), ``missing`` (ids of the cases that the data set has and the cache has not, or
+        not readable; None when it does not tell),
         ``preprocessing`` (None without steps before superpixels: pixels before and after them,
         ``saved_share``, and their notes by code: number of cases, text of the first),
         ``bytes``, ``softened_share``, ``problems`` (id to what is wrong with its file, which is
         not among the cases); frequencies and shares leave ignored pixels out.
     """
-    cases, problems = [], {}
+    found: dict[str, CaseFacts] = {}
+    problems = {}
     for case_id in cache:
         try:
-            cases.append(_case(cache, case_id))
+            found[case_id] = cache.facts(case_id)
         except CacheError as error:
             problems[case_id] = str(error)
+    cases = [_case(cache, case_id, facts) for case_id, facts in found.items()]
     statistics = cache.statistics
     pixels = np.sum(
         [s["class_pixels"] for s in statistics.values()]
@@ -43,7 +46,7 @@ def describe(cache: Cache) -> dict[str, Any]:
         axis=0,
     )
     total = int(pixels.sum())
-    softness = _softness({c["id"]: cache[c["id"]].statistics for c in cases}, len(cache.classes))
+    softness = _softness(found, len(cache.classes))
     return {
         "path": str(cache.path),
         "generator": cache.header.generator,
@@ -64,24 +67,25 @@ def describe(cache: Cache) -> dict[str, Any]:
             for (v, n), p, soft in zip(cache.classes, pixels, softness, strict=True)
         ],
         "groups": [{"name": g, "cases": int(s["cases"])} for g, s in statistics.items()],
-        "preprocessing": _preprocessing(cache, [case["id"] for case in cases]),
+        "preprocessing": _preprocessing(list(found.values())),
         "cases": cases,
+        "missing": None if cache.missing is None else [*cache.missing, *problems],
         "problems": problems,
-        "bytes": sum(p.stat().st_size for p in {cache.path, *(cache[c["id"]].path for c in cases)}),
+        "bytes": cache.path.stat().st_size + sum(c["bytes"] for c in cases),
         "softened_share": _share(cases, "softened_pixels"),
         "mean_soft_sum": _share(cases, "soft_sum"),
     }
 
 
-def _softness(cases: Mapping[str, Mapping[str, Any]], n_classes: int) -> list[dict[str, Any]]:
+def _softness(cases: Mapping[str, CaseFacts], n_classes: int) -> list[dict[str, Any]]:
     """How far each class was softened: the mean soft label in its own pixels, 1 for hard ones.
 
     Nothing for classes without pixels, and where a part of an earlier format does not know it.
     """
     ids, shape = list(cases), (len(cases), n_classes)
-    counts = np.array([c["class_pixels"] for c in cases.values()], np.float64).reshape(shape)
-    unknown = np.full(n_classes, np.nan)
-    sums = np.array([c.get("own_class_sum", unknown) for c in cases.values()]).reshape(shape)
+    counts = np.array([c.class_pixels for c in cases.values()], np.float64).reshape(shape)
+    unknown = (np.nan,) * n_classes
+    sums = np.array([c.own_class_sum or unknown for c in cases.values()]).reshape(shape)
     softness: list[dict[str, Any]] = []
     for pixels, own in zip(counts.T, sums.T, strict=True):
         (holding,) = np.nonzero(pixels)
@@ -95,19 +99,16 @@ def _softness(cases: Mapping[str, Mapping[str, Any]], n_classes: int) -> list[di
     return softness
 
 
-def _preprocessing(cache: Cache, ids: list[str]) -> dict[str, Any] | None:
+def _preprocessing(cases: list[CaseFacts]) -> dict[str, Any] | None:
     """What the steps before superpixels saved, and what they noted; None without any."""
-    cases = [cache[i] for i in ids if schema.RECORDS in cache[i].datasets]
-    if not cases:
+    taken = [(c.original_pixels, c) for c in cases if c.original_pixels is not None]
+    if not taken:
         return None
-    before, after = (
-        sum(math.prod(shape) for shape in shapes)
-        for shapes in ((c.original_shape for c in cases), (c.shape for c in cases))
-    )
+    before, after = sum(pixels for pixels, _ in taken), sum(math.prod(c.shape) for _, c in taken)
     notes: dict[str, dict[str, Any]] = {}
-    for case in cases:
-        for note in case.notes:
-            known = notes.setdefault(note.code, {"code": note.code, "cases": 0, "text": note.text})
+    for _, case in taken:
+        for code, text in case.notes:
+            known = notes.setdefault(code, {"code": code, "cases": 0, "text": text})
             known["cases"] += 1
     return {
         "pixels_before": before,
@@ -117,25 +118,22 @@ def _preprocessing(cache: Cache, ids: list[str]) -> dict[str, Any] | None:
     }
 
 
-def _case(cache: Cache, case_id: str) -> dict[str, Any]:
-    case = cache[case_id]
-    numbers = case.statistics
-    known = int(numbers["class_pixels"].sum())
+def _case(cache: Cache, case_id: str, facts: CaseFacts) -> dict[str, Any]:
     return {
         "id": case_id,
-        "group": case.group,
-        "shape": list(case.shape),
-        "channels": case.image.shape[0],
-        "spacing_mm": None if case.spacing_mm is None else list(case.spacing_mm),
-        "superpixels": int(numbers["n_superpixels"]),
-        "superpixels_asked": int(numbers["n_superpixels_asked"]),
-        "known_pixels": known,
-        "softened_pixels": int(numbers["softened_pixels"]),
-        "soft_sum": float(numbers["soft_sum"]),
-        "bytes": case.path.stat().st_size,
+        "group": facts.group,
+        "shape": list(facts.shape),
+        "channels": facts.channels,
+        "spacing_mm": None if facts.spacing_mm is None else list(facts.spacing_mm),
+        "superpixels": facts.superpixels,
+        "superpixels_asked": facts.superpixels_asked,
+        "known_pixels": sum(facts.class_pixels),
+        "softened_pixels": facts.softened_pixels,
+        "soft_sum": facts.soft_sum,
+        "bytes": cache[case_id].path.stat().st_size,
     }
 
 
-def _share(cases: list[Mapping[str, Any]] | list[dict[str, Any]], name: str) -> float | None:
+def _share(cases: list[dict[str, Any]], name: str) -> float | None:
     known = sum(c["known_pixels"] for c in cases)
     return sum(c[name] for c in cases) / known if known else None

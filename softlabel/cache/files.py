@@ -355,7 +355,7 @@ def open_file(path: Path) -> h5py.File:
     """
     if path.is_dir():
         raise CacheError(f"{path} is a folder; expected the .h5 file of a cache.")
-    if path.parent.suffix == schema.PARTS_SUFFIX and not path.parent.is_dir():
+    if schema.parts_number(path.parent.name) is not None and not path.parent.is_dir():
         raise CacheError(
             f"The folder {path.parent} is missing, which holds the arrays of the cache beside it; "
             "put it back, or run `softlabel generate` again."
@@ -388,18 +388,28 @@ def followed_link(path: Path) -> Path:
     """
     index = path
     for _ in range(MOST_LINKS):
-        if not index.is_symlink() or index.with_suffix(schema.PARTS_SUFFIX).is_dir():
+        if not index.is_symlink() or parts_folders(index):
             break
         index = index.parent / index.readlink()
         if not index.name:  # a link to the root of a drive
             return path
-    return index if index.with_suffix(schema.PARTS_SUFFIX).is_dir() else path
+    return index if index is path or parts_folders(index) else path
+
+
+def parts_folders(path: Path) -> dict[int, Path]:
+    """The folders of parts beside an index that there are, by their numbers, ascending."""
+    try:
+        names = [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return {}
+    numbers = {n for name in names if (n := schema.parts_number(name, path.stem)) is not None}
+    folders = {n: path.with_suffix(schema.parts_suffix(n)) for n in sorted(numbers)}
+    return {n: folder for n, folder in folders.items() if folder.is_dir()}
 
 
 def _rebuilt(path: Path) -> str:
     """How to rebuild a lost or damaged index; empty for a file that has no parts beside it."""
-    has_parts = path.with_suffix(schema.PARTS_SUFFIX).is_dir()
-    return f"{index_fix(path)} from the parts beside it" if has_parts else ""
+    return f"{index_fix(path)} from the parts beside it" if parts_folders(path) else ""
 
 
 def first_line(error: BaseException) -> str:

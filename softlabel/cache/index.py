@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import h5py
 import numpy as np
 
 from softlabel.cache import schema
+from softlabel.cache.facts import CaseFacts, read_facts
 from softlabel.cache.files import (
     DAMAGE,
     FIX_PART,
@@ -25,6 +27,7 @@ from softlabel.cache.files import (
     index_fix,
     new_group,
     open_for_reading,
+    parts_folders,
     read_header,
     read_texts,
     store,
@@ -63,6 +66,7 @@ class PartSummary:
     numbers: Mapping[str, Array]
     digest: str = ""
     bytes: int = 0
+    facts: CaseFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,22 @@ class SeenFile:
     size: int
     mtime_ns: int
     sha256: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A part as the index names it.
+
+    Attributes
+    ----------
+    digest : str
+        Empty while a run replaces it.
+    bytes : int
+        Size of its file.
+    """
+
+    digest: str
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -85,16 +105,46 @@ class IndexContent:
         Input files as last seen.
     findings : tuple of mapping
         What the check of the data set found, as records of plain values.
+    number : int
+        Of the folder of parts: 1 is ``NAME.parts``, others are ``NAME.parts.N``.
+    expected : tuple of str
+        Ids of the cases that the data set has; empty when that is not known.
+    manifest : mapping of str to Entry
+        The parts that an index was written for, as read; those that are there are written.
+    unsettled : set of str
+        Ids of cases whose parts a run is replacing: the index does not vouch for them.
     """
 
     header: Header
     seen: Mapping[str, SeenFile] = field(default_factory=dict)
     findings: tuple[Mapping[str, Any], ...] = ()
+    number: int = 1
+    expected: tuple[str, ...] = ()
+    manifest: Mapping[str, Entry] = field(default_factory=dict)
+    unsettled: frozenset[str] = frozenset()
+
+
+def folder_of(path: Path, number: int) -> Path:
+    """The folder of parts of this number, beside the index ``path``."""
+    return path.with_suffix(schema.parts_suffix(number))
+
+
+def purpose_of(fingerprint: str, number: int) -> str:
+    """For which purpose a run owns a cache: those that write the same parts share it."""
+    marks = f"{fingerprint} {number}".encode("utf-8", "surrogatepass")  # it may be of a stranger
+    return hashlib.sha256(marks).hexdigest()[:16]
 
 
 def parts_folder(path: Path) -> Path:
-    """Folder of the parts of the cache ``path``."""
-    return path.with_suffix(schema.PARTS_SUFFIX)
+    """The folder of parts that the index ``path`` names.
+
+    Without a readable index the first that there is: later ones are of an ``--overwrite`` that has
+    not ended.
+    """
+    try:
+        return folder_of(path, read_index(path).number)
+    except CacheError:
+        return folder_of(path, min(parts_folders(path), default=1))
 
 
 def read_part_summary(path: Path) -> PartSummary:
@@ -123,6 +173,7 @@ def read_part_summary(path: Path) -> PartSummary:
                 },
                 get_text(case, "digest") if since_2 else "",
                 path.stat().st_size,
+                read_facts(case),
             )
     if schema.part_name(summary.id) != path.name:
         raise CacheError(
@@ -193,7 +244,13 @@ def read_index(path: Path) -> IndexContent:
         check_header(file, path, (schema.INDEX,))
         with damage_as_error(path, index_fix(path)):
             header = read_header(file)
-            return IndexContent(header, _read_inputs(file), read_findings(file))
+            number = int(file.attrs.get(schema.PARTS_NUMBER, 1))
+            if number < 1:
+                raise ValueError(f"the folder of parts has the number {number}")
+            return IndexContent(
+                header, _read_inputs(file), read_findings(file), number,
+                read_expected(file), read_manifest(file),
+            )  # fmt: skip
 
 
 def is_damaged_index(path: Path) -> bool:
@@ -234,13 +291,35 @@ def read_findings(file: h5py.File) -> tuple[Mapping[str, Any], ...]:
     return tuple(json.loads(text) for text in read_texts(own(file, "findings")))
 
 
-def read_manifest(file: h5py.File) -> dict[str, tuple[str, int]]:
-    """Digest and size of every part by the id of its case; empty in format 1."""
+def read_expected(file: h5py.File) -> tuple[str, ...]:
+    """Ids of the cases that the data set has; empty where an index does not tell."""
+    return tuple(read_texts(own(file, schema.EXPECTED))) if schema.EXPECTED in file else ()
+
+
+def read_manifest(file: h5py.File) -> dict[str, Entry]:
+    """The parts that an index was written for, by the ids of their cases; empty in format 1."""
     if "manifest" not in file:
         return {}
     ids, digests, sizes = (own(file, f"manifest/{name}") for name in schema.MANIFEST)
     rows = zip(read_texts(ids), read_texts(digests), sizes[:], strict=True)
-    return {case_id: (digest, int(size)) for case_id, digest, size in rows}
+    return {case_id: Entry(digest, int(size)) for case_id, digest, size in rows}
+
+
+def read_facts_texts(file: h5py.File) -> dict[str, str]:
+    """Facts of every part as JSON, by the ids of their cases; empty where an index has none."""
+    if schema.FACTS not in file:
+        return {}
+    ids, texts = own(file, "manifest/id"), own(file, schema.FACTS)
+    return dict(zip(read_texts(ids), read_texts(texts), strict=True))
+
+
+def belongs(part: PartSummary | CacheError | None, header: Header) -> TypeGuard[PartSummary]:
+    """Whether a part is readable, and of the settings and the algorithm of a header."""
+    return (
+        isinstance(part, PartSummary)
+        and part.fingerprint == header.fingerprint
+        and part.algorithm == header.algorithm
+    )
 
 
 def rebuild_index(
@@ -262,13 +341,9 @@ def rebuild_index(
     list of PartSummary
         The linked parts, in natural order of their ids.
     """
-    folder = folder or PartsFolder(parts_folder(path))
+    folder = folder or PartsFolder(folder_of(path, content.number))
     for _ in range(REBUILD_ATTEMPTS):
-        parts = [
-            part
-            for part in folder.read().values()
-            if isinstance(part, PartSummary) and part.fingerprint == content.header.fingerprint
-        ]
+        parts = [part for part in folder.read().values() if belongs(part, content.header)]
         parts.sort(key=lambda part: natural_key(part.id))
         publish(path, _build_index(folder.path.name, parts, content))
         # Another process may have published a part, and its own index, while this one was built:
@@ -281,6 +356,8 @@ def rebuild_index(
 def _build_index(folder: str, parts: list[PartSummary], content: IndexContent) -> bytes:
     with build_in_memory() as (file, built):
         write_header(file, schema.INDEX, content.header)
+        if content.number > 1:
+            file.attrs[schema.PARTS_NUMBER] = np.int64(content.number)
         cases = new_group(file, "cases")
         for part in parts:
             cases[part.id] = h5py.ExternalLink(f"{folder}/{part.file}", "/case")
@@ -288,38 +365,52 @@ def _build_index(folder: str, parts: list[PartSummary], content: IndexContent) -
             _write_statistics(file, parts, content.header)
         _write_inputs(file, parts, content)
         if parts and content.header.format_version >= 2:
-            _write_manifest(file, parts, content.header.compression)
+            _write_manifest(file, parts, content)
+        if content.expected:
+            ids = text_array(content.expected)
+            store(file, schema.EXPECTED, ids, ids.shape, content.header.compression)
         if content.findings:
             records = text_array([json.dumps(f, ensure_ascii=False) for f in content.findings])
             store(file, "findings", records, records.shape, content.header.compression)
     return built[0]
 
 
-def recover_header(path: Path) -> Header:
-    """Header of a cache whose index is lost or damaged, from its parts.
+def recover(path: Path, number: int | None = None) -> IndexContent:
+    """What is known of a cache whose index is lost or damaged, from its parts.
+
+    Parameters
+    ----------
+    path : Path
+        The index.
+    number : int, optional
+        Of the folder of parts; without it the one of :func:`parts_folder`.
 
     Raises
     ------
     CacheError
         When there is no readable part, or parts of different settings.
     """
+    folder = parts_folder(path) if number is None else folder_of(path, number)
     headers: dict[str, Header] = {}
-    for name, part in PartsFolder(parts_folder(path)).read().items():
-        if isinstance(part, PartSummary) and part.fingerprint not in headers:
-            part_path = parts_folder(path) / name
+    for name, part in PartsFolder(folder).read().items():
+        if not isinstance(part, PartSummary):
+            continue
+        known = headers.get(part.fingerprint)
+        if known is None or known.algorithm < part.algorithm:
             with (
                 contextlib.suppress(CacheError),
-                open_for_reading(part_path) as file,
-                damage_as_error(part_path, FIX_PART),
+                open_for_reading(folder / name) as file,
+                damage_as_error(folder / name, FIX_PART),
             ):
                 headers[part.fingerprint] = read_header(file)
     if len(headers) != 1:
         raise CacheError(
-            f"{path} is no readable index, and cannot be rebuilt: {parts_folder(path)} holds "
+            f"{path} is no readable index, and cannot be rebuilt: {folder} holds "
             f"readable parts of {len(headers)} settings, expected 1. Run `softlabel generate` "
             "again, with --overwrite to start afresh."
         )
-    return next(iter(headers.values()))
+    number = schema.parts_number(folder.name)
+    return IndexContent(next(iter(headers.values())), number=number or 1)
 
 
 def group_statistics(parts: Iterable[PartSummary]) -> dict[str, dict[str, Any]]:
@@ -350,14 +441,16 @@ def _write_statistics(file: h5py.File, parts: list[PartSummary], header: Header)
         store(file, f"statistics/{name}", table, table.shape, header.compression)
 
 
-def _write_manifest(file: h5py.File, parts: list[PartSummary], compression: str) -> None:
+def _write_manifest(file: h5py.File, parts: list[PartSummary], content: IndexContent) -> None:
+    digests = ["" if part.id in content.unsettled else part.digest for part in parts]
     columns = {
         "id": text_array([part.id for part in parts]),
-        "digest": text_array([part.digest for part in parts]),
+        "digest": text_array(digests),
         "bytes": np.array([part.bytes for part in parts], np.int64),
+        "facts": text_array([part.facts.as_json() if part.facts else "" for part in parts]),
     }
     for name, column in columns.items():
-        store(file, f"manifest/{name}", column, column.shape, compression)
+        store(file, f"manifest/{name}", column, column.shape, content.header.compression)
 
 
 def _write_inputs(file: h5py.File, parts: list[PartSummary], content: IndexContent) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from softlabel.cache import schema
 from softlabel.cache.before import chain_problem, grids, read_notes, read_records
+from softlabel.cache.facts import CaseFacts, read_facts
 from softlabel.cache.files import (
     FIX_PART,
     Header,
@@ -30,7 +31,14 @@ from softlabel.cache.files import (
     read_header,
     read_texts,
 )
-from softlabel.cache.index import read_findings
+from softlabel.cache.index import (
+    Entry,
+    read_expected,
+    read_facts_texts,
+    read_findings,
+    read_manifest,
+    version_of,
+)
 from softlabel.cache.structure import case_problems, datasets_below, lost_chunks, own
 from softlabel.errors import CacheError, plural
 from softlabel.ids import natural_key
@@ -87,6 +95,7 @@ class Cache(Mapping[str, "CachedCase"]):
                 self.header: Header = read_header(file)
                 # the values say nothing; a dict keeps the order and finds an id at once
                 self._ids = dict.fromkeys(sorted(own(file, "cases"), key=natural_key))
+                self._written = path.stat().st_mtime_ns
         except BaseException:
             self._handles.close()  # the error may be kept, and the file with it
             raise
@@ -127,6 +136,43 @@ class Cache(Mapping[str, "CachedCase"]):
         with self._handles.lock, damage_as_error(self.path, index_fix(self.path)):
             return read_findings(self._handles.open(self.path))
 
+    @cached_property
+    def missing(self) -> tuple[str, ...] | None:
+        """Cases that the data set has and the cache has not; None when it does not tell."""
+        with self._handles.lock, damage_as_error(self.path, index_fix(self.path)):
+            expected = read_expected(self._handles.open(self.path))
+        return tuple(i for i in expected if i not in self._ids) if expected else None
+
+    @cached_property
+    def _manifest(self) -> Mapping[str, Entry]:
+        with self._handles.lock, damage_as_error(self.path, index_fix(self.path)):
+            return read_manifest(self._handles.open(self.path))
+
+    @cached_property
+    def _facts(self) -> Mapping[str, str]:
+        with self._handles.lock, damage_as_error(self.path, index_fix(self.path)):
+            return read_facts_texts(self._handles.open(self.path))
+
+    def facts(self, case_id: str) -> CaseFacts:
+        """Facts of a case: of the index while its part has not changed since, else of the part.
+
+        Raises
+        ------
+        CacheError
+            When the part is missing or damaged, or not the one that the index was written for.
+        """
+        case = self[case_id]
+        told, entry, version = (
+            self._facts.get(case_id), self._manifest.get(case_id), version_of(case.path)
+        )  # fmt: skip
+        if told and entry and version and version[1] == entry.bytes and version[2] < self._written:
+            with damage_as_error(self.path, index_fix(self.path)):
+                return CaseFacts.from_json(told)
+        with self._handles.lock:
+            self._handles.contents(case)
+            with damage_as_error(case.path, FIX_PART):
+                return read_facts(own(self._handles.open(case.path), case.node.strip("/")))
+
     def __getitem__(self, case_id: str) -> CachedCase:
         if case_id not in self._ids:
             raise KeyError(f"{self.path} has no case {case_id!r}; it has {len(self)} others.")
@@ -136,7 +182,11 @@ class Cache(Mapping[str, "CachedCase"]):
             path, node = part_path(self.path, link, case_id), "/case"
         else:
             path, node = self.path, f"/cases/{case_id}"
-        return CachedCase(case_id, path, node, self.header.fingerprint, self._handles)
+        entry = self._manifest.get(case_id)
+        return CachedCase(
+            case_id, path, node, self.header.fingerprint, self.header.algorithm,
+            "" if entry is None else entry.digest, self._handles,
+        )  # fmt: skip
 
     def __contains__(self, case_id: object) -> bool:
         return case_id in self._ids
@@ -175,12 +225,18 @@ class CachedCase:
         Its group in the file.
     fingerprint : str
         Of the settings that it must have been made with.
+    algorithm : int
+        Version of the results that it must be of.
+    digest : str
+        Of the part that the index was written for; "" when it does not tell.
     """
 
     id: str
     path: Path
     node: str
     fingerprint: str
+    algorithm: int
+    digest: str
     _handles: Handles
 
     def __repr__(self) -> str:
@@ -554,6 +610,9 @@ def _checked_contents(file: h5py.File, case: CachedCase) -> CaseContents:
             f"{case.path} was made with other settings than its index records; run "
             "`softlabel generate` again."
         )
+    other = other_part(file, group, case.algorithm, case.digest)
+    if other is not None:
+        raise CacheError(f"{case.path} {other}.")
     datasets = datasets_below(group)
     n_classes = len(own(file, "classes/values"))
     problem = next(case_problems(group, datasets, n_classes), None)
@@ -561,6 +620,32 @@ def _checked_contents(file: h5py.File, case: CachedCase) -> CaseContents:
     if problem is not None:
         raise CacheError(f"{case.path} is damaged: {' '.join(problem)}; {FIX_PART}.")
     return CaseContents(attributes, tuple(datasets))
+
+
+def other_part(file: h5py.File, case: h5py.Group, algorithm: int, digest: str) -> str | None:
+    """Why a part is not the one that the index was written for; None when it is.
+
+    Parameters
+    ----------
+    file, case : h5py objects
+        Root and case of the part.
+    algorithm : int
+        Of the index.
+    digest : str
+        That the index names; "" when it names none.
+    """
+    made_by = int(file.attrs["algorithm"])
+    if made_by != algorithm:
+        return (
+            f"was made by version {made_by} of the algorithm and its index by {algorithm}; run "
+            "`softlabel generate` again"
+        )
+    if digest and get_text(case, schema.DIGEST, "") != digest:
+        return (
+            "is not the part that the index was written for (it was exchanged, or is of a run that "
+            "has not ended); run `softlabel generate` again"
+        )
+    return None
 
 
 def part_path(index: Path, link: h5py.ExternalLink, case_id: str) -> Path:
@@ -575,8 +660,7 @@ def part_path(index: Path, link: h5py.ExternalLink, case_id: str) -> Path:
     if (
         name != schema.part_name(case_id)
         or link.path != "/case"
-        or not folder.endswith(schema.PARTS_SUFFIX)
-        or folder == schema.PARTS_SUFFIX
+        or schema.parts_number(folder) is None
         or any(ch in folder for ch in "\\:")  # a path on Windows
     ):
         expected = index.with_suffix(schema.PARTS_SUFFIX).name

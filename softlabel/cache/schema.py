@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,8 @@ ALGORITHM = 1
 
 INDEX, PART, PACKED = "index", "part", "packed"
 PARTS_SUFFIX = ".parts"
+PARTS_NUMBER = "parts"
+"""Attribute of an index: the number of its folder of parts, see :func:`parts_suffix`."""
 
 ROOT_TEXT = ("format", "kind", "generator", "settings", "fingerprint", "software")
 ROOT_INTEGERS = ("format_version", "algorithm")
@@ -78,6 +81,12 @@ DIGEST = "digest"
 
 MANIFEST = ("id", "digest", "bytes")
 """Columns of the table of parts in the index."""
+
+FACTS = "manifest/facts"
+"""Dataset of an index: what :mod:`softlabel.cache.facts` tells of each part, one JSON text each."""
+
+EXPECTED = "expected"
+"""Dataset of an index: ids of the cases that the data set has."""
 
 INPUTS = ("path", "size", "mtime_ns", "sha256")
 """Columns of the table of input files in the index."""
@@ -160,6 +169,35 @@ def part_name(case_id: str) -> str:
     '3754d6cb3a38e1185e5b382d5f3ef3f1.h5'
     """
     return hashlib.sha256(case_id.encode()).hexdigest()[:32] + ".h5"
+
+
+def parts_suffix(number: int) -> str:
+    """What stands behind ``NAME`` in the name of its folder of parts.
+
+    Examples
+    --------
+    >>> parts_suffix(1), parts_suffix(2)
+    ('.parts', '.parts.2')
+    """
+    return PARTS_SUFFIX if number == 1 else f"{PARTS_SUFFIX}.{number}"
+
+
+def parts_number(folder: str, stem: str | None = None) -> int | None:
+    """The number in the name of a folder of parts, inverse of :func:`parts_suffix`.
+
+    None for another name, and for parts of something else than ``stem``, where that is given.
+
+    Examples
+    --------
+    >>> parts_number("oct.parts"), parts_number("oct.parts.12"), parts_number("oct.parts.1")
+    (1, 12, None)
+    >>> parts_number("oct.parts", "mri"), parts_number(".parts")
+    (None, None)
+    """
+    found = re.fullmatch(r"(.+)\.parts(?:\.([1-9]\d{0,8}))?", folder, re.DOTALL)
+    if found is None or (stem is not None and found[1] != stem) or found[2] == "1":
+        return None
+    return int(found[2] or 1)
 
 
 def label_dtype(labels: npt.NDArray[np.integer]) -> np.dtype:  # type: ignore[type-arg]

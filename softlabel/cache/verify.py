@@ -14,6 +14,7 @@ import numpy as np
 
 from softlabel.cache import schema
 from softlabel.cache.before import before_problems
+from softlabel.cache.damage import stored_problem
 from softlabel.cache.digest import case_digest
 from softlabel.cache.files import (
     DAMAGE,
@@ -26,20 +27,22 @@ from softlabel.cache.files import (
     get_text,
     index_fix,
     open_for_reading,
+    parts_folders,
     read_header,
     root_problems,
-    stored_digest,
 )
 from softlabel.cache.index import (
+    Entry,
     PartsFolder,
     PartSummary,
     group_statistics,
     parts_folder,
     read_manifest,
 )
-from softlabel.cache.read import open_cache, part_path
+from softlabel.cache.read import open_cache, other_part, part_path
 from softlabel.cache.structure import case_problems, datasets_below, layout_problem, own
 from softlabel.errors import CacheError
+from softlabel.files.owner import owners
 from softlabel.softmaps.class_index import class_index_map, ignored_index
 from softlabel.types import Array
 
@@ -102,7 +105,8 @@ def verify(path: Path, progress: Callable[[str], None] | None = None) -> list[Fi
             findings += [Finding("", str(path), p) for p in _index_problems(file)]
         for case_id, link in links.items():
             if isinstance(link, h5py.ExternalLink):
-                findings += _part_findings(path, link, case_id, header)
+                entry = manifest.get(case_id, Entry("", 0))
+                findings += _part_findings(path, link, case_id, header, entry.digest)
                 folder_name, _, part_name = link.filename.rpartition("/")
                 folders.add(folder_name)
                 linked.add(part_name)
@@ -112,6 +116,7 @@ def verify(path: Path, progress: Callable[[str], None] | None = None) -> list[Fi
                     findings += [Finding(case_id, f"{path}:{w}", p) for w, p in problems]
             if progress is not None:
                 progress(case_id)
+    findings += _folder_findings(path)
     folder = PartsFolder(parts_folder(path))
     foreign = sorted(folders - {folder.path.name})
     if foreign:
@@ -127,6 +132,22 @@ def verify(path: Path, progress: Callable[[str], None] | None = None) -> list[Fi
             problem = _stray_part(part, header, path)
             findings.append(Finding("", str(folder.path / name), problem))
     return findings
+
+
+def _folder_findings(path: Path) -> Iterator[Finding]:
+    """Folders of parts that the index does not name, and no living run writes."""
+    others = {n: f for n, f in parts_folders(path).items() if f != parts_folder(path)}
+    if not others or owners(path):
+        return
+    for number, folder in others.items():
+        if number > (schema.parts_number(parts_folder(path).name) or 1):
+            problem = (
+                "is what an --overwrite left that did not end; run that command without "
+                "--overwrite to go on, or delete the folder"
+            )
+        else:
+            problem = "is left of a cache that was made anew; delete it"
+        yield Finding("", str(folder), problem)
 
 
 def _stray_part(part: PartSummary | CacheError, header: Header, index: Path) -> str:
@@ -163,7 +184,7 @@ def _index_problems(file: h5py.File) -> Iterator[str]:
 
 
 def _part_findings(
-    index: Path, link: h5py.ExternalLink, case_id: str, header: Header
+    index: Path, link: h5py.ExternalLink, case_id: str, header: Header, digest: str
 ) -> list[Finding]:
     findings: list[Finding] = []
     with _reported(findings, case_id, f"{index.parent / link.filename}"):
@@ -179,6 +200,8 @@ def _part_findings(
             if get_text(case, "id") != case_id:
                 problem = f"holds the case {get_text(case, 'id')!r}"
                 findings.append(Finding(case_id, str(path), f"{problem}; {FIX_PART}"))
+            if not findings and (other := other_part(file, case, header.algorithm, digest)):
+                findings.append(Finding(case_id, str(path), other))
             for name, dataset in datasets_below(file, leave_out="case").items():
                 findings += [
                     Finding(case_id, f"{path}:{name}", p)
@@ -208,13 +231,17 @@ def _statistics_findings(path: Path, parts: list[PartSummary | CacheError]) -> l
 
 
 def _manifest_findings(
-    path: Path, manifest: Mapping[str, tuple[str, int]], parts: list[PartSummary | CacheError]
+    path: Path, manifest: Mapping[str, Entry], parts: list[PartSummary | CacheError]
 ) -> list[Finding]:
     """Whether the parts are those that the index was written for."""
     found = {p.id: (p.digest, p.bytes) for p in parts if isinstance(p, PartSummary) and p.digest}
-    if found == manifest:
+    named = {
+        case_id: (entry.digest, entry.bytes) if entry.digest else found.get(case_id)
+        for case_id, entry in manifest.items()
+    }
+    if found == named:
         return []
-    other = sorted(i for i in set(found) | set(manifest) if found.get(i) != manifest.get(i))
+    other = sorted(i for i in set(found) | set(named) if found.get(i) != named.get(i))
     problem = f"its manifest does not name the parts that are there (such as {other[0]!r})"
     return [Finding("", str(path), f"{problem}; {index_fix(path)}")]
 
@@ -244,16 +271,13 @@ def _stored_problems(dataset: h5py.Dataset, fix: str) -> Iterator[str]:
     if "chunks_allocated" not in dataset.attrs or "sha256" not in dataset.attrs:
         yield f"has no chunks_allocated or sha256 attribute; {fix}"
         return
-    expected = int(dataset.attrs["chunks_allocated"])
     try:
-        count, digest = stored_digest(dataset)
-        if count != expected:
-            yield f"has {count} chunks, expected {expected}; {fix}"
-        elif digest != get_text(dataset, "sha256"):
-            yield f"has other bytes than were written (SHA-256 differs); {fix}"
-        else:
-            for where in dataset.iter_chunks():
-                dataset[where]
+        problem = stored_problem(dataset)
+        if problem is not None:
+            yield f"{problem}; {fix}"
+            return
+        for where in dataset.iter_chunks():
+            dataset[where]
     except (OSError, RuntimeError) as error:
         yield f"cannot be read ({first_line(error)}); {fix}"
 

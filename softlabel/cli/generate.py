@@ -135,6 +135,13 @@ STOPPING = b"\nStopping after this case; press Ctrl-C again to stop at once.\n"
 )
 @option(
     "Run",
+    "--check-parts",
+    is_flag=True,
+    help="Compare finished cases with their digests even when their files have not changed since "
+    "the index was written.",
+)
+@option(
+    "Run",
     "--dry-run",
     is_flag=True,
     help="Print the plan with estimated time and size from one case; write nothing.",
@@ -157,6 +164,7 @@ def generate(
     device: str,
     overwrite: bool,
     check_content: bool,
+    check_parts: bool,
     dry_run: bool,
     as_json: bool,
     verbose: bool,
@@ -188,7 +196,8 @@ def generate(
         click.echo(_changed_sentence(found.changed, saved_check), err=True)
     decided = plan(
         found.dataset, settings, output_path(output), ids=wanted, limit=limit,
-        overwrite=overwrite, check_content=check_content, superpixel_files=files,
+        overwrite=overwrite, check_content=check_content, check_parts=check_parts,
+        superpixel_files=files,
         findings=[finding.as_record() for finding in found.findings], classes=found.class_table,
         weights=weights,
     )  # fmt: skip

@@ -8,18 +8,23 @@ from pathlib import Path
 import click
 
 from softlabel.cache import (
+    Header,
     IndexContent,
     PartsFolder,
+    PartSummary,
+    folder_of,
     followed_link,
     is_damaged_index,
     parts_folder,
+    purpose_of,
     read_index,
     rebuild_index,
-    recover_header,
+    recover,
 )
 from softlabel.cli.options import cache_argument
 from softlabel.console.group import EXIT_FAILED
 from softlabel.errors import CacheError, plural
+from softlabel.files.owner import claimed
 
 
 @click.command()
@@ -30,26 +35,41 @@ def index(cache: Path) -> None:
     The exit status is 1 when a part had to be left out.
     """
     cache = followed_link(cache)
-    folder = PartsFolder(parts_folder(cache))
-    if not folder.path.is_dir():
+    folder = parts_folder(cache)
+    if not folder.is_dir():
         raise CacheError(
-            f"There is no folder {folder.path} with parts to make an index of; give the .h5 file "
+            f"There is no folder {folder} with parts to make an index of; give the .h5 file "
             "beside the .parts folder."
         )
+    content = _content(cache)
+    with claimed(cache, purpose_of(content.header.fingerprint, content.number)):
+        content = _content(cache)  # as whoever had it before has left it
+        parts = PartsFolder(folder_of(cache, content.number))
+        linked = rebuild_index(cache, content, parts)
+    taken = {part.file for part in linked}
+    click.echo(f"{cache}: {plural(len(linked), 'case')}.")
+    for name, part in parts.read().items():
+        if name not in taken:
+            click.echo(f"left out {name}: {_reason(part, content.header)}", err=True)
+    if len(taken) < len(parts.read()):
+        sys.exit(EXIT_FAILED)
+
+
+def _reason(part: PartSummary | CacheError, header: Header) -> str:
+    if isinstance(part, CacheError):
+        return str(part)
+    if part.fingerprint != header.fingerprint:
+        return "it is of other settings."
+    return f"it is of version {part.algorithm} of the algorithm, the index of {header.algorithm}."
+
+
+def _content(cache: Path) -> IndexContent:
+    """What the index says, or the parts without one."""
     try:
-        content = read_index(cache)
+        return read_index(cache)
     except CacheError:
         if cache.exists() and not is_damaged_index(cache):
             raise CacheError(
                 f"{cache} exists and is no softlabel cache; move it away, and run this again."
             ) from None
-        content = IndexContent(recover_header(cache))
-    parts = rebuild_index(cache, content, folder)
-    taken = {part.file for part in parts}
-    click.echo(f"{cache}: {plural(len(parts), 'case')}.")
-    for name, part in folder.read().items():
-        if name not in taken:
-            reason = str(part) if isinstance(part, CacheError) else "it is of other settings."
-            click.echo(f"left out {name}: {reason}", err=True)
-    if len(taken) < len(folder.read()):
-        sys.exit(EXIT_FAILED)
+        return recover(cache)

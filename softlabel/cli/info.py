@@ -20,14 +20,19 @@ from softlabel.errors import plural
 from softlabel.generation.settings import Settings
 from softlabel.preprocess import word_fields
 
-SHOWN_CASES = 20
+SHOWN_CASES, SHOWN_MISSING = 20, 5
 
 
 @click.command()
 @cache_argument
+@click.option(
+    "--complete",
+    is_flag=True,
+    help="Exit status 1 as well when the data set has cases that the cache has not.",
+)
 @json_option
 @verbosity_options
-def info(cache: Path, as_json: bool, verbose: bool, quiet: bool) -> None:
+def info(cache: Path, complete: bool, as_json: bool, verbose: bool, quiet: bool) -> None:
     """Say what a cache holds: settings, classes, cases.
 
     -v lists every case, -q leaves the cases out. Exit status 1 when the file of a case is missing
@@ -51,6 +56,13 @@ def info(cache: Path, as_json: bool, verbose: bool, quiet: bool) -> None:
         count = plural(len(facts["problems"]), "case")
         click.echo(f"{count} could not be read (`softlabel verify` lists all).", err=True)
         sys.exit(EXIT_FAILED)
+    if complete and facts["missing"] is None:
+        click.echo(
+            f"{cache} does not tell which cases its data set has; run `softlabel generate` again.",
+            err=True,
+        )
+    if complete and facts["missing"] != []:
+        sys.exit(EXIT_FAILED)
 
 
 def _print_facts(facts: dict[str, Any], verbose: bool, quiet: bool) -> None:
@@ -69,7 +81,7 @@ def _print_head(console: Console, facts: dict[str, Any]) -> None:
     lines = {
         "cache": f"{facts['path']} ({size(facts['bytes'])}), made by {facts['generator']}",
         "source": " ".join([reader, *(f"{k}={v}" for k, v in options.items() if v is not None)]),
-        "cases": f"{len(facts['cases'])} of {len(facts['groups'])} groups",
+        "cases": _cases_line(facts),
         "channels": ", ".join(facts["channels"]) or "unnamed",
         "settings": ", ".join(f"{k}={v}" for k, v in settings.items() if v is not None and v != {}),
         **_preprocessing_lines(steps, facts["preprocessing"]),
@@ -85,6 +97,16 @@ def _print_head(console: Console, facts: dict[str, Any]) -> None:
     width = max(map(len, lines))
     for name, text in lines.items():
         console.print(f"{name:>{width}}  {text}", markup=False)
+
+
+def _cases_line(facts: dict[str, Any]) -> str:
+    """How many cases there are, and which are missing."""
+    count, missing = len(facts["cases"]), facts["missing"]
+    groups = f"{len(facts['groups'])} groups"
+    if not missing:
+        return f"{count} of {groups}"
+    named = ", ".join(missing[:SHOWN_MISSING]) + (", …" if len(missing) > SHOWN_MISSING else "")
+    return f"{count} of {count + len(missing)} cases, {len(missing)} missing ({named}); {groups}"
 
 
 def _preprocessing_lines(steps: dict[str, Any], found: dict[str, Any] | None) -> dict[str, str]:

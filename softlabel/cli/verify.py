@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from softlabel.cache import open_cache
+from softlabel.cache.repair import repair as take_out
 from softlabel.cache.verify import verify as find_problems
 from softlabel.cli.options import cache_argument, json_option, verbosity_options
 from softlabel.console.display import progress
@@ -18,9 +20,15 @@ from softlabel.errors import plural
 
 @click.command()
 @cache_argument
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Delete the cases in which something is wrong and rebuild the index: the same `softlabel "
+    "generate` as before computes them again, and no others.",
+)
 @json_option
 @verbosity_options
-def verify(cache: Path, as_json: bool, verbose: bool, quiet: bool) -> None:
+def verify(cache: Path, repair: bool, as_json: bool, verbose: bool, quiet: bool) -> None:
     """Read every chunk of a cache and compare it with its recorded checksums.
 
     Checks checksums, chunk counts, shapes, types and ranges. Lists what it finds; exit status 1
@@ -30,8 +38,10 @@ def verify(cache: Path, as_json: bool, verbose: bool, quiet: bool) -> None:
         total = len(opened)
     with progress(total, "verifying", quiet or as_json) as advance:
         findings = find_problems(cache, lambda case_id: advance(case_id if verbose else ""))
+    removed = take_out(cache, findings) if repair and findings else []
     if as_json:
-        record = {"cases": total, "findings": [f.as_dict() for f in findings]}
+        record: dict[str, Any] = {"cases": total, "findings": [f.as_dict() for f in findings]}
+        record |= {"removed": removed} if repair else {}
         click.echo(json.dumps(record, indent=2, ensure_ascii=False))
     else:
         for finding in findings:
@@ -44,4 +54,10 @@ def verify(cache: Path, as_json: bool, verbose: bool, quiet: bool) -> None:
     if findings:
         if not quiet and not as_json:
             click.echo(f"{plural(len(findings), 'finding')}.", err=True)
+        if repair and not quiet and not as_json:
+            click.echo(
+                f"{plural(len(removed), 'case')} taken out and the index rebuilt; run the same "
+                "`softlabel generate` again.",
+                err=True,
+            )
         sys.exit(EXIT_FAILED)

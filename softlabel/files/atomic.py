@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -94,13 +95,20 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def remove_folder(folder: Path) -> None:
+    """Remove a folder and all in it: it is there under its name as a whole, or not at all."""
+    temporary = folder.parent / temporary_name()
+    folder.rename(temporary)
+    shutil.rmtree(temporary, ignore_errors=True)  # the rest is swept by a later run
+
+
 def sweep(folder: Path) -> int:
-    """Remove temporary files that no living writer owns; return how many."""
+    """Remove temporary files and folders that no living writer owns; return how many."""
     removed = 0
     for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
         with contextlib.suppress(OSError):
             if _is_abandoned(path):
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
                 removed += 1
     return removed
 

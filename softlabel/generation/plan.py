@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +16,22 @@ from softlabel.cache import (
     PartsFolder,
     PartSummary,
     SeenFile,
-    parts_folder,
-    read_index,
-    recover_header,
+    damage,
+    folder_of,
     schema,
     software_versions,
+    version_of,
 )
 from softlabel.cache.schema import fingerprint
 from softlabel.errors import CacheError, CaseError, UsageError, nearest, plural
 from softlabel.generation.input_files import input_change, shares_input
 from softlabel.generation.networks import networks_for
+from softlabel.generation.present import look, refuse_other_settings
+from softlabel.generation.records import source_record
 from softlabel.generation.settings import Settings
 from softlabel.generation.superpixel_files import SuperpixelFiles
-from softlabel.ids import check_id, fitting_ids
+from softlabel.ids import check_id, fitting_ids, natural_key
 from softlabel.readers import READERS, scan_classes
-from softlabel.readers.listing import GROUP_OPTION
 from softlabel.softening import METHODS
 from softlabel.types import CaseRef, ClassTable, Dataset
 
@@ -76,11 +77,11 @@ class Plan:
     seen : mapping of str to SeenFile
         Input files whose content is known.
     parts : PartsFolder
-        The parts that are there.
+        The folder that the run writes, and the parts that are there.
     superpixel_files : SuperpixelFiles or None
         Where the superpixels are read from, when they are not made.
-    overwrite : bool
-        Everything is made anew.
+    replaces : Path or None
+        The folder of parts whose place :attr:`parts` takes once all cases are there.
     findings : tuple of mapping
         What the check of the data set found, for the index.
     weights : Path or None
@@ -95,7 +96,7 @@ class Plan:
     seen: Mapping[str, SeenFile]
     parts: PartsFolder
     superpixel_files: SuperpixelFiles | None = None
-    overwrite: bool = False
+    replaces: Path | None = None
     findings: tuple[Mapping[str, Any], ...] = ()
     weights: Path | None = None
 
@@ -108,6 +109,30 @@ class Plan:
     def regroup(self) -> tuple[CaseRef, ...]:
         """Cases whose parts get another group."""
         return tuple(s.ref for s in self.steps if s.action == REGROUP)
+
+    @cached_property
+    def expected(self) -> tuple[str, ...]:
+        """Ids of all cases of the data set, chosen or not, in natural order."""
+        ids = {*(ref.id for ref in self.dataset.refs), *self.dataset.problems}
+        return tuple(sorted((i for i in ids if not _fault_of_id(i)), key=natural_key))
+
+    @property
+    def unsettled(self) -> frozenset[str]:
+        """Ids of the cases whose parts are replaced."""
+        return frozenset(s.ref.id for s in self.steps if s.action in (STALE, REGROUP))
+
+    @property
+    def number(self) -> int:
+        """Of the folder that the run writes."""
+        return schema.parts_number(self.parts.path.name) or 1
+
+    def index_content(self, seen: Mapping[str, SeenFile]) -> IndexContent:
+        """What the index of the run says, with the input files as seen by now."""
+        return IndexContent(self.header, seen, self.findings, self.number, self.expected)
+
+    def part_of(self, case_id: str) -> Path:
+        """File of a case's part."""
+        return self.parts.path / schema.part_name(case_id)
 
     def count(self, action: str) -> int:
         """Number of steps with this action."""
@@ -123,6 +148,7 @@ def plan(
     limit: int | None = None,
     overwrite: bool = False,
     check_content: bool = False,
+    check_parts: bool = False,
     superpixel_files: SuperpixelFiles | None = None,
     findings: Sequence[Mapping[str, Any]] | None = None,
     classes: ClassTable | None = None,
@@ -144,6 +170,9 @@ def plan(
         Compute everything anew, whatever is there.
     check_content : bool
         Compare inputs by content even when size and time are unchanged.
+    check_parts : bool
+        Compare finished parts with their digests even when they are older than the index and have
+        the size that it names.
     superpixel_files : SuperpixelFiles, optional
         For ``settings.superpixels == "file"``.
     findings : sequence of mapping, optional
@@ -166,9 +195,10 @@ def plan(
     _check_superpixels(settings, superpixel_files, out)
     networks_for(settings.preprocessing, weights)  # what is not there is seen now
     settings_json = settings.as_json(source_record(dataset))
-    existing = _existing(out) if not overwrite else None
+    present = look(out, settings_json, overwrite)
+    existing = present.content
     if existing is not None:
-        _refuse_other_settings(out, existing.header, settings_json)
+        refuse_other_settings(out, existing.header.settings, settings_json)
     chosen = choose(dataset, ids, limit)
     header = _header(dataset, settings_json, existing, classes)
     if existing is not None and existing.header.fingerprint != header.fingerprint:
@@ -177,9 +207,11 @@ def plan(
             f"{_brief(header)}; choose another output, or --overwrite to make it anew."
         )
     seen = dict(existing.seen) if existing is not None else {}
-    folder = PartsFolder(parts_folder(out))
-    parts = folder.read() if not overwrite else {}
+    folder = PartsFolder(folder_of(out, present.number))
+    parts = folder.read()
     _refuse_other_data(out, dataset, header, parts, seen)
+    index = version_of(out)
+    written = 0 if index is None or present.replaces is not None else index[2]
     if findings is None:
         findings = existing.findings if existing is not None else ()
 
@@ -190,6 +222,8 @@ def plan(
         part = parts.get(schema.part_name(ref.id))
         files = files_of(ref, dataset, superpixel_files)
         reason = _staleness(part, header, lambda p: input_change(files, p, seen, check_content))
+        if isinstance(part, PartSummary) and not reason:
+            reason = part_change(folder.path, part, existing, written, check_parts) or ""
         if part is None or reason:
             return Step(ref, COMPUTE if part is None else STALE, reason)
         if isinstance(part, PartSummary) and part.group != ref.group:
@@ -198,7 +232,7 @@ def plan(
 
     return Plan(
         replace(dataset, classes=header.classes), settings, out, header,
-        tuple(step(ref) for ref in chosen), seen, folder, superpixel_files, overwrite,
+        tuple(step(ref) for ref in chosen), seen, folder, superpixel_files, present.replaces,
         tuple(findings), weights,
     )  # fmt: skip
 
@@ -282,27 +316,6 @@ def _check_superpixels(settings: Settings, files: SuperpixelFiles | None, out: P
         )
 
 
-def source_record(dataset: Dataset) -> dict[str, Any]:
-    """How a data set is read, as a cache records it.
-
-    Options at their default are left out, and so are the groups: they change no value, and other
-    ones are written without computing anything.
-    """
-    options = {o.name: o.default for o in READERS[dataset.format].options}
-    return _source_record(dataset.format, dataset.options, options)
-
-
-def _source_record(
-    format_: str, options: Mapping[str, Any], defaults: Mapping[str, Any]
-) -> dict[str, Any]:
-    given = {
-        name: value
-        for name, value in options.items()
-        if value is not None and value != defaults.get(name) and name != GROUP_OPTION.name
-    }
-    return {"format": format_} | ({"format_options": given} if given else {})
-
-
 def _header(
     dataset: Dataset,
     settings_json: str,
@@ -351,34 +364,6 @@ def _fault_of_id(case_id: str) -> str:
     return ""
 
 
-def _existing(out: Path) -> IndexContent | None:
-    """The existing index, rebuilt in memory from the parts when it is lost.
-
-    An index without parts is ignored: a run in which every case failed leaves one behind.
-    """
-    has_parts = any(parts_folder(out).glob("*.h5"))
-    try:
-        if out.exists() or out.is_symlink():
-            try:
-                index = read_index(out)
-                return index if has_parts else None
-            except CacheError:
-                if not has_parts:
-                    raise
-        return IndexContent(recover_header(out)) if has_parts else None
-    except CacheError as error:
-        raise UsageError(str(error)) from error
-
-
-def _refuse_other_settings(out: Path, existing: Header, settings_json: str) -> None:
-    differences = settings_differences(existing.settings, settings_json)
-    if differences:
-        raise UsageError(
-            f"{out} was made with other settings ({'; '.join(differences)}); give the same "
-            "settings to resume it, another output for these, or --overwrite to make it anew."
-        )
-
-
 def _refuse_other_data(
     out: Path,
     dataset: Dataset,
@@ -408,30 +393,38 @@ def _refuse_other_data(
         )
 
 
-def settings_differences(old: str, new: str) -> list[str]:
-    """Settings that differ between two JSON records, as ``name: old → new``."""
-    before, after = _flat(old), _flat(new)
-    names = sorted(set(before) | set(after))
-    return [
-        f"{n}: {before.get(n, 'unset')} → {after.get(n, 'unset')}"
-        for n in names
-        if before.get(n) != after.get(n)
-    ]
+def part_change(
+    folder: Path,
+    part: PartSummary,
+    index: IndexContent | None,
+    written_ns: int,
+    check_content: bool,
+) -> str | None:
+    """Why a finished part is not what the index was written for, or is damaged; else None.
 
-
-def _flat(text: str) -> dict[str, Any]:
-    """All that a record says, defaults included, options inside of options under their own names.
-
-    Records of format 1 hold defaults and the groups, later ones do not.
+    Parameters
+    ----------
+    folder : Path
+    part : PartSummary
+        What it says of itself.
+    index : IndexContent or None
+    written_ns : int
+        When the index was written, by the time of the file system: what has changed since is read.
+    check_content : bool
+        Read it in any case.
     """
-    record = json.loads(text)
-    reader = READERS.get(record["format"])
-    defaults = {} if reader is None else {o.name: o.default for o in reader.options}
-    source = _source_record(record["format"], record.get("format_options", {}), defaults)
-    flat: dict[str, Any] = {}
-    for name, value in (Settings.from_json(text).recorded() | source).items():
-        flat |= value if isinstance(value, dict) else {name: value}
-    return {name: value for name, value in flat.items() if value is not None}
+    path = folder / part.file
+    entry = None if index is None else index.manifest.get(part.id)
+    if entry is not None and entry.digest and entry.digest != part.digest:
+        return "its part is not the one that the index was written for"
+    version = version_of(path)
+    unchanged = (
+        version is not None
+        and version[2] < written_ns
+        and (entry is None or (entry.digest != "" and entry.bytes == version[1]))
+    )
+    found = None if unchanged and not check_content else damage(path)
+    return None if found is None else f"its part is damaged: {found}"
 
 
 def _brief(header: Header) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from softlabel.cache import PartSummary, SeenFile
+from softlabel.cache import SeenFile, belongs
 from softlabel.errors import plural
 from softlabel.files.atomic import publish
 from softlabel.generation.plan import FAILED, SKIP, Plan
@@ -204,11 +204,7 @@ def _warnings(decided: Plan, done: list[CaseReport], failures: Mapping[str, str]
         yield from check(done)
     if decided.settings.superpixels == "slic":
         yield from _a_grid(done)
-    linked = {
-        part.id
-        for part in decided.parts.read().values()
-        if isinstance(part, PartSummary) and part.fingerprint == decided.header.fingerprint
-    }
+    linked = {part.id for part in decided.parts.read().values() if belongs(part, decided.header)}
     outdated = sorted(linked & set(failures))
     if outdated:
         yield (

@@ -19,17 +19,16 @@ from typing import Any
 
 from softlabel import parallel
 from softlabel.cache import (
-    IndexContent,
     SeenFile,
     build_part,
-    parts_folder,
     rebuild_index,
     regrouped_part,
     version_of,
 )
 from softlabel.device import CPU
 from softlabel.errors import CacheError, UsageError
-from softlabel.files.atomic import publish, sweep
+from softlabel.files.atomic import publish, remove_folder, sweep
+from softlabel.files.owner import Claim, LostClaimError
 from softlabel.generation.check import checked
 from softlabel.generation.device_choice import Sample, Say, chosen_devices, named_devices
 from softlabel.generation.device_server import DeviceProcess
@@ -39,9 +38,10 @@ from softlabel.generation.output import (
     cannot_write,
     drop_foreign_parts,
     has_parts,
+    keep_what_was_not_replaced,
     output_path,
-    part_of,
-    prepare_output,
+    owned_output,
+    remove_other_folders,
 )
 from softlabel.generation.plan import Plan, plan
 from softlabel.generation.report import CaseReport, Report, failures_of, summary_of, write_failures
@@ -72,6 +72,7 @@ def generate(
     jobs: int = 1,
     overwrite: bool = False,
     check_content: bool = False,
+    check_parts: bool = False,
     device: str = CPU,
     progress: Progress | None = None,
     accept: Collection[str] = (),
@@ -98,7 +99,7 @@ def generate(
     superpixel_file : path, optional
         Take the superpixels from there instead of making them; see
         :mod:`softlabel.generation.superpixel_files`.
-    ids, limit, overwrite, check_content
+    ids, limit, overwrite, check_content, check_parts
         See :func:`softlabel.generation.plan.plan`.
     jobs : int
         Worker processes.
@@ -145,8 +146,8 @@ def generate(
         settings = replace(settings, superpixels="file")
     decided = decide(
         dataset, out, settings, ids=ids, limit=limit, jobs=jobs, overwrite=overwrite,
-        check_content=check_content, accept=accept, saved_check=saved_check, weights=weights,
-        superpixel_files=files,
+        check_content=check_content, check_parts=check_parts, accept=accept,
+        saved_check=saved_check, weights=weights, superpixel_files=files,
     )  # fmt: skip
     report = carry_out(decided, jobs=jobs, device=device, progress=progress)
     told = [f"[{finding['code']}] {finding['text']}" for finding in decided.findings]
@@ -163,6 +164,7 @@ def decide(
     jobs: int = 1,
     overwrite: bool = False,
     check_content: bool = False,
+    check_parts: bool = False,
     accept: Collection[str] = (),
     saved_check: str | os.PathLike[str] | None = None,
     weights: str | os.PathLike[str] | None = None,
@@ -180,7 +182,7 @@ def decide(
     found = checked(dataset, settings, ids=ids, limit=limit, accept=accept, jobs=jobs, saved=saved)
     return plan(
         found.dataset, settings, path, ids=ids, limit=limit, overwrite=overwrite,
-        check_content=check_content, superpixel_files=superpixel_files,
+        check_content=check_content, check_parts=check_parts, superpixel_files=superpixel_files,
         findings=[finding.as_record() for finding in found.findings], classes=found.class_table,
         weights=weights_file,
     )  # fmt: skip
@@ -203,7 +205,8 @@ def carry_out(
     _require_jobs(jobs)
     named_devices(decided, device)  # a device that is not there is seen before anything is written
     with stop_on_signals(stopping) as stop:
-        report = _carried_out(decided, jobs, device, progress, say, stop.safe_point)
+        with owned_output(decided) as claim:
+            report = _carried_out(decided, jobs, device, progress, say, stop.safe_point, claim)
         # a signal that came after the last safe point is reported as well
         return replace(report, interrupted=report.interrupted or stop.asked)
 
@@ -220,17 +223,17 @@ def _carried_out(
     progress: Progress | None,
     say: Say,
     safe_point: SafePoint,
+    claim: Claim,
 ) -> Report:
-    """As :func:`carry_out`."""
-    replaced = prepare_output(decided)
+    """As :func:`carry_out`, by a run that owns the output."""
     # before workers start, so that they load the kernels instead of compiling them each
     compile_seconds = warm_up(decided.settings.method) if decided.todo else 0.0
     started = time.perf_counter()
     waiting = (*decided.todo, *decided.regroup)
-    before = {ref.id: version_of(part_of(decided.out, ref.id)) for ref in waiting}
+    before = {ref.id: version_of(decided.part_of(ref.id)) for ref in waiting}
     tally = _Tally(seen=dict(decided.seen))
     try:
-        with contextlib.closing(_reports(decided, jobs, device, say, safe_point)) as told:
+        with contextlib.closing(_reports(decided, jobs, device, say, safe_point, claim)) as told:
             for report in told:
                 if report.fatal:
                     tally.stopped = report.error
@@ -247,10 +250,12 @@ def _carried_out(
         case_id
         for case_id, version in before.items()
         # workers that were stopped may have published more than they reported
-        if case_id not in reported and version_of(part_of(decided.out, case_id)) == version
+        if case_id not in reported and version_of(decided.part_of(case_id)) == version
     }
     try:
-        _finish(decided, tally, complete=not unfinished, replaced=replaced)
+        _finish(decided, tally, claim, complete=not unfinished)
+    except LostClaimError as error:
+        tally.stopped = str(error)
     except OSError as error:
         tally.stopped = tally.stopped or cannot_write(decided.out, error)
     return summary_of(
@@ -259,15 +264,19 @@ def _carried_out(
     )  # fmt: skip
 
 
-def _regroup(out: Path, ref: CaseRef) -> CaseReport:
+def _regroup(decided: Plan, ref: CaseRef, claim: Claim) -> CaseReport:
     """Publish a part anew with the group that its case has now."""
-    path = part_of(out, ref.id)
+    path = decided.part_of(ref.id)
     try:
-        publish(path, regrouped_part(path, ref.group))
+        data = regrouped_part(path, ref.group)
+        claim.require()
+        publish(path, data)
     except CacheError as error:
         return CaseReport(ref.id, error=str(error))
+    except LostClaimError as error:
+        return CaseReport(ref.id, error=str(error), fatal=True)
     except OSError as error:
-        return CaseReport(ref.id, error=cannot_write(out, error), fatal=True)
+        return CaseReport(ref.id, error=cannot_write(decided.out, error), fatal=True)
     return CaseReport(ref.id, regrouped=True)
 
 
@@ -286,36 +295,47 @@ class _Tally:
 
 
 def _reports(
-    decided: Plan, jobs: int, device: str, say: Say, safe_point: SafePoint
+    decided: Plan, jobs: int, device: str, say: Say, safe_point: SafePoint, claim: Claim
 ) -> Generator[CaseReport]:
     """Regroup, then let workers compute the cases of a plan; closing it stops them."""
     for ref in decided.regroup:
-        yield _regroup(decided.out, ref)
+        yield _regroup(decided, ref, claim)
         safe_point()
     work = partial(compute_source, safe_point=safe_point)
     safe_point()  # before a device is started
     with chosen_devices(decided, device, jobs, lambda: _sample(decided), say) as devices:
-        tasks = [(task,) for task in tasks_of(decided, decided.todo, jobs, devices)]
+        tasks = [(task,) for task in tasks_of(decided, decided.todo, jobs, devices, claim)]
         with contextlib.closing(parallel.run(work, tasks, jobs, safe_point)) as done:
             yield from done
 
 
-def _finish(decided: Plan, tally: _Tally, *, complete: bool, replaced: IndexContent | None) -> None:
-    """Tidy up, rebuild the index, and list what failed."""
-    sweep(parts_folder(decided.out))
+def _finish(decided: Plan, tally: _Tally, claim: Claim, *, complete: bool) -> None:
+    """Tidy up, rebuild the index, and list what failed.
+
+    Where the run makes a cache anew, the index stays that of the old one until all cases are there.
+    """
+    sweep(decided.parts.path)
     failures = failures_of(decided, tally.reports)
-    content = IndexContent(decided.header, tally.seen, decided.findings)
-    ended = complete or tally.stopped
-    if ended and replaced is not None and not has_parts(decided, content):
-        content = replaced  # nothing came of the overwriting: what was there stays
-    elif complete:
-        drop_foreign_parts(decided, failures)
-    rebuild_index(decided.out, content, decided.parts)
+    came_to_nothing = decided.replaces is not None and not has_parts(decided)
+    claim.require()
+    if came_to_nothing and (complete or tally.stopped):
+        remove_folder(decided.parts.path)
+    elif complete or decided.replaces is None:
+        if complete:
+            keep_what_was_not_replaced(decided, failures)
+            drop_foreign_parts(decided, failures)
+        rebuild_index(decided.out, decided.index_content(tally.seen), decided.parts)
+        if complete:
+            remove_other_folders(decided)
     write_failures(decided.out, failures, tally.reports)
 
 
 def tasks_of(
-    decided: Plan, refs: Sequence[CaseRef], jobs: int, devices: Sequence[DeviceProcess] = ()
+    decided: Plan,
+    refs: Sequence[CaseRef],
+    jobs: int,
+    devices: Sequence[DeviceProcess] = (),
+    claim: Claim | None = None,
 ) -> list[Task]:
     """The work on some cases: a task for each source, or for a share of one; devices in turn."""
     siblings = {refs[0].source: tuple(refs) for refs in by_source(decided.dataset.refs)}
@@ -327,7 +347,7 @@ def tasks_of(
         tasks.append(
             Task(
                 listing, tuple(share), decided.header, decided.settings, decided.out,
-                decided.superpixel_files, device, decided.weights,
+                decided.parts.path, claim, decided.superpixel_files, device, decided.weights,
             )
         )  # fmt: skip
     return tasks

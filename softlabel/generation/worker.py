@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from softlabel.cache import CaseResult, Header, InputFile, SeenFile, build_part
+from softlabel.cache import CaseResult, Header, InputFile, SeenFile, build_part, schema
 from softlabel.errors import CaseError, SoftlabelError
 from softlabel.files.atomic import publish
+from softlabel.files.owner import Claim, LostClaimError
 from softlabel.generation.compute import compute
 from softlabel.generation.device_server import DeviceProcess
 from softlabel.generation.input_files import record_inputs
 from softlabel.generation.networks import networks_for
-from softlabel.generation.output import cannot_write, part_of
+from softlabel.generation.output import cannot_write
 from softlabel.generation.plan import files_of
 from softlabel.generation.report import CaseReport
 from softlabel.generation.settings import Settings
@@ -45,6 +46,10 @@ class Task:
     settings : Settings
     out : Path
         The index of the cache.
+    folder : Path
+        The folder of its parts.
+    claim : Claim or None
+        The right to write there; None when nothing is written.
     superpixel_files : SuperpixelFiles or None
     device : DeviceProcess or None
         Where the cases are softened; None is the CPU of the worker.
@@ -57,6 +62,8 @@ class Task:
     header: Header
     settings: Settings
     out: Path
+    folder: Path
+    claim: Claim | None = None
     superpixel_files: SuperpixelFiles | None = None
     device: DeviceProcess | None = None
     weights: Path | None = None
@@ -147,7 +154,11 @@ def _published(task: Task, computed: Computed) -> CaseReport:
     except Exception as error:
         return _failure(case_id, error)
     try:
-        publish(part_of(task.out, case_id), data)
+        if task.claim is not None:
+            task.claim.require()
+        publish(task.folder / schema.part_name(case_id), data)
+    except LostClaimError as error:
+        return CaseReport(case_id, error=str(error), fatal=True)
     except OSError as error:
         fatal = error.errno in FATAL_ERRNOS
         return CaseReport(case_id, error=cannot_write(task.out, error), fatal=fatal)

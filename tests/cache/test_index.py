@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 
 from softlabel.cache import (
-    IndexContent,
     PartsFolder,
     open_cache,
     parts_folder,
     read_index,
     read_part_summary,
     rebuild_index,
-    recover_header,
+    recover,
 )
 from softlabel.cache import index as index_module
 from softlabel.errors import CacheError
@@ -38,7 +37,7 @@ def test_a_rebuilt_index_is_the_same_bytes(cache):
 def test_a_lost_index_is_recovered_from_the_parts(cache):
     expected = factories.read_everything(cache)
     cache.unlink()
-    rebuild_index(cache, IndexContent(recover_header(cache)))
+    rebuild_index(cache, recover(cache))
     assert factories.same(factories.read_everything(cache), expected)
     assert read_index(cache).seen == {}
 
@@ -48,13 +47,13 @@ def test_damaged_parts_do_not_stop_the_recovery(cache):
         path = factories.part(cache, case_id)
         path.write_bytes(path.read_bytes()[:700])
     cache.unlink()
-    parts = rebuild_index(cache, IndexContent(recover_header(cache)))
+    parts = rebuild_index(cache, recover(cache))
     assert [p.id for p in parts] == ["a10"]
 
 
 def test_nothing_to_recover_from(tmp_path):
     with pytest.raises(CacheError, match=r"readable parts of 0 settings, expected 1.*--overwrite"):
-        recover_header(tmp_path / "c.h5")
+        recover(tmp_path / "c.h5")
 
 
 def test_parts_of_two_settings_cannot_be_told_apart(tmp_path):
@@ -64,7 +63,7 @@ def test_parts_of_two_settings_cannot_be_told_apart(tmp_path):
     two = factories.make_cache(tmp_path / "2", ("b",), Settings(n_segments=10))
     shutil.copy(factories.part(two, "b"), parts_folder(one))
     with pytest.raises(CacheError, match="2 settings"):
-        recover_header(one)
+        recover(one)
     parts = rebuild_index(one, read_index(one))  # the index that is there says which are meant
     assert [p.id for p in parts] == ["a"]
 

@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 
 import softlabel
-from softlabel.cache import open_cache, parts_folder
+from softlabel.cache import open_cache, parts_folder, rebuild_index, recover
 from softlabel.cache import read as read_module
+from softlabel.cache.digest import case_digest
+from softlabel.cache.files import put_text, seal
 from softlabel.cache.schema import part_name
 from softlabel.errors import CacheError
 
@@ -278,6 +280,65 @@ def test_a_part_of_other_settings_is_refused(cache, tmp_path):
     shutil.copy(factories.part(other, "s1"), factories.part(cache, "s1"))
     with open_cache(cache) as opened, pytest.raises(CacheError, match="other settings"):
         opened["s1"].soft[...]
+
+
+def _stale(cache, path):
+    """What the part was before its label map changed."""
+    old = path.read_bytes()
+    factories.write_scene(cache.parent / "data", "s1", seed=42)
+    assert factories.computed(factories.again(cache)) == (1, 2)
+    path.write_bytes(old)
+
+
+def _exchanged(cache, path):
+    """A part of this case and these settings, sound in itself, with other soft labels."""
+    with h5py.File(path, "r+") as file:
+        soft = file["case/soft"]
+        soft[...] = np.where(soft[...] > 0.5, np.float32(1), np.float32(0))
+        seal(soft)
+        put_text(file["case"], "digest", case_digest(file["case"]))
+
+
+def _older(cache, path):
+    with h5py.File(path, "r+") as file:
+        file.attrs["algorithm"] = np.int64(0)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_stale, "is not the part that the index was written for"),
+        (_exchanged, "is not the part that the index was written for"),
+        (_older, "made by version 0 of the algorithm and its index by 1"),
+    ],
+)
+def test_a_part_that_the_index_does_not_mean_is_never_read(tmp_path, change, words):
+    cache = factories.make_cache(tmp_path, ("s10", "s2", "s1"))
+    change(cache, factories.part(cache, "s1"))
+    with open_cache(cache) as opened:
+        assert opened["s2"].soft.shape == (3, 40, 44)
+        for name in ("soft", "image", "labels", "group", "statistics"):
+            with pytest.raises(CacheError, match=words) as told:
+                np.asarray(getattr(opened["s1"], name))
+            assert str(factories.part(cache, "s1")) in str(told.value)
+    from softlabel_train.data import CacheDataset
+
+    data = CacheDataset(cache, ["s2", "s1"])
+    data[0]
+    with pytest.raises(CacheError, match=words):
+        data[1]
+
+
+def test_what_is_missing_is_known(tmp_path):
+    cache = factories.make_cache(tmp_path, ("s10", "s2", "s1"), limit=2)
+    with open_cache(cache) as opened:
+        assert len(opened) == 2 and opened.missing == ("s10",)
+    assert factories.again(cache).complete
+    with open_cache(cache) as opened:
+        assert opened.missing == ()
+    rebuild_index(cache, recover(cache))  # the parts alone do not tell
+    with open_cache(cache) as opened:
+        assert opened.missing is None
 
 
 def test_a_missing_chunk_is_not_taken_for_zeros(cache):

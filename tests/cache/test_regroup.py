@@ -11,6 +11,7 @@ from softlabel.cache.verify import verify
 from softlabel.errors import CacheError
 from softlabel.generation import worker
 from softlabel.generation.plan import REGROUP, SKIP, plan
+from softlabel.generation.run import carry_out
 from softlabel.readers import list_dataset
 
 IDS = ("p1_a", "p1_b", "p2_a")
@@ -61,16 +62,20 @@ def test_a_part_with_all_that_a_case_can_have(tmp_path):
 def test_a_damaged_part_fails_alone(data, tmp_path):
     out = tmp_path / "c.h5"
     generate(data, out, factories.QUICK)
-    factories.drop_chunk(factories.part(out, "p1_a"), "case/image")
-    report = generate(data, out, factories.QUICK, format_options=BY_PATIENT)
+    decided = plan(list_dataset(data, options=BY_PATIENT), factories.QUICK, out)
+    factories.drop_chunk(factories.part(out, "p1_a"), "case/image")  # after it was looked at
+    report = carry_out(decided)
     assert "p1_a" in report.failures and report.regrouped == 2
+    report = generate(data, out, factories.QUICK, format_options=BY_PATIENT, check_parts=True)
+    assert (report.cases, report.skipped, report.complete) == (1, 2, True)
+    assert verify(out) == []
 
 
 def test_a_full_disk_stops_it_and_the_next_run_goes_on(data, tmp_path, monkeypatch):
     out = tmp_path / "c.h5"
     generate(data, out, factories.QUICK)
     with monkeypatch.context() as patch:
-        factories.fill_disk_after(patch, 1)
+        factories.fill_disk_after(patch, 1 + 1)  # the index, which lets go of the parts first
         report = generate(data, out, factories.QUICK, format_options=BY_PATIENT)
     assert "No space left" in report.stopped and report.regrouped == 1 and not report.complete
     report = generate(data, out, factories.QUICK, format_options=BY_PATIENT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import factories
 import h5py
@@ -14,6 +15,7 @@ from softlabel.cache.digest import case_digest
 from softlabel.cache.files import put_text, seal
 from softlabel.cache.verify import verify
 from softlabel.errors import CacheError
+from softlabel.files.owner import claimed
 from softlabel.generation.settings import Settings
 from softlabel.softening import METHODS
 
@@ -107,6 +109,7 @@ def test_sums_of_the_own_class_are_compared_with_the_soft_maps(cache, part):
     with h5py.File(part) as file:
         sums = file["case"].attrs["own_class_sum"]
     seal_case(part, own_class_sum=sums + 1)
+    rebuild_index(cache, read_index(cache))
     assert [where for _, where, _ in found(cache)] == ["soft"]
     assert "own_class_sum" in found(cache)[0][2]
 
@@ -114,7 +117,8 @@ def test_sums_of_the_own_class_are_compared_with_the_soft_maps(cache, part):
 def test_a_part_that_was_exchanged_is_missed_by_the_manifest(cache, part):
     seal_case(part, spacing_mm=np.array([0.5, 0.5, 2.5]))
     ((case, _, problem),) = found(cache)
-    assert case == "" and "manifest does not name the parts that are there" in problem
+    assert case == factories.full_case().id
+    assert "is not the part that the index was written for" in problem
     rebuild_index(cache, read_index(cache))
     assert verify(cache) == []
 
@@ -198,10 +202,8 @@ def test_statistics_of_an_older_state_are_found(tmp_path):
     factories.write_scene(tmp_path / "data", "b", seed=42)
     factories.generate(tmp_path / "data", cache, factories.QUICK)
     cache.write_bytes(old)  # as if the run had been killed before it wrote the index
-    findings = verify(cache)
-    assert (
-        len(findings) == 1 and "statistics are not the sums over the parts" in findings[0].problem
-    )
+    (finding,) = verify(cache)
+    assert finding.case == "b" and "a run that has not ended" in finding.problem
     rebuild_index(cache, IndexContent(read_index(cache).header))
     assert verify(cache) == []
 
@@ -268,3 +270,41 @@ def test_superpixels_that_are_missing(cache, part):
     with h5py.File(part, "r+") as file:
         del file["case/superpixels"]
     assert [(w, p.split(";")[0]) for _, w, p in found(cache)] == [("superpixels", "is missing")]
+
+
+def test_statistics_that_are_not_the_sums_are_found(cache):
+    rewrite_index(cache, "statistics/pixels", lambda values: values + 1)
+    ((case, _, problem),) = found(cache)
+    assert case == "" and "statistics are not the sums over the parts" in problem
+
+
+def rewrite_index(cache, name, change):
+    with h5py.File(cache, "r+") as file:
+        file[name][...] = change(file[name][...])
+        seal(file[name])
+
+
+def test_a_part_of_an_older_algorithm(cache, part):
+    with h5py.File(part, "r+") as file:
+        file.attrs["algorithm"] = np.int64(0)
+    ((case, _, problem),) = found(cache)
+    assert case == factories.full_case().id
+    assert "made by version 0 of the algorithm and its index by 1" in problem
+
+
+def test_folders_of_parts_that_the_index_does_not_name(cache):
+    for number, words in ((2, "an --overwrite left"), (7, "an --overwrite left")):
+        folder = cache.with_suffix(f".parts.{number}")
+        folder.mkdir()
+        ((_, _, problem),) = found(cache)
+        assert words in problem
+        with claimed(cache, "anew"):
+            assert found(cache) == [], "it is being written"
+        folder.rmdir()
+    cache.with_suffix(".parts").rename(cache.with_suffix(".parts.2"))
+    content = replace(read_index(cache), number=2)
+    rebuild_index(cache, content)
+    assert found(cache) == []
+    cache.with_suffix(".parts").mkdir()
+    ((_, _, problem),) = found(cache)
+    assert "left of a cache that was made anew" in problem

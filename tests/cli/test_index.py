@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 
 import factories
+import h5py
+import numpy as np
 from click.testing import CliRunner
 
 from softlabel.cli import main
@@ -35,8 +37,11 @@ def test_what_is_left_out_is_named(tmp_path):
     other = factories.make_cache(tmp_path / "other", ("z",), Settings(n_segments=9))
     shutil.copy(factories.part(other, "z"), factories.part(cache, "z"))
     factories.part(cache, "b").write_bytes(b"x")
+    with h5py.File(factories.part(cache, "c"), "r+") as file:
+        file.attrs["algorithm"] = np.int64(0)
     result = run(cache)
-    assert result.exit_code == 1 and "2 cases" in result.stdout
+    assert result.exit_code == 1 and "1 case" in result.stdout
+    assert "it is of version 0 of the algorithm, the index of 1." in result.stderr
     assert f"left out {factories.part(cache, 'z').name}: it is of other settings." in result.stderr
     assert f"left out {factories.part(cache, 'b').name}: " in result.stderr
 

@@ -8,7 +8,7 @@ import factories
 import numpy as np
 from click.testing import CliRunner
 
-from softlabel.cache import open_cache
+from softlabel.cache import open_cache, rebuild_index, recover
 from softlabel.cache.describe import describe
 from softlabel.cli import main
 
@@ -78,6 +78,29 @@ def test_a_missing_part_is_named(tmp_path):
     facts = json.loads(result.stdout)
     assert result.exit_code == 1 and list(facts["problems"]) == ["b"]
     assert [c["id"] for c in facts["cases"]] == ["a", "c"]
+
+
+def test_how_many_of_the_cases_are_there(tmp_path):
+    names = [f"c{i:02}" for i in range(12)]
+    cache = factories.make_cache(tmp_path, names, ids=names[:4])
+    assert "4 of 12 cases, 8 missing (c04, c05, c06, c07, c08, …); 4 groups" in info(cache)
+    assert complete(cache) == (1, "")
+    factories.again(cache, ids=names[4:10])
+    assert "10 of 12 cases, 2 missing (c10, c11); 10 groups" in info(cache)
+    assert json.loads(info(cache, "--json"))["missing"] == ["c10", "c11"]
+    factories.again(cache)
+    assert "12 of 12 groups" in info(cache) and complete(cache) == (0, "")
+    factories.part(cache, "c03").unlink()
+    assert complete(cache)[0] == 1
+    rebuild_index(cache, recover(cache))  # the parts alone do not tell
+    code, complaints = complete(cache)
+    assert code == 1 and "does not tell which cases its data set has" in complaints
+
+
+def complete(cache):
+    """Exit status of ``info --complete``, and what it complains of."""
+    result = CliRunner().invoke(main, ["info", "--complete", str(cache)])
+    return result.exit_code, result.stderr
 
 
 def test_the_steps_before_superpixels(tmp_path):

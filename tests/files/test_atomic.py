@@ -15,6 +15,7 @@ from softlabel.files.atomic import (
     TEMPORARY_PREFIX,
     publish,
     publish_by,
+    remove_folder,
     require_writable,
     sweep,
 )
@@ -133,3 +134,21 @@ def test_a_folder_that_cannot_be_written_is_refused_and_nothing_is_made(tmp_path
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may do everything
     with pytest.raises(UsageError, match=f"{tmp_path} may not be written to"):
         require_writable(tmp_path / "c")
+
+
+def test_a_folder_goes_as_a_whole_and_what_a_killed_process_left_of_it_is_swept(
+    tmp_path, monkeypatch
+):
+    folder = tmp_path / "c.parts"
+    for name in ("first", "second"):
+        folder.mkdir()
+        (folder / f"{name}.h5").write_bytes(b"x")
+        if name == "first":
+            remove_folder(folder)
+            assert list(tmp_path.iterdir()) == []
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", lambda *arguments, **options: None)  # killed right then
+        patch.setattr(os, "getpid", factories.dead_pid)
+        remove_folder(folder)
+    assert not folder.exists() and len(list(tmp_path.iterdir())) == 1
+    assert sweep(tmp_path) == 1 and list(tmp_path.iterdir()) == []

@@ -22,7 +22,6 @@ from softlabel.generation.plan import (
     choose,
     common_channels,
     plan,
-    settings_differences,
 )
 from softlabel.generation.run import generate
 from softlabel.generation.settings import Settings
@@ -240,23 +239,6 @@ def test_ids_that_cannot_name_a_case_fail_alone(cache, bad):
     found = actions(plan(dataset, QUICK, cache))
     assert found[bad][0] == FAILED and "The case id" in found[bad][1]
     assert found["b"][0] == SKIP
-
-
-def test_differences_are_named_both_ways():
-    old = Settings(boundary="edge", superpixel_size=50).as_json({"format": "pairs"})
-    new = Settings(n_segments=9).as_json({"format": "pairs", "format_options": {"ignore": 9}})
-    assert settings_differences(old, new) == [
-        "boundary: edge → inner", "ignore: unset → 9", "n_segments: unset → 9",
-        "superpixel_size: 50.0 → unset",
-    ]  # fmt: skip
-    assert settings_differences(old, old) == []
-
-
-def test_defaults_and_groups_of_readers_make_no_difference():
-    recorded = {"group": "(p.)", "grids": "refuse", "ignore": None, "images": "images"}
-    old = Settings().as_json({"format": "pairs", "format_options": recorded})
-    new = Settings().as_json({"format": "pairs", "format_options": {"images": "images"}})
-    assert settings_differences(old, new) == []
 
 
 def test_superpixel_files_and_their_setting_belong_together(cache):

@@ -15,11 +15,15 @@ import factories
 import h5py
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from softlabel import parallel
 from softlabel.cache import open_cache, parts_folder, schema
+from softlabel.cache.digest import case_digest
+from softlabel.cache.files import put_text
 from softlabel.cache.verify import verify
+from softlabel.cli import main
 from softlabel.errors import SourceError, UsageError
 from softlabel.files.atomic import TEMPORARY_PREFIX
 from softlabel.generation import compute, run, worker
@@ -133,22 +137,96 @@ def test_the_damaged_part_is_computed_and_only_it(cache, damage):
     assert verify(cache) == []
 
 
-def test_what_verify_tells_to_delete_is_computed_anew(cache):
-    good = factories.files_of(cache)
-    path = factories.part(cache, "b")
+def flip(path, dataset="case/soft"):
+    """Flip a bit of a stored chunk."""
     with h5py.File(path) as file:
-        chunk = file["case/soft"].id.get_chunk_info(0)
+        chunk = file[dataset].id.get_chunk_info(0)
     data = bytearray(path.read_bytes())
     data[chunk.byte_offset] ^= 1
     path.write_bytes(data)
-    assert factories.computed(factories.again(cache)) == (
-        0,
-        3,
-    )  # attributes are sound; verify reads it all
+
+
+@pytest.mark.parametrize("dataset", ["case/soft", "case/image", "case/labels", "classes/values"])
+def test_a_flipped_bit_of_a_finished_part_is_computed_anew(cache, dataset):
+    good, path = factories.files_of(cache), factories.part(cache, "b")
+    flip(path, dataset)
     assert [f.case for f in verify(cache)] == ["b"]
-    path.unlink()
     assert factories.computed(factories.again(cache)) == (1, 2)
+    assert factories.files_of(cache) == good and verify(cache) == []
+    assert factories.computed(factories.again(cache)) == (0, 3)
+
+
+def test_a_part_that_kept_its_size_and_time_is_read_on_request(cache):
+    good, path = factories.files_of(cache), factories.part(cache, "b")
+    before = path.stat()
+    flip(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # as a disk does it
+    assert factories.computed(factories.again(cache)) == (0, 3)
+    assert factories.computed(factories.again(cache, check_parts=True)) == (1, 2)
     assert factories.files_of(cache) == good
+
+
+def test_only_parts_that_have_changed_since_the_index_are_read(cache, monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        "softlabel.generation.plan.damage", lambda path: read.append(path.name) or None
+    )
+    factories.again(cache)
+    assert read == []
+    os.utime(factories.part(cache, "a"))
+    factories.again(cache)
+    assert read == [schema.part_name("a")]
+    factories.again(cache, check_parts=True)
+    assert len(read) == 1 + 3
+
+
+@pytest.mark.parametrize("which", ["stale", "exchanged"])
+def test_a_part_that_the_index_does_not_mean_is_computed_anew(cache, which):
+    path = factories.part(cache, "b")
+    if which == "stale":
+        old = path.read_bytes()
+        factories.write_scene(cache.parent / "data", "b", seed=42)
+        factories.again(cache)
+        good = factories.files_of(cache)
+        path.write_bytes(old)
+    else:
+        good = factories.files_of(cache)
+        with h5py.File(path, "r+") as file:  # sound in itself
+            file["case"].attrs["spacing_mm"] = np.array([0.5, 2.5])
+            put_text(file["case"], "digest", case_digest(file["case"]))
+    assert factories.computed(factories.again(cache)) == (1, 2)
+    assert factories.files_of(cache) == good and verify(cache) == []
+
+
+def test_a_run_that_is_killed_while_it_replaces_parts_loses_none(cache, monkeypatch):
+    for name in ("b", "c"):
+        factories.write_scene(cache.parent / "data", name, seed=42)
+
+    def killed(*arguments, **options):
+        raise RuntimeError
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+        patch.setattr(run, "_finish", killed)
+        factories.again(cache)
+    with open_cache(cache) as opened:  # the index vouches for neither, and both are right
+        assert [case.labels.shape for case in opened.values()] == [(40, 44)] * 3
+    assert factories.computed(factories.again(cache)) == (0, 3)
+    fresh = generate(cache.parent / "data", cache.parent / "fresh.h5", QUICK)
+    assert fresh.complete
+    assert factories.files_of(cache) == factories.files_of(cache.parent / "fresh.h5")
+    assert verify(cache) == []
+
+
+def test_parts_of_a_run_that_was_killed_are_kept_when_they_are_sound(cache):
+    """The index does not name them yet."""
+    whole = cache.read_bytes()
+    factories.part(cache, "b").rename(cache.parent / "aside")
+    factories.part(cache, "c").unlink()
+    assert CliRunner().invoke(main, ["index", str(cache)]).exit_code == 0
+    assert cache.read_bytes() != whole
+    (cache.parent / "aside").rename(factories.part(cache, "b"))
+    assert factories.computed(factories.again(cache)) == (1, 2)
+    assert cache.read_bytes() == whole
 
 
 # Settings
@@ -159,21 +237,6 @@ def test_superpixels_of_the_output_itself_are_refused(cache):
     with pytest.raises(UsageError, match="to give the superpixels and to be written"):
         factories.again(cache, superpixel_file=cache, overwrite=True)
     assert factories.files_of(cache) == before
-
-
-def test_a_stopped_overwrite_goes_on_without_it(cache, monkeypatch, ctrl_c):
-    new = Settings(n_segments=12)
-    press_in(monkeypatch, compute, "soften_case", call=2, presses=[signal.SIGINT])
-    report = factories.again(cache, new, overwrite=True)
-    monkeypatch.undo()
-    assert (report.cases, report.remaining, report.interrupted) == (1, 2, True)
-    assert len(open_cache(cache)) == 1  # parts of the old settings are not mixed in
-    with pytest.raises(UsageError, match="other settings"):
-        factories.again(cache)
-    assert factories.computed(factories.again(cache, new)) == (2, 1)
-    fresh = generate(cache.parent / "data", cache.parent / "fresh.h5", new)
-    assert fresh.complete
-    assert factories.files_of(cache) == factories.files_of(cache.parent / "fresh.h5")
 
 
 @pytest.mark.parametrize("ids", [("a", "b", "c"), ("x", "y")])

@@ -1,0 +1,118 @@
+"""What is told of a case without its arrays: read from its part, kept in the index as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+
+from softlabel.cache import schema
+from softlabel.cache.before import read_notes
+from softlabel.cache.files import get_attribute, get_text
+from softlabel.cache.structure import own
+
+
+@dataclass(frozen=True)
+class CaseFacts:
+    """Facts of a case, as plain values.
+
+    Attributes
+    ----------
+    group : str
+    shape : tuple of int
+        Spatial.
+    channels : int
+    spacing_mm : tuple of float or None
+    superpixels, superpixels_asked : int
+    class_pixels : tuple of int
+    own_class_sum : tuple of float or None
+        None in parts of format 1.
+    softened_pixels : int
+    soft_sum : float
+    original_pixels : int or None
+        Before the steps; None without any.
+    notes : tuple of (str, str)
+        Code and text of what the steps noted.
+    """
+
+    group: str
+    shape: tuple[int, ...]
+    channels: int
+    spacing_mm: tuple[float, ...] | None
+    superpixels: int
+    superpixels_asked: int
+    class_pixels: tuple[int, ...]
+    own_class_sum: tuple[float, ...] | None
+    softened_pixels: int
+    soft_sum: float
+    original_pixels: int | None
+    notes: tuple[tuple[str, str], ...]
+
+    def as_json(self) -> str:
+        """One line of ASCII."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> CaseFacts:
+        """Inverse of :meth:`as_json`.
+
+        Raises
+        ------
+        ValueError, TypeError or KeyError
+            When the text is something else.
+        """
+        record = json.loads(text)
+        whole = {
+            name: int(record[name])
+            for name in ("channels", "superpixels", "superpixels_asked", "softened_pixels")
+        }
+        original = record["original_pixels"]
+        return cls(
+            group=str(record["group"]),
+            shape=tuple(int(n) for n in record["shape"]),
+            spacing_mm=_numbers(record["spacing_mm"]),
+            class_pixels=tuple(int(n) for n in record["class_pixels"]),
+            own_class_sum=_numbers(record["own_class_sum"]),
+            soft_sum=float(record["soft_sum"]),
+            original_pixels=None if original is None else int(original),
+            notes=tuple((str(code), str(text)) for code, text in record["notes"]),
+            **whole,
+        )
+
+
+def read_facts(case: h5py.Group) -> CaseFacts:
+    """Facts of a case of a file.
+
+    Raises
+    ------
+    KeyError, ValueError or TypeError
+        When something is missing, or of another kind than docs/format.md says.
+    """
+    labels = own(case, "labels")
+    original = None
+    if schema.RECORDS in case:
+        name = f"{schema.ORIGINAL}/labels"
+        original = math.prod((own(case, name) if name in case else labels).shape)
+    notes = read_notes(own(case, schema.NOTES)) if schema.NOTES in case else ()
+    return CaseFacts(
+        group=get_text(case, "group"),
+        shape=tuple(labels.shape),
+        channels=int(own(case, "image").shape[0]),
+        spacing_mm=_numbers(case.attrs.get("spacing_mm")),
+        superpixels=int(get_attribute(case, "n_superpixels")),
+        superpixels_asked=int(get_attribute(case, "n_superpixels_asked")),
+        class_pixels=tuple(int(n) for n in np.asarray(get_attribute(case, "class_pixels"))),
+        own_class_sum=_numbers(case.attrs.get("own_class_sum")),
+        softened_pixels=int(get_attribute(case, "softened_pixels")),
+        soft_sum=float(get_attribute(case, "soft_sum")),
+        original_pixels=original,
+        notes=tuple((note.code, note.text) for note in notes),
+    )
+
+
+def _numbers(values: Any) -> tuple[float, ...] | None:
+    return None if values is None else tuple(float(v) for v in values)
