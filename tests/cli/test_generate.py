@@ -359,7 +359,7 @@ def test_a_full_disk_is_one_sentence_and_exit_1(data, tmp_path, monkeypatch):
 
 # Ctrl-C, SIGTERM and kill, in real processes
 
-SLOW = Settings(n_segments=400)
+SLOW = Settings(n_segments=400, compactness=0.03)
 
 
 @pytest.fixture(scope="module")
@@ -375,7 +375,8 @@ def slow(tmp_path_factory):
 def start(data, out: Path, jobs: int):
     """Start a run in a process group of its own and wait until it has written something."""
     process = subprocess.Popen(
-        [*factories.COMMAND, "generate", data, "-o", out, "--n-segments", "400", "-j", str(jobs)],
+        [*factories.COMMAND, "generate", data, "-o", out, "--n-segments", "400",
+         "--compactness", "0.03", "-j", str(jobs)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         # a shell that runs the tests in the background has them ignore Ctrl-C, and their children
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
