@@ -95,7 +95,8 @@ def test_recipes_take_the_keys_of_every_control(benchmark_module):
     softness = benchmark_module("softness")
     for control in softness.CONTROLS:
         settings = control.settings(0.5 if control.name == "smoothing" else 6.0, Settings())
-        recipe = load_recipe("oct_dme", shlex.split(softness.recipe_keys(settings)))
+        keys = shlex.split(softness.recipe_keys(settings))
+        recipe = load_recipe("oct_dme", ["generate.preprocess_options={}", *keys])
         assert generation_settings(recipe.generate).recorded() == settings.recorded()
 
 
