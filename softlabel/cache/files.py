@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import platform
 import secrets
 from collections.abc import Iterator
@@ -151,13 +152,23 @@ def _write_classes(file: h5py.File, header: Header) -> None:
 
 
 def read_header(file: h5py.File) -> Header:
-    """Header of an index or a part."""
+    """Header of an index or a part.
+
+    Raises
+    ------
+    KeyError, ValueError or RuntimeError
+        When something is missing, or the settings are no record of a data set's.
+    """
+    for name in ("settings", "software"):
+        _require_record(get_text(file, name), name)
     values = own(file, "classes/values")
     ignore = values.attrs.get("ignore")
     return Header(
         get_text(file, "settings"),
         get_text(file, "fingerprint"),
-        ClassTable(tuple(int(v) for v in values[:]), tuple(read_texts(own(file, "classes/names")))),
+        ClassTable(
+            tuple(int(v) for v in read_table(values)), tuple(read_texts(own(file, "classes/names")))
+        ),
         None if ignore is None else int(ignore),
         tuple(read_texts(own(file, "channels"))) if "channels" in file else (),
         int(file.attrs["algorithm"]),
@@ -165,6 +176,17 @@ def read_header(file: h5py.File) -> Header:
         get_text(file, "generator"),
         int(file.attrs["format_version"]),
     )
+
+
+def _require_record(text: str, name: str) -> None:
+    """Refuse a text that is no JSON object, or one of another kind than we write."""
+    record = json.loads(text)  # too many digits or brackets are errors as well
+    if (
+        not isinstance(record, dict)
+        or not isinstance(record.get("format", ""), str)
+        or not isinstance(record.get("format_options", {}), dict)
+    ):
+        raise ValueError(f"{name} is no record of settings")
 
 
 def check_header(file: h5py.File, path: Path, kinds: tuple[str, ...]) -> None:
@@ -265,7 +287,23 @@ def text_array(values: tuple[str, ...] | list[str]) -> Array:
 
 def read_texts(dataset: h5py.Dataset) -> list[str]:
     """Read what :func:`text_array` made."""
-    return [from_bytes(v) for v in dataset[:]]
+    return [from_bytes(v) for v in read_table(dataset)]
+
+
+def read_table(dataset: h5py.Dataset) -> Array:
+    """Read a whole dataset of which every chunk was written.
+
+    Raises
+    ------
+    ValueError
+        When chunks are missing: the shape may promise more than any memory holds.
+    """
+    chunks = dataset.chunks or dataset.shape
+    expected = math.prod(-(-n // c) for n, c in zip(dataset.shape, chunks, strict=True))
+    found = dataset.id.get_num_chunks() if dataset.chunks else expected
+    if found != expected:
+        raise ValueError(f"{dataset.name} has {found} chunks, expected {expected}")
+    return np.asarray(dataset[...])
 
 
 def to_bytes(text: str) -> bytes:
@@ -320,13 +358,19 @@ def seal(dataset: h5py.Dataset) -> None:
     put_text(dataset, "sha256", digest)
 
 
-def stored_digest(dataset: h5py.Dataset) -> tuple[int, str]:
-    """Number of allocated chunks, and SHA-256 over offsets and stored bytes."""
+def chunk_offsets(dataset: h5py.Dataset) -> list[tuple[int, ...]]:
+    """Where the chunks that are allocated begin, ascending."""
     offsets: list[tuple[int, ...]] = []
     # by one walk: HDF5 counts from the first chunk to find the one of a number
     dataset.id.chunk_iter(lambda chunk: offsets.append(chunk.chunk_offset))
+    return sorted(offsets)
+
+
+def stored_digest(dataset: h5py.Dataset) -> tuple[int, str]:
+    """Number of allocated chunks, and SHA-256 over offsets and stored bytes."""
+    offsets = chunk_offsets(dataset)
     digest = hashlib.sha256()
-    for offset in sorted(offsets):
+    for offset in offsets:
         digest.update(np.asarray(offset, "<i8").tobytes())
         digest.update(dataset.id.read_direct_chunk(offset)[1])
     return len(offsets), digest.hexdigest()

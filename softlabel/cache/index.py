@@ -29,6 +29,7 @@ from softlabel.cache.files import (
     open_for_reading,
     parts_folders,
     read_header,
+    read_table,
     read_texts,
     store,
     text_array,
@@ -46,6 +47,9 @@ SUMMED_SINCE_2 = (*SUMMED, "own_class_sum")
 """Attributes of a part that the index sums over each group."""
 
 REBUILD_ATTEMPTS = 10
+
+COLUMN_CHUNK = 1 << 22
+"""Bytes of a chunk of a column."""
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -245,7 +249,7 @@ def read_index(path: Path) -> IndexContent:
         with damage_as_error(path, index_fix(path)):
             header = read_header(file)
             number = int(file.attrs.get(schema.PARTS_NUMBER, 1))
-            if number < 1:
+            if not 1 <= number < schema.MOST_FOLDERS:
                 raise ValueError(f"the folder of parts has the number {number}")
             return IndexContent(
                 header, _read_inputs(file), read_findings(file), number,
@@ -277,7 +281,7 @@ def _read_inputs(file: h5py.File) -> dict[str, SeenFile]:
     if "inputs" not in file:
         return {}
     path, size, mtime_ns, sha256 = (own(file, f"inputs/{n}") for n in schema.INPUTS)
-    columns = (read_texts(path), size[:], mtime_ns[:], read_texts(sha256))
+    columns = (read_texts(path), read_table(size), read_table(mtime_ns), read_texts(sha256))
     return {
         name: SeenFile(int(size), int(mtime), sha)
         for name, size, mtime, sha in zip(*columns, strict=True)
@@ -288,7 +292,10 @@ def read_findings(file: h5py.File) -> tuple[Mapping[str, Any], ...]:
     """What the check of the data set found, as an index records it."""
     if "findings" not in file:
         return ()
-    return tuple(json.loads(text) for text in read_texts(own(file, "findings")))
+    found = tuple(json.loads(text) for text in read_texts(own(file, "findings")))
+    if not all(isinstance(finding, dict) for finding in found):
+        raise ValueError("a finding is a JSON object")
+    return found
 
 
 def read_expected(file: h5py.File) -> tuple[str, ...]:
@@ -301,7 +308,7 @@ def read_manifest(file: h5py.File) -> dict[str, Entry]:
     if "manifest" not in file:
         return {}
     ids, digests, sizes = (own(file, f"manifest/{name}") for name in schema.MANIFEST)
-    rows = zip(read_texts(ids), read_texts(digests), sizes[:], strict=True)
+    rows = zip(read_texts(ids), read_texts(digests), read_table(sizes), strict=True)
     return {case_id: Entry(digest, int(size)) for case_id, digest, size in rows}
 
 
@@ -368,10 +375,10 @@ def _build_index(folder: str, parts: list[PartSummary], content: IndexContent) -
             _write_manifest(file, parts, content)
         if content.expected:
             ids = text_array(content.expected)
-            store(file, schema.EXPECTED, ids, ids.shape, content.header.compression)
+            store(file, schema.EXPECTED, ids, _rows(ids), content.header.compression)
         if content.findings:
             records = text_array([json.dumps(f, ensure_ascii=False) for f in content.findings])
-            store(file, "findings", records, records.shape, content.header.compression)
+            store(file, "findings", records, _rows(records), content.header.compression)
     return built[0]
 
 
@@ -450,7 +457,7 @@ def _write_manifest(file: h5py.File, parts: list[PartSummary], content: IndexCon
         "facts": text_array([part.facts.as_json() if part.facts else "" for part in parts]),
     }
     for name, column in columns.items():
-        store(file, f"manifest/{name}", column, column.shape, content.header.compression)
+        store(file, f"manifest/{name}", column, _rows(column), content.header.compression)
 
 
 def _write_inputs(file: h5py.File, parts: list[PartSummary], content: IndexContent) -> None:
@@ -465,4 +472,9 @@ def _write_inputs(file: h5py.File, parts: list[PartSummary], content: IndexConte
         "sha256": text_array([s.sha256 for _, s in rows]),
     }
     for name, column in columns.items():
-        store(file, f"inputs/{name}", column, column.shape, content.header.compression)
+        store(file, f"inputs/{name}", column, _rows(column), content.header.compression)
+
+
+def _rows(column: Array) -> tuple[int, ...]:
+    """Chunks of a column, which readers refuse when they are large: short columns are one."""
+    return (min(len(column), max(1, COLUMN_CHUNK // column.dtype.itemsize)),)

@@ -29,6 +29,7 @@ from softlabel.cache.files import (
     index_fix,
     open_file,
     read_header,
+    read_table,
     read_texts,
 )
 from softlabel.cache.index import (
@@ -123,7 +124,7 @@ class Cache(Mapping[str, "CachedCase"]):
             if "statistics" not in file:
                 return {}
             names = [name for name in own(file, "statistics") if name != "groups"]
-            tables = {name: own(file, f"statistics/{name}")[...] for name in names}
+            tables = {name: read_table(own(file, f"statistics/{name}")) for name in names}
             groups = read_texts(own(file, "statistics/groups"))
             return {
                 group: {name: table[row] for name, table in tables.items()}

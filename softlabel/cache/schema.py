@@ -25,6 +25,9 @@ PARTS_SUFFIX = ".parts"
 PARTS_NUMBER = "parts"
 """Attribute of an index: the number of its folder of parts, see :func:`parts_suffix`."""
 
+MOST_FOLDERS = 10**9
+"""Numbers of folders of parts are below."""
+
 ROOT_TEXT = ("format", "kind", "generator", "settings", "fingerprint", "software")
 ROOT_INTEGERS = ("format_version", "algorithm")
 

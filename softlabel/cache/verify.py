@@ -21,6 +21,7 @@ from softlabel.cache.files import (
     FIX_PART,
     Header,
     check_header,
+    chunk_offsets,
     damage_as_error,
     first_line,
     followed_link,
@@ -276,8 +277,8 @@ def _stored_problems(dataset: h5py.Dataset, fix: str) -> Iterator[str]:
         if problem is not None:
             yield f"{problem}; {fix}"
             return
-        for where in dataset.iter_chunks():
-            dataset[where]
+        for offset in chunk_offsets(dataset):  # a shape may promise chunks without end
+            dataset[tuple(slice(o, o + c) for o, c in zip(offset, dataset.chunks, strict=True))]
     except (OSError, RuntimeError) as error:
         yield f"cannot be read ({first_line(error)}); {fix}"
 

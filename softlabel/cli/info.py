@@ -76,7 +76,7 @@ def _print_facts(facts: dict[str, Any], verbose: bool, quiet: bool) -> None:
 
 def _print_head(console: Console, facts: dict[str, Any]) -> None:
     settings = dict(facts["settings"])
-    reader, options = settings.pop("format"), settings.pop("format_options", {})
+    reader, options = settings.pop("format", "unknown"), settings.pop("format_options", {})
     steps = settings.pop("preprocess_options", {})
     lines = {
         "cache": f"{facts['path']} ({size(facts['bytes'])}), made by {facts['generator']}",

@@ -59,7 +59,7 @@ def look(out: Path, settings_json: str, overwrite: bool) -> Present:
         return Present(None, max(numbers) + 1, parts_folder(out))
     content = existing(out)
     current = content.number if content is not None else max(_named(out), default=1)
-    for number in sorted(set(folders) - set(range(current + 1)), reverse=True):
+    for number in sorted((n for n in folders if n > current), reverse=True):
         with contextlib.suppress(CacheError):
             begun = recover(out, number)
             if not settings_differences(begun.header.settings, settings_json):

@@ -50,9 +50,9 @@ def _flat(text: str) -> dict[str, Any]:
     Records of format 1 hold defaults and the groups, later ones do not.
     """
     record = json.loads(text)
-    reader = READERS.get(record["format"])
+    reader = READERS.get(record.get("format", ""))
     defaults = {} if reader is None else {o.name: o.default for o in reader.options}
-    source = _source_record(record["format"], record.get("format_options", {}), defaults)
+    source = _source_record(record.get("format", ""), record.get("format_options", {}), defaults)
     flat: dict[str, Any] = {}
     for name, value in (Settings.from_json(text).recorded() | source).items():
         flat |= value if isinstance(value, dict) else {name: value}

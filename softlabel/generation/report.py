@@ -279,33 +279,63 @@ def _noted_by_steps(done: list[CaseReport]) -> Iterator[str]:
 
 
 def failures_path(out: Path) -> Path:
-    """File that lists the failed cases of the last run."""
+    """File that lists the failed cases."""
     return out.with_suffix(".failed.tsv")
 
 
 def read_failures(out: Path) -> dict[str, str]:
-    """Cases that failed in the last run, id to reason; empty when none did."""
-    try:
-        lines = failures_path(out).read_text(encoding="utf-8").splitlines()[1:]
-    except (OSError, UnicodeDecodeError):  # it is for people, who may have changed it
-        return {}
-    rows = [line.partition("\t") for line in lines if not line.startswith("# ")]
-    return {case_id: reason for case_id, tab, reason in rows if tab}
+    """Cases that have failed, id to reason; empty when none did."""
+    return {case_id: block[0].partition("\t")[2].rstrip("\n") for case_id, block in _listed(out)}
 
 
-def write_failures(out: Path, failures: Mapping[str, str], reports: list[CaseReport]) -> None:
-    """Write the list of failed cases; without any, remove the one of an earlier run."""
+def write_failures(
+    out: Path,
+    failures: Mapping[str, str],
+    reports: list[CaseReport],
+    others: Set[str] = frozenset(),
+) -> None:
+    """Write the list of failed cases; without any, remove it.
+
+    Parameters
+    ----------
+    out : Path
+    failures : mapping of str to str
+        Cases of this run that failed, and why.
+    reports : list of CaseReport
+        Of this run, with tracebacks.
+    others : set of str
+        Cases that this run left alone: what the list says of them stays, as the list belongs to the
+        cache and not to the last of the runs that share it.
+    """
     path = failures_path(out)
-    if not failures:
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
-        return
+    kept = {_safe(case_id) for case_id in others - set(failures)}
     details = {r.id: r.details for r in reports}
-    lines = ["id\treason\n"]
+    lines = [line for name, block in _listed(out) if name in kept for line in block]
     for case_id, reason in failures.items():
-        safe_id = (
-            case_id.encode("unicode_escape").decode() if not case_id.isprintable() else case_id
-        )
-        lines.append(f"{safe_id}\t{' '.join(reason.split())}\n")
+        lines.append(f"{_safe(case_id)}\t{' '.join(reason.split())}\n")
         lines.extend(f"# {line}\n" for line in details.get(case_id, "").splitlines())
-    publish(path, "".join(lines).encode("utf-8", "backslashreplace"))
+    if lines:
+        text = "".join(["id\treason\n", *lines])
+        publish(path, text.encode("utf-8", "backslashreplace"))
+        return
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+
+
+def _listed(out: Path) -> Iterator[tuple[str, list[str]]]:
+    """Id and lines of every case on the list: its reason, and a traceback."""
+    try:
+        lines = failures_path(out).read_text(encoding="utf-8").splitlines(keepends=True)[1:]
+    except (OSError, UnicodeDecodeError):  # it is for people, who may have changed it
+        return
+    blocks: list[list[str]] = []
+    for line in lines:
+        if not line.startswith("# "):
+            blocks.append([line])
+        elif blocks:
+            blocks[-1].append(line)
+    yield from ((block[0].partition("\t")[0], block) for block in blocks if "\t" in block[0])
+
+
+def _safe(case_id: str) -> str:
+    return case_id if case_id.isprintable() else case_id.encode("unicode_escape").decode()

@@ -43,7 +43,7 @@ from softlabel.generation.output import (
     owned_output,
     remove_other_folders,
 )
-from softlabel.generation.plan import Plan, plan
+from softlabel.generation.plan import FAILED, SKIP, Plan, plan
 from softlabel.generation.report import CaseReport, Report, failures_of, summary_of, write_failures
 from softlabel.generation.settings import Settings
 from softlabel.generation.superpixel_files import SuperpixelFiles
@@ -327,7 +327,13 @@ def _finish(decided: Plan, tally: _Tally, claim: Claim, *, complete: bool) -> No
         rebuild_index(decided.out, decided.index_content(tally.seen), decided.parts)
         if complete:
             remove_other_folders(decided)
-    write_failures(decided.out, failures, tally.reports)
+    write_failures(decided.out, failures, tally.reports, _left_alone(decided, tally))
+
+
+def _left_alone(decided: Plan, tally: _Tally) -> set[str]:
+    """Cases of the data set of which this run has found out nothing."""
+    looked_at = {step.ref.id for step in decided.steps if step.action in (SKIP, FAILED)}
+    return set(decided.expected) - looked_at - {report.id for report in tally.reports}
 
 
 def tasks_of(

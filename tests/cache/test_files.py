@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import random
 
@@ -10,6 +11,7 @@ import factories
 import h5py
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from softlabel.cache import open_cache, schema
 from softlabel.cache.files import (
@@ -25,6 +27,7 @@ from softlabel.cache.files import (
     text_array,
 )
 from softlabel.cache.verify import verify
+from softlabel.cli import main
 from softlabel.errors import CacheError
 
 TEXTS = ("", "a", "größer → Σ", "tab\tand 'quotes'", "\udcff no UTF-8")
@@ -195,3 +198,65 @@ def test_a_cache_is_read_and_verified_through_a_link(cache, tmp_path):
     cache.with_suffix(".parts").rename(tmp_path / "gone")
     with pytest.raises(CacheError, match=r"folder .*\.parts is missing"), open_cache(link) as lost:
         lost[next(iter(lost))].soft[:]
+
+
+def _settings(text):
+    return lambda file: put_text(file, "settings", text)
+
+
+def _unwritten(name, dtype):
+    """A dataset whose shape promises more than any memory holds."""
+
+    def change(file):
+        if name in file:
+            del file[name]
+        made = file.create_dataset(name, (2**40,), dtype, chunks=(1024,), fletcher32=True)
+        made.attrs["chunks_allocated"] = np.int64(0)
+        put_text(made, "sha256", hashlib.sha256().hexdigest())
+
+    return change
+
+
+def _findings(file):
+    store(file, "findings", text_array(["null"]), (1,), "zstd")
+
+
+HOSTILE = {
+    "digits": _settings('{"n_segments": ' + "9" * 5000 + "}"),
+    "no object": _settings("[1]"),
+    "null": _settings("null"),
+    "brackets": _settings("[" * 100_000 + "]" * 100_000),
+    "a format that is a number": _settings('{"format": 7}'),
+    "options that are a list": _settings('{"format": "pairs", "format_options": [1]}'),
+    "no settings": _settings("{}"),
+    "a surrogate": _settings('{"format": "pairs", "format_options": {"x": "\\ud800"}}'),
+    "software": lambda file: put_text(file, "software", "{"),
+    "a finding": _findings,
+    "a folder of parts": lambda file: file.attrs.__setitem__("parts", np.int64(2**62)),
+    "another one": lambda file: file.attrs.__setitem__("parts", np.int64(-3)),
+    **{
+        name: _unwritten(name, dtype)
+        for name, dtype in (
+            ("expected", "S8"), ("manifest/id", "S64"), ("classes/values", "i8"),
+            ("classes/names", "S8"), ("channels", "S8"), ("statistics/pixels", "u8"),
+            ("inputs/path", "S8"), ("findings", "S8"), ("manifest/facts", "S8"),
+        )
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", HOSTILE.values(), ids=HOSTILE)
+def test_what_a_stranger_wrote_into_an_index_is_a_sentence(cache, shared, change):
+    with h5py.File(cache, "r+") as file:
+        change(file)
+    hostile = cache.read_bytes()
+    data = str(shared.parent / "data")
+    for command in (
+        ["info", str(cache)],
+        ["verify", str(cache)],
+        ["index", str(cache)],
+        ["generate", data, "-o", str(cache), "--n-segments", "24", "-j1", "-q"],
+    ):
+        cache.write_bytes(hostile)
+        result = CliRunner().invoke(main, command)
+        assert result.exception is None or isinstance(result.exception, SystemExit), command

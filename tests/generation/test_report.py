@@ -102,3 +102,23 @@ def test_the_list_of_failed_cases_can_be_read(tmp_path, monkeypatch):
     assert list(found) == list(report.failures) == ["a", "b"]
     assert found == {case: " ".join(why.split()) for case, why in report.failures.items()}
     assert read_failures(tmp_path / "other.h5") == {}
+
+
+def test_the_list_of_failures_belongs_to_the_cache_and_not_to_the_last_run(tmp_path):
+    """As of shards that share a cache: each tells of its own cases."""
+    data = factories.write_scenes(tmp_path / "data", ("a", "b", "c", "d"))
+    out = tmp_path / "c.h5"
+    good = (data / "images/b.png").read_bytes()
+    for name in "bd":
+        (data / f"images/{name}.png").write_bytes(b"no picture")
+    for ids in (["a", "b"], ["c"], ["d"], ["a"]):
+        generate(data, out, factories.QUICK, ids=ids)
+    assert set(read_failures(out)) == {"b", "d"}
+    assert "b.png" in read_failures(out)["b"]
+    (data / "images/b.png").write_bytes(good)
+    generate(data, out, factories.QUICK, ids=["b"])
+    assert set(read_failures(out)) == {"d"}
+    (data / "images/d.png").unlink()
+    (data / "labels/d.png").unlink()
+    generate(data, out, factories.QUICK, ids=["a"])
+    assert not failures_path(out).exists(), "the data set does not have it any more"
