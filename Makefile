@@ -51,11 +51,11 @@ demo: $(VENV)/.core ## phantom data, cache and overlays from nothing (no torch n
 dev: $(VENV)/.dev ## the quick tests of softlabel itself, without torch and the trainer
 	$(BIN)/python -m pytest -q -n 2 -m "not study and not slow" --ignore=tests/train
 
-test: $(VENV)/.full ## the quick tests, in minutes; make test-all has the rest
+test: $(VENV)/.full ## the quick tests, in minutes; CI runs these, make test-all has the rest
 	$(BIN)/python -m pytest -q -n 2 -m "not study and not slow"
 	@echo "Those were the quick tests; make test-all has the rest."
 
-test-all: $(VENV)/.full ## every test except the marked studies; CI runs these
+test-all: $(VENV)/.full ## every test except the marked studies
 	$(BIN)/python -m pytest -q -n 2 -m "not study" --durations 15
 
 coverage: $(VENV)/.full ## as test-all, and which lines no test ran

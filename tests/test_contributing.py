@@ -45,6 +45,7 @@ def follow(title, checkout):
     return [path for _, path, _ in blocks]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("title", WALK_THROUGHS)
 def test_a_walk_through_works(title, tmp_path):
     for folder in COPIED:  # with numba's compiled kernels, except those that are being written

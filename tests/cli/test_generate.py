@@ -402,6 +402,7 @@ def group_is_gone(pid: int, seconds: float = 30) -> bool:
 NOTICE = "Stopping after this case; press Ctrl-C again to stop at once."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
 )
@@ -476,6 +477,7 @@ def test_a_second_ctrl_c_stops_in_the_midst_of_a_case(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_kill_9(slow, tmp_path):
     data, calm = slow
     out = tmp_path / "c.h5"

@@ -171,6 +171,7 @@ def test_a_run_that_was_taken_over_publishes_nothing_more(cache, monkeypatch):
     assert factories.inodes_of(cache).items() <= parts.items()
 
 
+@pytest.mark.slow
 def test_an_index_is_not_rebuilt_while_the_cache_is_made_anew(cache, monkeypatch):
     monkeypatch.setattr("softlabel.files.owner.PATIENCE_SECONDS", 0.1)
     with claimed(cache, "another"):

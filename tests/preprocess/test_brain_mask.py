@@ -84,12 +84,13 @@ def test_masks_made_here_stay_within_the_given_one(brain):
     assert case.notes[-1].code == "labels-outside-mask"
 
 
+@pytest.mark.slow
 def test_a_mask_that_grows_holds_the_fluid_around_the_brain(brain):
     """It is dark on FLAIR; by a ball of 6 mm as scikit-image dilates, voxel by voxel."""
     fluid = brain.labels == 5
     thin, _ = STEP.apply(case_of(brain), BrainMaskOptions("intensity"))
     grown, record = STEP.apply(case_of(brain), BrainMaskOptions("intensity", grow_mm=6))
-    assert thin.mask[fluid].mean() < 0.6 and grown.mask[fluid].mean() > 0.98
+    assert thin.mask[fluid].mean() < 0.7 and grown.mask[fluid].mean() > 0.98
     assert record.settings["grow_mm"] == 6
     reach = [int(6 / s) for s in brain.spacing_mm]
     offsets = np.indices([2 * n + 1 for n in reach]).T - reach

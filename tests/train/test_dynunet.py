@@ -111,6 +111,7 @@ def test_levels_weigh_half_as_much_each():
     assert supervised(loss, levels[0], labels, soft, None)[0] == each[0]
 
 
+@pytest.mark.slow
 def test_a_run_finds_patch_and_spacing_and_its_checkpoint_has_them(mri_cache, tmp_path):
     recipe = recipe_for(
         mri_cache, "data.crop=[32, 32, 8]", "data.batch_size=2", "train.steps=2", "loss.alpha=1",

@@ -103,6 +103,7 @@ def test_every_step_of_every_process_has_numbers_of_its_own():
     assert len({tuple(values.tolist()) for values in drawn.values()}) == len(drawn)
 
 
+@pytest.mark.slow
 def test_rows_after_the_last_checkpoint_are_written_once(oct_cache, tmp_path):
     recipe = recipe_for(oct_cache, "train.steps=4", "train.checkpoint_steps=2")
     fit(recipe, tmp_path / "run", show=False)
@@ -122,6 +123,7 @@ def test_a_finished_run_can_be_made_longer(oct_cache, tmp_path):
     assert same_weights(tmp_path / "run", tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_the_rate_falls_after_epochs_without_a_better_score(oct_cache, tmp_path, monkeypatch):
     scores = iter([0.1, 0.3, 0.2, 0.3, 0.4, 0.4, 0.4, 0.4])
     monkeypatch.setattr(loop, "validate", lambda *a, **k: (next(scores), {}))
@@ -145,6 +147,7 @@ VOLUMES = ("data.crop=[32, 32, 16]", "data.batch_size=1", "evaluate.window=[32, 
            "train.checkpoint_steps=1")  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_epoch_of_volumes_is_no_pass_over_the_patients(mri_cache, tmp_path):
     # one patient trains: a pass over the patients is a step
     recipe = recipe_for(mri_cache, *VOLUMES, "train.steps=3")
@@ -156,6 +159,7 @@ def test_an_epoch_of_volumes_is_no_pass_over_the_patients(mri_cache, tmp_path):
     assert validations(tmp_path / "two") == [(2, 0), (4, 1), (5, 2)]
 
 
+@pytest.mark.slow
 def test_a_run_from_before_epoch_steps_goes_on_with_its_epochs(mri_cache, tmp_path):
     fit(recipe_for(mri_cache, *VOLUMES, "train.steps=1"), tmp_path / "run", show=False)
     last = tmp_path / "run" / "last.pt"
@@ -291,6 +295,7 @@ def test_gradients_that_overflow_stop_the_run_before_the_weights_do(
     assert all(torch.isfinite(v).all() for v in last.model.values())
 
 
+@pytest.mark.slow
 def test_the_norm_is_that_of_the_whole_gradient(oct_cache, tmp_path, monkeypatch):
     seen = []
     real = loop.gradient_norm

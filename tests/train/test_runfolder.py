@@ -115,12 +115,14 @@ def test_a_run_goes_on_with_its_soft_labels_only(run, oct_data, tmp_path):
         fit(recipe_for(tmp_path / "other.h5", "train.steps=2"), run, show=False)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_while_its_folder_was_made_may_begin_again(run, oct_cache):
     for name in ("last.pt", "best.pt", "about.json"):
         (run / name).unlink()
     assert fit(recipe_for(oct_cache), run, show=False).steps == 1
 
 
+@pytest.mark.slow
 def test_two_processes_do_not_train_in_one_folder(oct_cache, tmp_path):
     recipe, run = recipe_for(oct_cache, "train.steps=1"), tmp_path / "run"
     holder = rf"process {os.getpid()} of the host {socket.gethostname()} is training in {run}"
@@ -165,6 +167,7 @@ def no_flock(monkeypatch):
     monkeypatch.setattr("fcntl.flock", names["flock"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flock", ["with flock", "without"])
 def test_a_process_that_was_killed_holds_no_folder_while_its_loaders_live_on(
     tmp_path, flock, request

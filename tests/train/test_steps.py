@@ -264,6 +264,7 @@ def scans(brains):
     return folder
 
 
+@pytest.mark.slow
 def test_a_brain_from_scan_to_scores_on_its_own_grid(brain_run, brains, scans):
     """Dice by hand, of the files that predict writes and the annotation as it was."""
     steps = load_checkpoint(brain_run / "last.pt").steps
@@ -293,6 +294,7 @@ def test_a_brain_from_scan_to_scores_on_its_own_grid(brain_run, brains, scans):
     assert checked >= 5
 
 
+@pytest.mark.slow
 def test_a_raw_brain_is_predicted_as_its_case_in_the_cache(brain_run, brains, scans, tmp_path):
     report = predict_images(
         brain_run / "last.pt", [scans], tmp_path / "raw", masks=scans / "masks", device="cpu"
@@ -306,6 +308,7 @@ def test_a_raw_brain_is_predicted_as_its_case_in_the_cache(brain_run, brains, sc
         assert raw.get_fdata().any()
 
 
+@pytest.mark.slow
 def test_masks_that_the_steps_need_are_asked_for(brain_run, scans, tmp_path, run):
     out = tmp_path / "out"
     asked = call("predict", brain_run, scans, "-o", out)
@@ -358,6 +361,7 @@ def test_mrbrains18_works_on_the_data_set_as_it_is(brains, tmp_path):
         np.testing.assert_allclose(case_image(case, None)[0], case.image[...], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_mask_of_the_face_is_told(brains, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(brains, data)
@@ -376,6 +380,7 @@ def test_a_mask_of_the_face_is_told(brains, tmp_path):
     assert "so it seems to be one of the face" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_run_names_the_case_it_went_without(oct_data, tmp_path):
     data, folder = tmp_path / "data", tmp_path / "run"
     shutil.copytree(oct_data, data)

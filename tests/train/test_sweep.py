@@ -180,6 +180,7 @@ def test_folds_of_a_split_without_any_are_refused(tmp_path):
         sweep("smoke", grid, tmp_path / "s", overrides=["data.split=random"])
 
 
+@pytest.mark.slow
 def test_arms_that_leak_say_so_in_every_table(oct_cache, tmp_path):
     grid = {"data.split.kind": ["random", "paper"]}
     overrides = [*SMALL, f"data.cache={oct_cache}", "generate={}"]
@@ -196,6 +197,7 @@ def test_arms_that_leak_say_so_in_every_table(oct_cache, tmp_path):
     assert leaking == {("data.split.kind=random", "False"), ("data.split.kind=paper", "True")}
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_leaves_the_others(oct_cache, tmp_path, monkeypatch):
     real = module.fit
 

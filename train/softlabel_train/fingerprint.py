@@ -120,9 +120,9 @@ def patch_for(
     Examples
     --------
     >>> patch_for((512, 512, 300), (0.8, 0.8, 1.0))
-    (136, 136, 112)
+    (128, 128, 96)
     >>> patch_for((240, 240, 48), (0.96, 0.96, 3.0))
-    (208, 208, 48)
+    (192, 192, 48)
     """
     spacing = spacing_mm or (1.0,) * len(shape)
     most = PATCH_VOXELS * memory_gb / PATCH_GB

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from ..factories import call
 
 
+@pytest.mark.slow
 def test_evaluate_prints_tables_or_json(run):
     result = call(
         "evaluate", run, "bootstrap=50", "--against", "labels", "--against", "truth", "-q"

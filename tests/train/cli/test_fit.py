@@ -33,6 +33,7 @@ def test_a_path_is_a_path_whatever_it_looks_like(tmp_path, monkeypatch):
         assert result.exit_code == 2 and f"The cache {name} does not exist" in result.output
 
 
+@pytest.mark.slow
 def test_a_run_that_leaks_says_so_everywhere(oct_cache, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = call("fit", "smoke", *QUICK, "data.split=paper", "--cache", oct_cache)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ..factories import QUICK, call
 
 
+@pytest.mark.slow
 def test_sweep_prints_its_table(oct_cache, tmp_path):
     result = call("sweep", "smoke", "arm=hard,superpixel", "seed=0", f"data.cache={oct_cache}",
                   *(f"--set={o}" for o in (*QUICK, "evaluate.bootstrap=0")), "-o", tmp_path / "s",
@@ -14,6 +17,7 @@ def test_sweep_prints_its_table(oct_cache, tmp_path):
     assert call("sweep", "smoke", "seed=a,b").exit_code == 2
 
 
+@pytest.mark.slow
 def test_a_grid_is_called_by_its_name(oct_cache, tmp_path):
     own = tmp_path / "own.yaml"
     own.write_text("base: smoke\ngrids: {beta: {loss.beta: [0.25, 8]}}\n")
