@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,9 @@ def fit(
         found = _prepare(recipe, folder, jobs, overwrite, stack, show)
         if recipe.train.devices > 1:
             stack.enter_context(stop_on_signals(pass_sigterm_on))
-        result = fabric.launch(_train_in_process, recipe, folder, found, show)
+        # bound, since Fabric looks into arguments and refuses frozen dataclasses
+        work = partial(_train_in_process, recipe=recipe, folder=folder, found=found, show=show)
+        result = fabric.launch(work)
     assert isinstance(result, dict)
     return FitResult(**result)
 
