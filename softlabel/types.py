@@ -220,6 +220,13 @@ class Case:
         return tuple(self.image.shape[1:])
 
     @property
+    def rater_names(self) -> tuple[str, ...]:
+        """Names along ``rater_axis``, ``rater1`` and so on where none are stated; else empty."""
+        if self.rater_axis is None:
+            return ()
+        return self.raters or tuple(f"rater{n + 1}" for n in range(len(self.labels)))
+
+    @property
     def name(self) -> str:
         """The case as errors and notes name it: its id, and its source where it has one."""
         return f"{self.id} ({self.source})" if self.source else self.id

@@ -37,6 +37,21 @@ def file_name(name: str) -> str:
     return file_names([name])[name]
 
 
+def readable_stem(name: str) -> str:
+    """A text as people wrote it, as far as files may be named by it: predictions of a case are.
+
+    Letters of any script stay; unlike :func:`file_names` it does not tell all texts apart.
+
+    Examples
+    --------
+    >>> readable_stem("Fall ß: 1/2"), readable_stem("../x"), readable_stem("aux")
+    ('Fall ß_ 1_2', '_x', '_aux')
+    """
+    plain = "".join(c if c.isalnum() or c in "-_. " else "_" for c in name)
+    stem = plain[:120].strip(" .") or "_"
+    return f"_{stem}" if is_device(stem) else stem
+
+
 def is_device(stem: str) -> bool:
     """Whether it names a device of Windows, whatever its ending.
 

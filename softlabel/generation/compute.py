@@ -153,8 +153,7 @@ def _hard_labels(case: Case, header: Header) -> tuple[Array, dict[str, Array]]:
     maps = dict(case.label_maps)
     if case.rater_axis is None:
         return case.labels, maps
-    names = case.raters or tuple(f"rater{r + 1}" for r in range(len(case.labels)))
-    maps |= dict(zip(names, case.labels, strict=True))
+    maps |= dict(zip(case.rater_names, case.labels, strict=True))
     return _majority_labels(case.labels, header), maps
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from softlabel.cache import CachedCase, open_cache
 from softlabel.errors import CaseError, SourceError, UsageError, did_you_mean, plural
+from softlabel.files.names import readable_stem
 from softlabel.mapping import LabelMapping
 from softlabel.readers import READERS, detect, list_dataset, read_case
 from softlabel.readers.imagefiles import images_in, is_image_file, read_label_map, stem_of
@@ -239,8 +240,7 @@ def _read_dataset_case(dataset: Dataset, ref: CaseRef, opened: Any) -> CaseLabel
     if case.rater_axis is None:
         maps[LABELS] = case.labels
     else:  # none of several annotators is the one
-        names = case.raters or tuple(f"rater{n + 1}" for n in range(len(case.labels)))
-        maps |= dict(zip(names, case.labels, strict=True))
+        maps |= dict(zip(case.rater_names, case.labels, strict=True))
     if case.truth is not None:
         maps[TRUTH] = case.truth
     ignore = NOT_ANNOTATED if case.ignore is None else case.ignore
@@ -307,11 +307,11 @@ def reference_ids(source: LabelSource, reference: LabelSource) -> dict[str, str]
     UsageError
         When there is none at all, with an id of each.
     """
-    by_name = {_as_file_name(case_id): case_id for case_id in reference.ids}
+    by_name = {readable_stem(case_id): case_id for case_id in reference.ids}
     by_name |= {case_id: case_id for case_id in reference.ids}
     found = {}
     for case_id in source.ids:
-        other = by_name.get(case_id) or by_name.get(_as_file_name(case_id))
+        other = by_name.get(case_id) or by_name.get(readable_stem(case_id))
         if other is not None:
             found[case_id] = other
     if not found and source.ids and reference.ids:
@@ -321,8 +321,3 @@ def reference_ids(source: LabelSource, reference: LabelSource) -> dict[str, str]
             "files, or give the data set that the label maps are of."
         )
     return found
-
-
-def _as_file_name(case_id: str) -> str:
-    """The id without what files are not named by, as predictions are."""
-    return "".join(c if c.isalnum() or c in "-_. " else "_" for c in case_id).strip(" .")

@@ -118,6 +118,9 @@ def test_cases_match_by_id_and_by_the_name_that_a_prediction_has(tmp_path):
     predicted, other = source("a_1", "b", "c"), source("b", "d")
     named = type(other)(other.path, "", ("a:1", "b"), lambda _: None)
     assert reference_ids(predicted, named) == {"a_1": "a:1", "b": "b"}
+    long = "x" * 130
+    cut, whole = (type(other)(other.path, "", (i,), lambda _: None) for i in (long[:120], long))
+    assert reference_ids(cut, whole) == {long[:120]: long}, "predictions have shorter names"
     with pytest.raises(UsageError, match=r"No case of .* 'a_1' and so on, and 'd' and so on"):
         reference_ids(predicted, type(other)(other.path, "", ("d",), lambda _: None))
 

@@ -187,3 +187,19 @@ def test_a_coarser_image_loses_what_is_finer_than_its_pixels():
     smooth = torch.linspace(0, 1, 32).repeat(1, 1, 16, 1)
     (kept,) = apply_intensity(smooth, [Change((False, False), low_resolution=(1.0, 0.5))])
     torch.testing.assert_close(kept, smooth[0], atol=0.04, rtol=0)
+
+
+@pytest.mark.parametrize("across", [0, 1, 2])
+def test_volumes_are_turned_out_of_the_plane_of_their_slices_too(across):
+    config = AugmentConfig(rotate_across_degrees=20)
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        turned = draw_change(config, (8, 9, 10), rng, across).warp[:, :3].astype(float)
+        np.testing.assert_allclose(turned @ turned.T, np.eye(3), atol=1e-6)
+        assert np.linalg.det(turned) == pytest.approx(1)
+        plane = [axis for axis in range(3) if axis != across]
+        assert all(abs(turned[across, axis]) > 1e-4 for axis in plane), "around both of its axes"
+        # two turns of at most 20 degrees
+        assert turned[across, across] >= np.cos(np.deg2rad(20)) ** 2 - 1e-9
+    plain = AugmentConfig(rotate_across_degrees=20)
+    assert draw_change(plain, (8, 9), rng).warp[:, :2].tolist() == np.eye(2).tolist()

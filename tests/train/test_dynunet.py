@@ -28,6 +28,8 @@ SMALL = {"filters": [4, 6, 8, 8, 8, 8, 8]}
         ((20, 320, 256), (2.2, 0.6, 0.6),
          [(1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 2, 2), (1, 2, 2), (1, 2, 2), (1, 2, 2)]),
         ((512, 512), (1, 1), [(1, 1), *[(2, 2)] * 7]),
+        # the last axis alone is halved from 20 voxels to 10, and not on to 5
+        ((8, 8, 40), (1, 1, 1), [(1, 1, 1), (2, 2, 2), (1, 1, 2)]),
     ],
 )  # fmt: skip
 def test_strides_are_those_of_nnunets_rule(patch, spacing, strides):

@@ -27,6 +27,8 @@ from .factories import recipe_for, spoil_bscan
     ("data.crop=[8, 8, 8]", "2 spatial axes"),
     ("evaluate.window=[64]", r"evaluate\.window is \[64\] .* 2 spatial axes; give 2 numbers"),
     ("augment.flip=[2]", r"augment\.flip names the axis 2 .* axes, 0 to 1"),
+    ("evaluate.flips=[0, 2]", r"evaluate\.flips names the axis 2 .* axes, 0 to 1"),
+    ("evaluate.against=[labels, grader9]", r"'grader9', which .* has labels, truth, automatic"),
     ("evaluate.classes=[77]", r"label values \[77\], which the data do not have"),
     ("generate={method: gaussian}", r"method superpixel and the recipe asks for .*gaussian"),
     ("train.devices=3", "batch_size is 4, which 3 processes"),

@@ -20,7 +20,7 @@ from softlabel_train.config import EvaluateConfig
 from softlabel_train.memory import explain_memory, give_back
 from softlabel_train.metrics import SURFACES, calibration, evaluate
 from softlabel_train.predict import case_image, load_network, predict_probabilities
-from softlabel_train.prepare import LeftOut
+from softlabel_train.prepare import LeftOut, require_maps
 from softlabel_train.runfolder import ABOUT, left_out_of
 from softlabel_train.scores import (
     ALL,
@@ -266,21 +266,13 @@ def label_maps(case: CachedCase, names: Sequence[str], labels: Array) -> dict[st
     UsageError
         When the case lacks one.
     """
-    found: dict[str, Array] = {}
-    for name in names:
-        if name == "labels":
-            found[name] = labels
-        elif name == "truth" and case.original_truth is not None:
-            found[name] = case.original_truth[...].astype(np.int64)
-        elif name in case.label_maps:
-            found[name] = case.original_label_maps[name][...].astype(np.int64)
-        else:
-            known = ["labels", *(["truth"] if case.truth is not None else []), *case.label_maps]
-            raise UsageError(
-                f"evaluate.against asks for {name!r}, which the case {case.id} does not have; it "
-                f"has {', '.join(known)}."
-            )
-    return found
+    require_maps(case, names)
+    stored = dict(case.original_label_maps)
+    if case.original_truth is not None:
+        stored["truth"] = case.original_truth
+    return {
+        name: labels if name == "labels" else stored[name][...].astype(np.int64) for name in names
+    }
 
 
 def check_fit(cache: Cache, checkpoint: Checkpoint, source: str) -> None:

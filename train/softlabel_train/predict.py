@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from softlabel.cache import CachedCase, label_dtype, open_cache
 from softlabel.errors import CaseError, SoftlabelError, UsageError
 from softlabel.files.atomic import require_writable
-from softlabel.files.names import is_device
+from softlabel.files.names import readable_stem
 from softlabel.preprocess import Record, restore
 from softlabel.readers.imagefiles import (
     ENDINGS,
@@ -534,10 +534,7 @@ def _own_intensity(image: Array, mask: Array | None) -> Intensity:
 
 def _free_name(case_id: str, taken: set[str]) -> str:
     """An id as a file name: never a path, never that of another id in this run."""
-    stem = (
-        "".join(c if c.isalnum() or c in "-_. " else "_" for c in case_id)[:120].strip(" .") or "_"
-    )
-    stem = f"_{stem}" if is_device(stem) else stem
+    stem = readable_stem(case_id)
     name, n = stem, 1
     while name.lower() in taken:
         n += 1

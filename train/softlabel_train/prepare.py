@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from softlabel.cache import Cache, open_cache
+from softlabel.cache import Cache, CachedCase, open_cache
 from softlabel.errors import CacheError, UsageError, plural
 from softlabel.generation import CaseReport, Report, Settings, generate, read_failures
 from softlabel.readers import list_dataset
@@ -239,6 +239,8 @@ def open_data(recipe: Recipe, path: Path, left_out: Sequence[LeftOut] = ()) -> T
         *_check_settings(recipe, path, cache), *_forgotten_groups(cache), *_told(left_out)
     )  # fmt: skip
     split = _split_of(recipe, cache, left_out)
+    for case_id in split.evaluation[:1]:  # before training, and not after it
+        require_maps(cache[case_id], recipe.evaluate.against)
     if leaks(group_parts(split)):
         warnings = (f"This run {LEAKS}.", *warnings)
     present = {cache[case_id].group for case_id in split.train}
@@ -261,6 +263,22 @@ def open_data(recipe: Recipe, path: Path, left_out: Sequence[LeftOut] = ()) -> T
         cache, split, cache.classes, channels, dims, intensity, np.asarray(counts), warnings,
         tuple(left_out),
     )  # fmt: skip
+
+
+def require_maps(case: CachedCase, names: Sequence[str]) -> None:
+    """Refuse to score a case against label maps that it does not have.
+
+    Raises
+    ------
+    UsageError
+    """
+    known = ["labels", *(["truth"] if case.truth is not None else []), *case.label_maps]
+    if missing := [name for name in names if name not in known]:
+        raise UsageError(
+            f"evaluate.against asks for {missing[0]!r}, which the case {case.id} does not have; it "
+            f"has {', '.join(known)}. Set evaluate.against to these, or give `softlabel-train "
+            "evaluate` --against."
+        )
 
 
 def _split_of(recipe: Recipe, cache: Cache, left_out: Sequence[LeftOut]) -> Split:
@@ -322,7 +340,8 @@ def _told(left_out: Sequence[LeftOut]) -> tuple[str, ...]:
     if not left_out:
         return ()
     named = " ".join(f"{case.id}: {case.reason}" for case in left_out)
-    return (f"{plural(len(left_out), 'case')} could not be computed and is left out. {named}",)
+    are = "is" if len(left_out) == 1 else "are"
+    return (f"{plural(len(left_out), 'case')} could not be computed and {are} left out. {named}",)
 
 
 def _check_numbers(recipe: Recipe, path: Path, classes: int, channels: int) -> None:
