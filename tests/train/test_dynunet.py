@@ -13,6 +13,7 @@ from softlabel_train.losses import SoftLabelLoss
 from softlabel_train.models import build_model
 from softlabel_train.predict import load_network
 
+from softlabel.cache import open_cache
 from softlabel.errors import UsageError
 
 from .factories import recipe_for
@@ -124,7 +125,9 @@ def test_a_run_finds_patch_and_spacing_and_its_checkpoint_has_them(mri_cache, tm
     fit(recipe, folder, show=False)
     checkpoint = load_checkpoint(folder / LAST)
     assert checkpoint.recipe.model.options["patch"] == [32, 32, 8]
-    assert len(checkpoint.recipe.model.options["spacing_mm"]) == 3
+    (spacing,) = {case.spacing_mm for case in open_cache(mri_cache).values()}
+    assert checkpoint.recipe.model.options["spacing_mm"] == pytest.approx(spacing, rel=1e-3)
+    assert max(spacing) > 2 * min(spacing)
     net = load_network(checkpoint, "last", "cpu")
     with torch.no_grad():
         assert net(torch.zeros(1, 3, 32, 32, 8)).shape == (1, 11, 32, 32, 8)

@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 
 import pytest
+from softlabel_train import evaluate as evaluate_module
 from softlabel_train.checkpoint import load_checkpoint
 from softlabel_train.evaluate import cases_of_part, evaluate_run
 from softlabel_train.metrics import SURFACES, evaluate
@@ -117,3 +118,24 @@ def test_volumes_in_windows_by_two_conventions(mri_run):
     assert len(one) == len(two) + sum(metric in SURFACES for _, _, metric in two)
     differ = [k for k in one if k[2] == "hd95" and one[k] != one[k[0], k[1], "hd95 (medpy)"]]
     assert any(math.isfinite(one[k]) for k in differ)
+
+
+def test_mirror_images_are_predicted_where_the_recipe_asks_for_them(run, monkeypatch):
+    seen = []
+
+    def once(net, image, **options):
+        seen.append(options["flips"])
+        return predict_probabilities(net, image, **options)
+
+    monkeypatch.setattr(evaluate_module, "predict_probabilities", once)
+    config = load_checkpoint(run / "last.pt").recipe.evaluate
+    quick = {"against": ("labels",), "bootstrap": 0}
+    plain = evaluate_run(
+        run, checkpoint="last.pt", part="validation", config=config.model_copy(update=quick)
+    )
+    mirrored = evaluate_run(
+        run, checkpoint="last.pt", part="validation",
+        config=config.model_copy(update=quick | {"flips": (0, 1)}),
+    )  # fmt: skip
+    assert set(seen) == {(), (0, 1)}
+    assert [s.value for s in plain.scores] != [s.value for s in mirrored.scores]

@@ -206,3 +206,18 @@ def test_thin_volumes_are_not_padded_along_axes_that_are_not_halved():
     model.net.register_forward_pre_hook(lambda net, given: seen.append(given[0].shape[2:]))
     assert model(torch.zeros(1, 1, 10, 8, 4)).shape == (1, 2, 10, 8, 4)
     assert seen == [(12, 8, 4)]
+
+
+def test_a_patch_tells_how_many_axes_the_images_have():
+    check_network(ModelConfig(architecture="dynunet", options={"patch": [64, 64, 32]}))
+    for options, reason in (
+        ({"patch": [8, 8]}, "8×8 is too small"),
+        ({"patch": [8, 8, 8]}, "8×8×8 is too small"),
+        ({"patch": [64]}, "patch must be 3 numbers"),
+        ({"patch": 64}, "patch must be 3 numbers"),
+        ({"patch": [-4, 64]}, "patch must be positive whole numbers"),
+        ({"patch": [64, 64], "spacing_mm": [1, 1, 1]}, "spacing_mm must be 2 numbers"),
+        ({"patch": [64, 64], "spacing_mm": [0, 1]}, "spacing_mm must be positive numbers"),
+    ):
+        with pytest.raises(UsageError, match=reason):
+            check_network(ModelConfig(architecture="dynunet", options=options))

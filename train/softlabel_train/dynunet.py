@@ -108,8 +108,8 @@ def dynunet(
     from monai.networks.nets import DynUNet
 
     patch, spacing_mm = patch or (DEFAULT_SIDE,) * dims, spacing_mm or (1.0,) * dims
-    if not len(patch) == len(spacing_mm) == dims:
-        raise ValueError(f"patch and spacing_mm must have {dims} numbers each")
+    _require_numbers("patch", patch, dims, int)
+    _require_numbers("spacing_mm", spacing_mm, dims, int, float)
     shape = network_shape(patch, spacing_mm)
     if deep_supervision:
         # as nnU-Net has it, the coarsest of the decoder's outputs is not judged
@@ -119,6 +119,15 @@ def dynunet(
         dims, in_channels, n_classes, shape.kernels, shape.strides, shape.strides[1:], **options
     )
     return DeepSupervision(net) if deep_supervision else net
+
+
+def _require_numbers(name: str, numbers: Any, dims: int, *kinds: type) -> None:
+    """Refuse what a recipe may hold instead of positive numbers, one for each axis."""
+    if not isinstance(numbers, list | tuple) or len(numbers) != dims:
+        raise ValueError(f"{name} must be {dims} numbers, one for each axis; got {numbers!r}")
+    if not all(type(n) in kinds and 0 < n < math.inf for n in numbers):
+        kind = "positive numbers" if float in kinds else "positive whole numbers"
+        raise ValueError(f"{name} must be {kind}; got {numbers!r}")
 
 
 class DeepSupervision(nn.Module):

@@ -156,6 +156,10 @@ def check_network(config: ModelConfig) -> None:
                 options=config.options,
             )  # fmt: skip
 
+    patch = config.options.get("patch")
+    if isinstance(patch, list | tuple):  # it tells how many axes there are
+        make(2 if len(patch) == 2 else 3)
+        return
     try:
         make(2)
     except UsageError:
