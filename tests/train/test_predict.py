@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 from softlabel_train import predict as predict_module
-from softlabel_train.checkpoint import load_checkpoint
+from softlabel_train.checkpoint import load_checkpoint, save_checkpoint
 from softlabel_train.cli import main
 from softlabel_train.data import Intensity
 from softlabel_train.labelfiles import write_label_map
@@ -195,6 +197,25 @@ def test_the_window_of_a_prediction_is_one_for_its_images(run, tmp_path, monkeyp
     assert call(main, [*arguments, "--window", "32,32"]).exit_code == 0 and seen == [[32, 32]]
     wrong = call(main, [*arguments, "--window", "32x32"])
     assert wrong.exit_code == 2 and "such as 256,256" in wrong.output
+
+
+@pytest.mark.parametrize("probabilities", [False, True])
+def test_mirror_images_are_predicted_where_the_recipe_asks_for_them(
+    run, tmp_path, monkeypatch, probabilities
+):
+    Image.fromarray(np.zeros((40, 40), np.uint8)).save(tmp_path / "a.png")
+    checkpoint = load_checkpoint(run / "best.pt")
+    flipped = checkpoint.recipe.evaluate.model_copy(update={"flips": (1,)})
+    recipe = checkpoint.recipe.model_copy(update={"evaluate": flipped})
+    save_checkpoint(tmp_path / "b.pt", replace(checkpoint, recipe=recipe))
+    name = "predict_probabilities" if probabilities else "predict_classes"
+    real, seen = getattr(predict_module, name), []
+    monkeypatch.setattr(
+        predict_module, name, lambda *a, **how: seen.append(how["flips"]) or real(*a, **how)
+    )
+    options = {"probabilities": probabilities}
+    predict_images(tmp_path / "b.pt", [tmp_path / "a.png"], tmp_path / "out", **options)
+    assert seen == [(1,)]
 
 
 def test_memory_that_runs_out_fails_the_image_and_not_the_run(run, tmp_path, monkeypatch):

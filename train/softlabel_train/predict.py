@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -432,18 +433,15 @@ def _predict_one(
     intensity = checkpoint.intensity or _own_intensity(scan.image, scan.mask)
     device = next(net.parameters()).device
     tensor = normalised(scan.image, intensity).to(device)
-    how, values = checkpoint.recipe.evaluate, np.asarray(checkpoint.classes.values)
+    values, recipe = np.asarray(checkpoint.classes.values), checkpoint.recipe.evaluate
+    how: dict[str, Any] = {"window": window, "overlap": recipe.overlap, "flips": recipe.flips}
     found: Array | None = None
     if with_probabilities:
-        found = predict_probabilities(
-            net, tensor, window=window, overlap=how.overlap, flips=how.flips
-        ).cpu().numpy()  # fmt: skip
+        found = predict_probabilities(net, tensor, **how).cpu().numpy()
         index = found.argmax(0)
         found = restore(scan.records, found, "soft")
     else:
-        index = predict_classes(
-            net, tensor, window=window, overlap=how.overlap, flips=how.flips
-        ).numpy()  # fmt: skip
+        index = predict_classes(net, tensor, **how).numpy()
     labels = restore(scan.records, values[index], "labels")
     labels = labels.astype(label_dtype(labels))
     file = source.files[0] if source.files else None
