@@ -228,7 +228,7 @@ def open_data(recipe: Recipe, path: Path, left_out: Sequence[LeftOut] = ()) -> T
     CacheError
         When the cache is damaged.
     """
-    cache = open_cache(path)
+    cache = open_cache(path, verify=recipe.data.verify)
     if not len(cache):
         raise UsageError(f"The cache {path} is empty.")
     first = cache[next(iter(cache))]

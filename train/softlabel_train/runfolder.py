@@ -35,7 +35,7 @@ RECIPE, ABOUT, RESULT = "recipe.yaml", "about.json", "result.json"
 
 MAY_CHANGE = (
     "name", "about", "data.cache", "data.source", "data.cache_folder", "data.format",
-    "data.workers", "data.keep_mb", "data.may_fail",
+    "data.workers", "data.keep_mb", "data.verify", "data.may_fail",
     "train.steps", "train.accelerator", "train.devices", "train.nodes", "train.threads",
     "train.log_steps", "train.checkpoint_steps", "train.pictures",
 )  # fmt: skip
