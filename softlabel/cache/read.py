@@ -16,6 +16,7 @@ import numpy as np
 
 from softlabel.cache import schema
 from softlabel.cache.before import chain_problem, grids, read_notes, read_records
+from softlabel.cache.digest import case_digest
 from softlabel.cache.facts import CaseFacts, read_facts
 from softlabel.cache.files import (
     FIX_PART,
@@ -409,6 +410,18 @@ class CachedCase:
         skip = {"id", "group", "source", "inputs", "spacing_mm", "affine", "slice_axis",
                 "original_spacing_mm", "original_affine", schema.DIGEST}  # fmt: skip
         return {name: value for name, value in self._attributes.items() if name not in skip}
+
+    def content_digest(self) -> str:
+        """SHA-256 of all that the case holds, hexadecimal: another one after any change.
+
+        That of the index, or of the part where the index tells none.
+        """
+        if self.digest:
+            return self.digest
+        with self._handles.lock:
+            self._handles.contents(self)
+            with damage_as_error(self.path, FIX_PART):
+                return case_digest(own(self._handles.open(self.path), self.node.strip("/")))
 
     @property
     def datasets(self) -> tuple[str, ...]:
