@@ -7,11 +7,13 @@ import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from softlabel import parallel
 from softlabel.cache import schema
 from softlabel.cache.before import before_problems
 from softlabel.cache.damage import stored_problem
@@ -44,8 +46,12 @@ from softlabel.cache.read import open_cache, other_part, part_path
 from softlabel.cache.structure import case_problems, datasets_below, layout_problem, own
 from softlabel.errors import CacheError
 from softlabel.files.owner import owners
+from softlabel.interrupt import SafePoint, no_safe_point, stop_on_signals
 from softlabel.softmaps.class_index import class_index_map, ignored_index
 from softlabel.types import Array
+
+CASES_A_WORKER, BYTES_A_WORKER = 50, 32 << 20
+"""Cases, or stored bytes of them, that are worth a worker process, which takes time to start."""
 
 SUM_TOLERANCE = 1e-5
 """Allowed |Σq − 1| under ``normalize sum``: float32 values of up to a few classes."""
@@ -74,7 +80,9 @@ class Finding:
         return asdict(self)
 
 
-def verify(path: Path, progress: Callable[[str], None] | None = None) -> list[Finding]:
+def verify(
+    path: Path, progress: Callable[[str], None] | None = None, *, jobs: int = 1
+) -> list[Finding]:
     """Read every chunk of a cache and compare it with its recorded checksums.
 
     Checks that every linked part opens and is of this cache; that every dataset has its chunks
@@ -88,15 +96,16 @@ def verify(path: Path, progress: Callable[[str], None] | None = None) -> list[Fi
         The index.
     progress : callable, optional
         Called with the id of every case that was looked at.
+    jobs : int
+        Worker processes at most; the findings and their order do not depend on it.
 
     Raises
     ------
     CacheError
-        When the index itself cannot be opened.
+        When the index itself cannot be opened, or a worker process was killed from outside.
     """
     path = followed_link(path)
     findings: list[Finding] = []
-    linked, folders = set(), set()
     with open_for_reading(path) as file:
         check_header(file, path, (schema.INDEX, schema.PACKED))
         with damage_as_error(path, index_fix(path)):
@@ -104,19 +113,14 @@ def verify(path: Path, progress: Callable[[str], None] | None = None) -> list[Fi
             manifest = read_manifest(file)
             links = {i: file["cases"].get(i, getlink=True) for i in file["cases"]}
             findings += [Finding("", str(path), p) for p in _index_problems(file)]
-        for case_id, link in links.items():
-            if isinstance(link, h5py.ExternalLink):
-                entry = manifest.get(case_id, Entry("", 0))
-                findings += _part_findings(path, link, case_id, header, entry.digest)
-                folder_name, _, part_name = link.filename.rpartition("/")
-                folders.add(folder_name)
-                linked.add(part_name)
-            else:
-                with _reported(findings, case_id, str(path)):
-                    problems = _case_problems(file["cases"][case_id], header)
-                    findings += [Finding(case_id, f"{path}:{w}", p) for w, p in problems]
-            if progress is not None:
-                progress(case_id)
+    looks = [
+        _Look(path, case_id, link, header, manifest.get(case_id, Entry("", 0)))
+        for case_id, link in links.items()
+    ]
+    findings += _case_findings(looks, progress or (lambda case_id: None), jobs)
+    external = [link.filename for link in links.values() if isinstance(link, h5py.ExternalLink)]
+    linked = {filename.rpartition("/")[2] for filename in external}
+    folders = {filename.rpartition("/")[0] for filename in external}
     findings += _folder_findings(path)
     folder = PartsFolder(parts_folder(path))
     foreign = sorted(folders - {folder.path.name})
@@ -133,6 +137,54 @@ def verify(path: Path, progress: Callable[[str], None] | None = None) -> list[Fi
             problem = _stray_part(part, header, path)
             findings.append(Finding("", str(folder.path / name), problem))
     return findings
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A case to look at, wherever: everything that a worker process needs for it."""
+
+    index: Path
+    case_id: str
+    link: object
+    header: Header
+    entry: Entry
+
+
+def _case_findings(looks: list[_Look], progress: Callable[[str], None], jobs: int) -> list[Finding]:
+    """Findings of all cases, in the order of the looks."""
+    stored = sum(look.entry.bytes for look in looks)
+    workers = min(jobs, 1 + len(looks) // CASES_A_WORKER + stored // BYTES_A_WORKER)
+    found: dict[str, list[Finding]] = {}
+    with stop_on_signals() as stop:
+        work = partial(_look_at, safe_point=stop.safe_point)
+        tasks = [(look,) for look in looks]
+        try:
+            with contextlib.closing(parallel.run(work, tasks, workers, stop.safe_point)) as done:
+                for case_id, findings in done:
+                    found[case_id] = findings
+                    progress(case_id)
+        except parallel.WorkerDied as error:
+            raise CacheError(f"{error} Use fewer --jobs.") from error
+        stop.safe_point()
+    return [finding for look in looks for finding in found[look.case_id]]
+
+
+def _look_at(look: _Look, *, safe_point: SafePoint) -> Iterator[tuple[str, list[Finding]]]:
+    """The id of a case and what is wrong with it."""
+    if isinstance(look.link, h5py.ExternalLink):
+        yield look.case_id, _part_findings(look, look.link, safe_point)
+        return
+    findings: list[Finding] = []
+    with (
+        _reported(findings, look.case_id, str(look.index)),
+        open_for_reading(look.index) as file,
+    ):
+        case = file["cases"][look.case_id]
+        findings += [
+            Finding(look.case_id, f"{look.index}:{where}", problem)
+            for where, problem in _case_problems(case, look.header, safe_point)
+        ]
+    yield look.case_id, findings
 
 
 def _folder_findings(path: Path) -> Iterator[Finding]:
@@ -184,10 +236,9 @@ def _index_problems(file: h5py.File) -> Iterator[str]:
     yield from problems or (f"{problem}; {fix}" for problem in root_problems(file))
 
 
-def _part_findings(
-    index: Path, link: h5py.ExternalLink, case_id: str, header: Header, digest: str
-) -> list[Finding]:
+def _part_findings(look: _Look, link: h5py.ExternalLink, safe_point: SafePoint) -> list[Finding]:
     findings: list[Finding] = []
+    index, case_id, header, digest = look.index, look.case_id, look.header, look.entry.digest
     with _reported(findings, case_id, f"{index.parent / link.filename}"):
         path = part_path(index, link, case_id)
         with open_for_reading(path) as file:
@@ -208,7 +259,7 @@ def _part_findings(
                     Finding(case_id, f"{path}:{name}", p)
                     for p in _stored_problems(dataset, FIX_PART)
                 ]
-            for where, problem in _case_problems(case, header):
+            for where, problem in _case_problems(case, header, safe_point):
                 findings.append(Finding(case_id, f"{path}:{where}", problem))
             if not findings:
                 findings += [
@@ -247,7 +298,9 @@ def _manifest_findings(
     return [Finding("", str(path), f"{problem}; {index_fix(path)}")]
 
 
-def _case_problems(case: h5py.Group, header: Header) -> Iterator[tuple[str, str]]:
+def _case_problems(
+    case: h5py.Group, header: Header, safe_point: SafePoint
+) -> Iterator[tuple[str, str]]:
     """(dataset or attribute, problem) of one case."""
     datasets = datasets_below(case)
     problems = [
@@ -256,10 +309,11 @@ def _case_problems(case: h5py.Group, header: Header) -> Iterator[tuple[str, str]
     ]
     for name, dataset in datasets.items():
         if layout_problem(dataset) is None:
-            problems += [(name, problem) for problem in _stored_problems(dataset, FIX_PART)]
+            found = _stored_problems(dataset, FIX_PART, safe_point)
+            problems += [(name, problem) for problem in found]
     problems = problems or [
         *((where, f"{problem}; {FIX_PART}") for where, problem in before_problems(datasets)),
-        *_value_problems(case, header),
+        *_value_problems(case, header, safe_point),
     ]
     yield from problems
     told = get_text(case, schema.DIGEST, "")
@@ -267,7 +321,9 @@ def _case_problems(case: h5py.Group, header: Header) -> Iterator[tuple[str, str]
         yield schema.DIGEST, f"is not that of the attributes and arrays; {FIX_PART}"
 
 
-def _stored_problems(dataset: h5py.Dataset, fix: str) -> Iterator[str]:
+def _stored_problems(
+    dataset: h5py.Dataset, fix: str, safe_point: SafePoint = no_safe_point
+) -> Iterator[str]:
     """Chunk count, SHA-256 over the stored bytes, and the checksum of every chunk."""
     if "chunks_allocated" not in dataset.attrs or "sha256" not in dataset.attrs:
         yield f"has no chunks_allocated or sha256 attribute; {fix}"
@@ -278,12 +334,15 @@ def _stored_problems(dataset: h5py.Dataset, fix: str) -> Iterator[str]:
             yield f"{problem}; {fix}"
             return
         for offset in chunk_offsets(dataset):  # a shape may promise chunks without end
+            safe_point()
             dataset[tuple(slice(o, o + c) for o, c in zip(offset, dataset.chunks, strict=True))]
     except (OSError, RuntimeError) as error:
         yield f"cannot be read ({first_line(error)}); {fix}"
 
 
-def _value_problems(case: h5py.Group, header: Header) -> Iterator[tuple[str, str]]:
+def _value_problems(
+    case: h5py.Group, header: Header, safe_point: SafePoint
+) -> Iterator[tuple[str, str]]:
     labels = case["labels"][...]
     try:
         index = class_index_map(labels, header.classes, header.ignore)
@@ -307,17 +366,24 @@ def _value_problems(case: h5py.Group, header: Header) -> Iterator[tuple[str, str
                 "superpixels",
                 f"have ids {int(ids.min())}..{int(ids.max())}, expected −1 or 0..{number - 1}",
             )
-    yield from (("soft", p) for p in _soft_problems(case["soft"], index, header, own_sum))
+    yield from (
+        ("soft", p) for p in _soft_problems(case["soft"], index, header, own_sum, safe_point)
+    )
 
 
 def _soft_problems(
-    soft: h5py.Dataset, index: Array, header: Header, own_class_sum: Array | None
+    soft: h5py.Dataset,
+    index: Array,
+    header: Header,
+    own_class_sum: Array | None,
+    safe_point: SafePoint,
 ) -> Iterator[str]:
     """Problems of the soft maps, read one tile of all classes at a time."""
     own = np.zeros(len(soft))
     outside = in_ignored = empty = 0
     worst = 0.0
     for where in _tiles(soft):
+        safe_point()
         values = soft[(slice(None), *where)]
         known = index[where] != ignored_index(index.dtype)
         outside += int(np.count_nonzero(~((values >= 0) & (values <= 1))))  # NaN is outside too
