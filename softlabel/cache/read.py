@@ -16,6 +16,7 @@ import numpy as np
 
 from softlabel.cache import schema
 from softlabel.cache.before import chain_problem, grids, read_notes, read_records
+from softlabel.cache.damage import index_problem
 from softlabel.cache.digest import case_digest
 from softlabel.cache.facts import CaseFacts, read_facts
 from softlabel.cache.files import (
@@ -103,6 +104,8 @@ class Cache(Mapping[str, "CachedCase"]):
             file = self._handles.open(path)
             check_header(file, path, (schema.INDEX, schema.PACKED))
             with damage_as_error(path, index_fix(path)):
+                if (problem := index_problem(file)) is not None:
+                    raise ValueError(problem)
                 self.header: Header = read_header(file)
                 # the values say nothing; a dict keeps the order and finds an id at once
                 self._ids = dict.fromkeys(sorted(own(file, "cases"), key=natural_key))

@@ -16,7 +16,7 @@ import numpy as np
 from softlabel import parallel
 from softlabel.cache import schema
 from softlabel.cache.before import before_problems
-from softlabel.cache.damage import stored_problem
+from softlabel.cache.damage import index_digest_problem, stored_problem
 from softlabel.cache.digest import case_digest
 from softlabel.cache.files import (
     DAMAGE,
@@ -139,6 +139,21 @@ def verify(
     return findings
 
 
+def case_ids(path: Path) -> tuple[str, ...]:
+    """The cases that an index links, whatever else is wrong with it.
+
+    Raises
+    ------
+    CacheError
+        When it cannot be opened.
+    """
+    path = followed_link(path)
+    with open_for_reading(path) as file:
+        check_header(file, path, (schema.INDEX, schema.PACKED))
+        with damage_as_error(path, index_fix(path)):
+            return tuple(own(file, "cases"))
+
+
 @dataclass(frozen=True)
 class _Look:
     """A case to look at, wherever: everything that a worker process needs for it."""
@@ -233,7 +248,13 @@ def _index_problems(file: h5py.File) -> Iterator[str]:
         for name, dataset in datasets_below(file, leave_out="cases").items()
         for problem in _stored_problems(dataset, fix)
     ]
-    yield from problems or (f"{problem}; {fix}" for problem in root_problems(file))
+    yield from problems
+    if problems:
+        return
+    wrong = list(root_problems(file))
+    if not wrong and (problem := index_digest_problem(file)) is not None:
+        wrong.append(problem)
+    yield from (f"{problem}; {fix}" for problem in wrong)
 
 
 def _part_findings(look: _Look, link: h5py.ExternalLink, safe_point: SafePoint) -> list[Finding]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from softlabel.cache import open_cache
 from softlabel.cache.repair import repair as take_out
+from softlabel.cache.verify import case_ids
 from softlabel.cache.verify import verify as find_problems
 from softlabel.cli.options import cache_argument, json_option, verbosity_options
 from softlabel.console.display import progress
@@ -40,8 +40,7 @@ def verify(
     Checks checksums, chunk counts, shapes, types and ranges. Lists what it finds; exit status 1
     when there is anything.
     """
-    with open_cache(cache) as opened:
-        total = len(opened)
+    total = len(case_ids(cache))
     with progress(total, "verifying", quiet or as_json) as advance:
         findings = find_problems(
             cache, lambda case_id: advance(case_id if verbose else ""), jobs=jobs or cpu_count()

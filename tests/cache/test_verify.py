@@ -285,6 +285,7 @@ def rewrite_index(cache, name, change):
     with h5py.File(cache, "r+") as file:
         file[name][...] = change(file[name][...])
         seal(file[name])
+    factories.reseal_index(cache)
 
 
 def test_a_part_of_an_older_algorithm(cache, part):
