@@ -330,7 +330,10 @@ def belongs(part: PartSummary | CacheError | None, header: Header) -> TypeGuard[
 
 
 def rebuild_index(
-    path: Path, content: IndexContent, folder: PartsFolder | None = None
+    path: Path,
+    content: IndexContent,
+    folder: PartsFolder | None = None,
+    attempts: int = REBUILD_ATTEMPTS,
 ) -> list[PartSummary]:
     """Write the index of all readable parts that were made with the header's settings.
 
@@ -342,6 +345,8 @@ def rebuild_index(
         Its header, and the input files to remember; those that no part names are dropped.
     folder : PartsFolder, optional
         The parts beside it, as far as they were read already.
+    attempts : int
+        How often it is written, while parts come in between.
 
     Returns
     -------
@@ -349,7 +354,7 @@ def rebuild_index(
         The linked parts, in natural order of their ids.
     """
     folder = folder or PartsFolder(folder_of(path, content.number))
-    for _ in range(REBUILD_ATTEMPTS):
+    for _ in range(attempts):
         parts = [part for part in folder.read().values() if belongs(part, content.header)]
         parts.sort(key=lambda part: natural_key(part.id))
         publish(path, _build_index(folder.path.name, parts, content))

@@ -16,6 +16,7 @@ import numpy as np
 
 from softlabel.cache import schema
 from softlabel.cache.before import chain_problem, grids, read_notes, read_records
+from softlabel.cache.digest import case_digest
 from softlabel.cache.facts import CaseFacts, read_facts
 from softlabel.cache.files import (
     FIX_PART,
@@ -40,17 +41,22 @@ from softlabel.cache.index import (
     read_manifest,
     version_of,
 )
+from softlabel.cache.intact import Intact, outside_of_0_to_1
 from softlabel.cache.structure import case_problems, datasets_below, lost_chunks, own
 from softlabel.errors import CacheError, plural
 from softlabel.ids import natural_key
 from softlabel.preprocess import Record
 from softlabel.types import Array, ClassTable, Note
 
+FIX_CASE = (
+    "take it out with `softlabel verify --repair`, and run `softlabel generate` again: only this "
+    "case is computed anew"
+)
 OPEN_FILES = 64
 """Handles of parts that a process keeps open at a time."""
 
 
-def open_cache(path: str | os.PathLike[str]) -> Cache:
+def open_cache(path: str | os.PathLike[str], *, verify: bool = True) -> Cache:
     """Open a cache for reading.
 
     Nothing but the index is read at once; arrays are read when they are indexed. The object can
@@ -60,6 +66,10 @@ def open_cache(path: str | os.PathLike[str]) -> Cache:
     Parameters
     ----------
     path : path of the index, ``NAME.h5``
+    verify : bool
+        Compare every array with its SHA-256 the first time that a process reads of it, and the
+        case with its digest; see that what is read of soft labels is finite and within 0..1.
+        Without it, only the checksums of HDF5 stand between a damaged file and its reader.
 
     Returns
     -------
@@ -71,7 +81,7 @@ def open_cache(path: str | os.PathLike[str]) -> Cache:
     CacheError
         When the file is missing, damaged, or not a cache.
     """
-    return Cache(Path(path))
+    return Cache(Path(path), verify=verify)
 
 
 class Cache(Mapping[str, "CachedCase"]):
@@ -85,10 +95,10 @@ class Cache(Mapping[str, "CachedCase"]):
         Settings, class table, software.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, verify: bool = True) -> None:
         path = followed_link(path)
         self.path = path
-        self._handles = Handles()
+        self._handles = Handles(verify)
         try:
             file = self._handles.open(path)
             check_header(file, path, (schema.INDEX, schema.PACKED))
@@ -298,11 +308,14 @@ class CachedCase:
         """
         if schema.RECORDS not in self.datasets:
             return ()
-        with self._handles.lock, damage_as_error(self.path, FIX_PART):
+        with (
+            self._handles.decoding(self, schema.RECORDS) as stored,
+            damage_as_error(self.path, FIX_PART),
+        ):
             datasets = {
                 name: self._handles.open(self.path)[f"{self.node}/{name}"] for name in self.datasets
             }
-            records = read_records(datasets[schema.RECORDS])
+            records = read_records(stored)
             problem = chain_problem(records, *grids(datasets))
             if problem is not None:
                 raise ValueError(problem)
@@ -314,7 +327,7 @@ class CachedCase:
         if schema.NOTES not in self.datasets:
             return ()
         with (
-            self._handles.dataset(self, schema.NOTES) as dataset,
+            self._handles.decoding(self, schema.NOTES) as dataset,
             damage_as_error(self.path, FIX_PART),
         ):
             return read_notes(dataset)
@@ -398,6 +411,18 @@ class CachedCase:
                 "original_spacing_mm", "original_affine", schema.DIGEST}  # fmt: skip
         return {name: value for name, value in self._attributes.items() if name not in skip}
 
+    def content_digest(self) -> str:
+        """SHA-256 of all that the case holds, hexadecimal: another one after any change.
+
+        That of the index, or of the part where the index tells none.
+        """
+        if self.digest:
+            return self.digest
+        with self._handles.lock:
+            self._handles.contents(self)
+            with damage_as_error(self.path, FIX_PART):
+                return case_digest(own(self._handles.open(self.path), self.node.strip("/")))
+
     @property
     def datasets(self) -> tuple[str, ...]:
         """Paths of all arrays of this case."""
@@ -476,16 +501,29 @@ class StoredArray:
 
     def __getitem__(self, key: Any) -> Array:
         with self._reading() as dataset:
-            return np.asarray(dataset[key])
+            values = np.asarray(dataset[key])
+        self._require_soft_labels(values)
+        return values
 
     def read_into(self, out: Array, key: Any) -> None:
         """Read ``self[key]`` into memory that is there already: C-contiguous, of that shape."""
         with self._reading() as dataset:
             dataset.read_direct(out, key)
+        self._require_soft_labels(out)
+
+    def _require_soft_labels(self, values: Array) -> None:
+        """Refuse soft labels that are none, though they are what was written."""
+        if self.name != "soft" or not self.case._handles.verify:
+            return
+        if count := outside_of_0_to_1(values):
+            raise CacheError(
+                f"{self.path} holds {count} soft labels that are not within 0..1 in what was read "
+                f"of {self.name}; {FIX_CASE}."
+            )
 
     @contextmanager
     def _reading(self) -> Iterator[h5py.Dataset]:
-        with self.case._handles.dataset(self.case, self.name) as dataset:
+        with self.case._handles.decoding(self.case, self.name) as dataset:
             try:
                 yield dataset
             except OSError as error:  # a wrong key raises something else
@@ -516,11 +554,14 @@ class Handles:
 
     Attributes
     ----------
+    verify : bool
+        Whether what is decoded is compared with its digests first.
     lock : context manager
         Hold it while using what :meth:`open` returns: another thread may close the file.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, verify: bool = True) -> None:
+        self.verify = verify
         self._reset()
 
     def _reset(self) -> None:
@@ -529,6 +570,7 @@ class Handles:
         self._files: dict[Path, h5py.File] = {}
         self._checked: dict[tuple[Path, str], CaseContents] = {}
         self._datasets: dict[tuple[Path, str], h5py.Dataset] = {}
+        self._intact = Intact()  # outlives the handles: an unchanged file is not hashed again
 
     @property
     def lock(self) -> threading.RLock:
@@ -583,6 +625,24 @@ class Handles:
                     self._datasets[key] = self.open(case.path)[key[1]]
             yield self._datasets[key]
 
+    @contextmanager
+    def decoding(self, case: CachedCase, name: str) -> Iterator[h5py.Dataset]:
+        """As :meth:`dataset`, of one whose values are read: it is what was written.
+
+        Raises
+        ------
+        CacheError
+            When it is not, unless that was not to be looked at.
+        """
+        with self.dataset(case, name) as dataset:
+            if self.verify:
+                with damage_as_error(case.path, FIX_CASE):
+                    file = self.open(case.path)
+                    problem = self._intact.problem(case.path, file, case.node, name, case.digest)
+                if problem is not None:
+                    raise CacheError(f"{case.path} {problem}; {FIX_CASE}.")
+            yield dataset
+
     def close(self) -> None:
         """Close all files of this process."""
         with self.lock:
@@ -591,9 +651,10 @@ class Handles:
             self._files, self._checked, self._datasets = {}, {}, {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}
+        return {"verify": self.verify}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        self.verify = state["verify"]
         self._reset()
 
 
