@@ -10,8 +10,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 _WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0)
 """Has no effect on regular files; opening a pipe returns at once."""
@@ -21,7 +21,7 @@ class IrregularFileError(OSError):
     """A path that is a folder, a pipe, a socket or a device; ``strerror`` says which."""
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open a regular file for reading.
 
     Raises
