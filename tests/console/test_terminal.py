@@ -94,13 +94,13 @@ def hostile(tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="needs terminals and any file name")
 def test_commands_write_nothing_that_a_terminal_obeys(hostile):
-    data, classes = hostile / "data", hostile / "classes.json"
+    data, classes, cache = (hostile / name for name in ("data", "classes.json", f"c{EVIL}.h5"))
     commands = (
         ("check", data, "--classes", classes),
-        ("generate", data, "-o", hostile / "c.h5", "--classes", classes, "--jobs", 1,
+        ("generate", data, "-o", cache, "--classes", classes, "--jobs", 1,
          "--n-segments", 24),
-        ("info", hostile / "c.h5"),
-        ("verify", hostile / "c.h5"),
+        ("info", cache),
+        ("verify", cache),
         ("check", f"{data}/{EVIL}\nError: all is well"),
         ("info", f"{data}/{EVIL}"),
         ("no-such\x1b[2J",),
@@ -113,4 +113,4 @@ def test_commands_write_nothing_that_a_terminal_obeys(hostile):
         assert "Traceback" not in text, text
         assert not any(line.startswith("Error: all is well") for line in text.splitlines())
     assert statuses == [0, 1, 0, 0, 2, 2, 2]
-    assert "\\u001b[2J" in on_terminal("info", hostile / "c.h5")[1]
+    assert "\\u001b[2J" in on_terminal("info", cache)[1]
