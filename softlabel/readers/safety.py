@@ -17,13 +17,11 @@ from typing import Any
 
 from softlabel.errors import CaseError, SoftlabelError, SourceError
 from softlabel.files.documents import DocumentError, parse_json
+from softlabel.files.frames import MAX_DEFLATE_RATIO as MAX_DEFLATE_RATIO
 from softlabel.files.regular import IrregularFileError, open_regular
 
 MAX_VOXELS = 2**31
 """Values that one array of a file may have: four times a whole-body CT of 512 × 512 × 2000."""
-
-MAX_DEFLATE_RATIO = 1032
-"""Deflate (gzip, zip, PNG, MATLAB, HDF5's gzip filter) cannot shrink data by more than this."""
 
 MAX_TEXT_BYTES = 64 * 2**20
 """A larger ``dataset.json`` or class table is not one."""
