@@ -11,6 +11,7 @@ import json
 import math
 import platform
 import secrets
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,16 +23,20 @@ import numpy as np
 
 from softlabel._version import __version__
 from softlabel.cache import schema
-from softlabel.cache.structure import own
+from softlabel.cache.structure import UncheckedChunks, own
 from softlabel.cache.superblock import with_checksum
 from softlabel.errors import CacheError, SourceError
 from softlabel.types import Array, ClassTable
 
-DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, SourceError)
+DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError,
+          SourceError, zlib.error)  # fmt: skip
 """What h5py, and what we make of what it reads, raise for a damaged file."""
 
 FIX_PART = "delete it and run `softlabel generate` again: only this case is computed anew"
 
+
+LARGEST_TABLE = 1 << 30
+"""Bytes of a table of an index at most: thousands for each of a million cases."""
 
 MOST_LINKS = 40
 """Links that are followed one after another, as systems do."""
@@ -303,6 +308,12 @@ def read_table(dataset: h5py.Dataset) -> Array:
     found = dataset.id.get_num_chunks() if dataset.chunks else expected
     if found != expected:
         raise ValueError(f"{dataset.name} has {found} chunks, expected {expected}")
+    if dataset.nbytes > LARGEST_TABLE:
+        raise ValueError(
+            f"{dataset.name} has {dataset.nbytes} bytes, expected at most {LARGEST_TABLE}"
+        )
+    if dataset.chunks:
+        UncheckedChunks(dataset).require(dataset)
     return np.asarray(dataset[...])
 
 

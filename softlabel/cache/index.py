@@ -39,6 +39,7 @@ from softlabel.cache.part import InputFile
 from softlabel.cache.structure import own
 from softlabel.errors import CacheError
 from softlabel.files.atomic import publish
+from softlabel.files.regular import open_regular
 from softlabel.ids import natural_key
 from softlabel.types import Array
 
@@ -264,7 +265,7 @@ def is_damaged_index(path: Path) -> bool:
     begins with zeros is.
     """
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             start = stream.read(len(HDF5_SIGNATURE))
     except OSError:
         return False

@@ -42,7 +42,13 @@ from softlabel.cache.index import (
     version_of,
 )
 from softlabel.cache.intact import Intact, outside_of_0_to_1
-from softlabel.cache.structure import case_problems, datasets_below, lost_chunks, own
+from softlabel.cache.structure import (
+    UncheckedChunks,
+    case_problems,
+    datasets_below,
+    lost_chunks,
+    own,
+)
 from softlabel.errors import CacheError, plural
 from softlabel.ids import natural_key
 from softlabel.preprocess import Record
@@ -500,14 +506,14 @@ class StoredArray:
             return float(dataset.fillvalue)
 
     def __getitem__(self, key: Any) -> Array:
-        with self._reading() as dataset:
+        with self._reading(key) as dataset:
             values = np.asarray(dataset[key])
         self._require_soft_labels(values)
         return values
 
     def read_into(self, out: Array, key: Any) -> None:
         """Read ``self[key]`` into memory that is there already: C-contiguous, of that shape."""
-        with self._reading() as dataset:
+        with self._reading(key) as dataset:
             dataset.read_direct(out, key)
         self._require_soft_labels(out)
 
@@ -522,13 +528,21 @@ class StoredArray:
             )
 
     @contextmanager
-    def _reading(self) -> Iterator[h5py.Dataset]:
-        with self.case._handles.decoding(self.case, self.name) as dataset:
+    def _reading(self, key: Any) -> Iterator[h5py.Dataset]:
+        handles = self.case._handles
+        with handles.decoding(self.case, self.name) as dataset:
+            with damage_as_error(self.path, FIX_PART):
+                handles.unchecked(self.case, self.name, dataset).require(dataset, key)
             try:
                 yield dataset
             except OSError as error:  # a wrong key raises something else
                 raise CacheError(
                     f"{self.path} is damaged in {self.name} ({first_line(error)}); {FIX_PART}."
+                ) from error
+            except MemoryError as error:
+                raise CacheError(
+                    f"{self.name} of {self.path}, {self.dtype} of {self.shape}, does not fit into "
+                    "memory; read a patch of it, or use a machine with more."
                 ) from error
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
@@ -571,6 +585,7 @@ class Handles:
         self._checked: dict[tuple[Path, str], CaseContents] = {}
         self._datasets: dict[tuple[Path, str], h5py.Dataset] = {}
         self._intact = Intact()  # outlives the handles: an unchanged file is not hashed again
+        self._unchecked: dict[tuple[Path, str], UncheckedChunks] = {}
 
     @property
     def lock(self) -> threading.RLock:
@@ -597,6 +612,7 @@ class Handles:
         """Forget a closed file."""
         self._checked = {k: v for k, v in self._checked.items() if k[0] != path}
         self._datasets = {k: v for k, v in self._datasets.items() if k[0] != path}
+        self._unchecked = {k: v for k, v in self._unchecked.items() if k[0] != path}
 
     def contents(self, case: CachedCase) -> CaseContents:
         """Attributes and datasets of a case, after a first look whether it is sound.
@@ -643,12 +659,19 @@ class Handles:
                     raise CacheError(f"{case.path} {problem}; {FIX_CASE}.")
             yield dataset
 
+    def unchecked(self, case: CachedCase, name: str, dataset: h5py.Dataset) -> UncheckedChunks:
+        """The chunks of a dataset that this process has not read yet; hold the lock."""
+        key = (case.path, f"{case.node}/{name}")
+        if key not in self._unchecked:
+            self._unchecked[key] = UncheckedChunks(dataset)
+        return self._unchecked[key]
+
     def close(self) -> None:
         """Close all files of this process."""
         with self.lock:
             for file in self._files.values():
                 file.close()
-            self._files, self._checked, self._datasets = {}, {}, {}
+            self._files, self._checked, self._datasets, self._unchecked = {}, {}, {}, {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {"verify": self.verify}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -41,7 +42,14 @@ from softlabel.cache.index import (
     read_manifest,
 )
 from softlabel.cache.read import open_cache, other_part, part_path
-from softlabel.cache.structure import case_problems, datasets_below, layout_problem, own
+from softlabel.cache.structure import (
+    UncheckedChunks,
+    case_problems,
+    datasets_below,
+    layout_problem,
+    lost_chunks,
+    own,
+)
 from softlabel.errors import CacheError
 from softlabel.files.owner import owners
 from softlabel.softmaps.class_index import class_index_map, ignored_index
@@ -258,6 +266,9 @@ def _case_problems(case: h5py.Group, header: Header) -> Iterator[tuple[str, str]
         if layout_problem(dataset) is None:
             problems += [(name, problem) for problem in _stored_problems(dataset, FIX_PART)]
     problems = problems or [
+        (where, f"{problem}; {FIX_PART}") for where, problem in lost_chunks(datasets)
+    ]
+    problems = problems or [
         *((where, f"{problem}; {FIX_PART}") for where, problem in before_problems(datasets)),
         *_value_problems(case, header),
     ]
@@ -277,9 +288,10 @@ def _stored_problems(dataset: h5py.Dataset, fix: str) -> Iterator[str]:
         if problem is not None:
             yield f"{problem}; {fix}"
             return
+        UncheckedChunks(dataset).require(dataset)
         for offset in chunk_offsets(dataset):  # a shape may promise chunks without end
             dataset[tuple(slice(o, o + c) for o, c in zip(offset, dataset.chunks, strict=True))]
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError, zlib.error) as error:
         yield f"cannot be read ({first_line(error)}); {fix}"
 
 

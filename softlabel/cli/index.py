@@ -22,7 +22,7 @@ from softlabel.cache import (
     recover,
 )
 from softlabel.cli.options import cache_argument
-from softlabel.console.group import EXIT_FAILED
+from softlabel.console.group import EXIT_FAILED, say
 from softlabel.errors import CacheError, plural
 from softlabel.files.owner import claimed
 
@@ -50,7 +50,7 @@ def index(cache: Path) -> None:
     click.echo(f"{cache}: {plural(len(linked), 'case')}.")
     for name, part in parts.read().items():
         if name not in taken:
-            click.echo(f"left out {name}: {_reason(part, content.header)}", err=True)
+            say(f"left out {name}: {_reason(part, content.header)}")
     if len(taken) < len(parts.read()):
         sys.exit(EXIT_FAILED)
 
