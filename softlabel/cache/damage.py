@@ -72,9 +72,9 @@ def index_problem(file: h5py.File) -> str | None:
 def index_digest_problem(
     file: h5py.File, datasets: Mapping[str, h5py.Dataset] | None = None
 ) -> str | None:
-    """Whether an index is not what its digest was made of; a packed cache has none."""
+    """Whether an index, or a packed cache, is not what its digest was made of."""
     told = get_text(file, schema.DIGEST, "")
-    if get_text(file, "kind") == schema.INDEX and told and told != index_digest(file, datasets):
+    if told and told != index_digest(file, datasets):
         return "has another digest than its attributes, tables and cases"
     return None
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from softlabel.cache import schema
-from softlabel.cache.files import followed_link
+from softlabel.cache.files import followed_link, is_packed, packed_is_read_only
 from softlabel.cache.index import (
     IndexContent,
     folder_of,
@@ -42,11 +42,13 @@ def repair(path: Path, findings: Iterable[Finding]) -> list[str]:
     Raises
     ------
     CacheError
-        When the index is damaged, and cannot be rebuilt from the parts.
+        When the index is damaged, and cannot be rebuilt from the parts, or the cache is packed.
     OwnedError
         When a run of other settings, or an ``--overwrite``, is writing the cache.
     """
     path = followed_link(path)
+    if is_packed(path):
+        raise CacheError(packed_is_read_only(path))
     content = _content(path)
     cases = sorted({finding.case for finding in findings if finding.case})
     with claimed(path, purpose_of(content.header.fingerprint, content.number)):

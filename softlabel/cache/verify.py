@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from softlabel.cache.damage import index_digest_problem, stored_problem
 from softlabel.cache.digest import case_digest
 from softlabel.cache.files import (
     DAMAGE,
+    FIX_PACKED,
     FIX_PART,
     Header,
     check_header,
@@ -29,6 +31,7 @@ from softlabel.cache.files import (
     followed_link,
     get_text,
     index_fix,
+    is_packed,
     open_for_reading,
     parts_folders,
     read_header,
@@ -41,9 +44,17 @@ from softlabel.cache.index import (
     group_statistics,
     parts_folder,
     read_manifest,
+    summary_of,
 )
 from softlabel.cache.read import open_cache, other_part, part_path
-from softlabel.cache.structure import case_problems, datasets_below, layout_problem, own
+from softlabel.cache.structure import (
+    UncheckedChunks,
+    case_problems,
+    datasets_below,
+    layout_problem,
+    lost_chunks,
+    own,
+)
 from softlabel.errors import CacheError
 from softlabel.files.owner import owners
 from softlabel.interrupt import SafePoint, no_safe_point, stop_on_signals
@@ -105,19 +116,26 @@ def verify(
         When the index itself cannot be opened, or a worker process was killed from outside.
     """
     path = followed_link(path)
+    packed = is_packed(path)
+    fix = FIX_PACKED if packed else index_fix(path)
     findings: list[Finding] = []
     with open_for_reading(path) as file:
         check_header(file, path, (schema.INDEX, schema.PACKED))
-        with damage_as_error(path, index_fix(path)):
-            header = read_header(file)
-            manifest = read_manifest(file)
-            links = {i: file["cases"].get(i, getlink=True) for i in file["cases"]}
-            findings += [Finding("", str(path), p) for p in _index_problems(file)]
+        with damage_as_error(path, fix):
+            header, manifest, cases = read_header(file), read_manifest(file), own(file, "cases")
+            links = {i: cases.get(i, getlink=True) for i in cases}
+            findings += [Finding("", str(path), p) for p in _index_problems(file, fix)]
     looks = [
-        _Look(path, case_id, link, header, manifest.get(case_id, Entry("", 0)))
+        _Look(path, packed, case_id, link, header, manifest.get(case_id, Entry("", 0)))
         for case_id, link in links.items()
     ]
-    findings += _case_findings(looks, progress or (lambda case_id: None), jobs)
+    seen = _looked_at(looks, progress or (lambda case_id: None), jobs)
+    findings += [finding for look in looks for finding in seen[look.case_id].findings]
+    if packed:
+        if not findings:
+            found = [seen[look.case_id].summary for look in looks]
+            findings += _index_findings(path, manifest, found, fix)
+        return findings
     external = [link.filename for link in links.values() if isinstance(link, h5py.ExternalLink)]
     linked = {filename.rpartition("/")[2] for filename in external}
     folders = {filename.rpartition("/")[0] for filename in external}
@@ -130,8 +148,7 @@ def verify(
                 f"then run `softlabel index {path}`")]  # fmt: skip
     parts = folder.read()
     if linked and not findings:
-        ours = [parts[name] for name in sorted(linked)]
-        findings += _statistics_findings(path, ours) or _manifest_findings(path, manifest, ours)
+        findings += _index_findings(path, manifest, [parts[n] for n in sorted(linked)], fix)
     for name, part in parts.items():
         if name not in linked:
             problem = _stray_part(part, header, path)
@@ -140,7 +157,7 @@ def verify(
 
 
 def case_ids(path: Path) -> tuple[str, ...]:
-    """The cases that an index links, whatever else is wrong with it.
+    """The cases of a cache, whatever is wrong with its index otherwise.
 
     Raises
     ------
@@ -150,7 +167,7 @@ def case_ids(path: Path) -> tuple[str, ...]:
     path = followed_link(path)
     with open_for_reading(path) as file:
         check_header(file, path, (schema.INDEX, schema.PACKED))
-        with damage_as_error(path, index_fix(path)):
+        with damage_as_error(path, FIX_PACKED if is_packed(path) else index_fix(path)):
             return tuple(own(file, "cases"))
 
 
@@ -159,47 +176,78 @@ class _Look:
     """A case to look at, wherever: everything that a worker process needs for it."""
 
     index: Path
+    packed: bool
     case_id: str
     link: object
     header: Header
     entry: Entry
 
 
-def _case_findings(looks: list[_Look], progress: Callable[[str], None], jobs: int) -> list[Finding]:
-    """Findings of all cases, in the order of the looks."""
+@dataclass(frozen=True)
+class _Seen:
+    """What is wrong with a case, and of a sound one of a packed file what the index sums up."""
+
+    case_id: str
+    findings: list[Finding]
+    summary: PartSummary | None = None
+
+
+def _looked_at(looks: list[_Look], progress: Callable[[str], None], jobs: int) -> dict[str, _Seen]:
+    """Look at all cases, in worker processes where that is worth it."""
     stored = sum(look.entry.bytes for look in looks)
     workers = min(jobs, 1 + len(looks) // CASES_A_WORKER + stored // BYTES_A_WORKER)
-    found: dict[str, list[Finding]] = {}
+    seen: dict[str, _Seen] = {}
     with stop_on_signals() as stop:
         work = partial(_look_at, safe_point=stop.safe_point)
         tasks = [(look,) for look in looks]
         try:
             with contextlib.closing(parallel.run(work, tasks, workers, stop.safe_point)) as done:
-                for case_id, findings in done:
-                    found[case_id] = findings
-                    progress(case_id)
+                for found in done:
+                    seen[found.case_id] = found
+                    progress(found.case_id)
         except parallel.WorkerDied as error:
             raise CacheError(f"{error} Use fewer --jobs.") from error
         stop.safe_point()
-    return [finding for look in looks for finding in found[look.case_id]]
+    return seen
 
 
-def _look_at(look: _Look, *, safe_point: SafePoint) -> Iterator[tuple[str, list[Finding]]]:
-    """The id of a case and what is wrong with it."""
-    if isinstance(look.link, h5py.ExternalLink):
-        yield look.case_id, _part_findings(look, look.link, safe_point)
-        return
+def _look_at(look: _Look, *, safe_point: SafePoint) -> Iterator[_Seen]:
+    if look.packed:
+        yield _packed_findings(look, safe_point)
+    elif isinstance(look.link, h5py.ExternalLink):
+        yield _Seen(look.case_id, _part_findings(look, look.link, safe_point))
+    else:
+        problem = f"is in the index itself, expected a link to its part; {index_fix(look.index)}"
+        yield _Seen(look.case_id, [Finding(look.case_id, str(look.index), problem)])
+
+
+def _packed_findings(look: _Look, safe_point: SafePoint) -> _Seen:
     findings: list[Finding] = []
+    summary = None
     with (
-        _reported(findings, look.case_id, str(look.index)),
+        _reported(findings, look.case_id, str(look.index), FIX_PACKED),
         open_for_reading(look.index) as file,
     ):
-        case = file["cases"][look.case_id]
+        case = own(own(file, "cases"), look.case_id)
         findings += [
             Finding(look.case_id, f"{look.index}:{where}", problem)
-            for where, problem in _case_problems(case, look.header, safe_point)
+            for where, problem in _packed_problems(case, look, safe_point)
         ]
-    yield look.case_id, findings
+        summary = summary_of(case, "", look.entry.bytes)
+    return _Seen(look.case_id, findings, summary)
+
+
+def _packed_problems(
+    case: h5py.Group, look: _Look, safe_point: SafePoint
+) -> Iterator[tuple[str, str]]:
+    """(dataset or attribute, problem) of one case of a packed file."""
+    digest = look.entry.digest
+    if get_text(case, "id") != look.case_id:
+        yield "id", f"is {get_text(case, 'id')!r}, expected {look.case_id!r}; {FIX_PACKED}"
+    elif digest and get_text(case, schema.DIGEST, "") != digest:
+        yield schema.DIGEST, f"is not the one that the manifest names; {FIX_PACKED}"
+    else:
+        yield from _case_problems(case, look.header, safe_point, FIX_PACKED)
 
 
 def _folder_findings(path: Path) -> Iterator[Finding]:
@@ -231,18 +279,19 @@ def _stray_part(part: PartSummary | CacheError, header: Header, index: Path) -> 
 
 
 @contextlib.contextmanager
-def _reported(findings: list[Finding], case_id: str, where: str) -> Iterator[None]:
+def _reported(
+    findings: list[Finding], case_id: str, where: str, fix: str = FIX_PART
+) -> Iterator[None]:
     """Turn an error that h5py raises for a damaged file into a finding."""
     try:
         yield
     except CacheError as error:
         findings.append(Finding(case_id, where, str(error)))
     except DAMAGE as error:
-        findings.append(Finding(case_id, where, f"is damaged ({first_line(error)}); {FIX_PART}"))
+        findings.append(Finding(case_id, where, f"is damaged ({first_line(error)}); {fix}"))
 
 
-def _index_problems(file: h5py.File) -> Iterator[str]:
-    fix = index_fix(Path(file.filename))
+def _index_problems(file: h5py.File, fix: str) -> Iterator[str]:
     problems = [
         f"{name} {problem}"
         for name, dataset in datasets_below(file, leave_out="cases").items()
@@ -289,9 +338,20 @@ def _part_findings(look: _Look, link: h5py.ExternalLink, safe_point: SafePoint) 
     return findings
 
 
-def _statistics_findings(path: Path, parts: list[PartSummary | CacheError]) -> list[Finding]:
+def _index_findings(
+    path: Path,
+    manifest: Mapping[str, Entry],
+    parts: Sequence[PartSummary | CacheError | None],
+    fix: str,
+) -> list[Finding]:
+    """Whether the index is that of its parts."""
+    sound = [part for part in parts if isinstance(part, PartSummary)]
+    return _statistics_findings(path, sound, fix) or _manifest_findings(path, manifest, sound, fix)
+
+
+def _statistics_findings(path: Path, parts: list[PartSummary], fix: str) -> list[Finding]:
     """A finding when the index does not sum up its parts, as after a run that was killed."""
-    expected = group_statistics(p for p in parts if isinstance(p, PartSummary))
+    expected = group_statistics(parts)
     with open_cache(path) as cache:
         found = cache.statistics
     same = set(found) == set(expected) and all(
@@ -299,15 +359,15 @@ def _statistics_findings(path: Path, parts: list[PartSummary | CacheError]) -> l
     )
     if same:
         return []
-    problem = f"statistics are not the sums over the parts; {index_fix(path)}"
+    problem = f"statistics are not the sums over the parts; {fix}"
     return [Finding("", str(path), problem)]
 
 
 def _manifest_findings(
-    path: Path, manifest: Mapping[str, Entry], parts: list[PartSummary | CacheError]
+    path: Path, manifest: Mapping[str, Entry], parts: list[PartSummary], fix: str
 ) -> list[Finding]:
     """Whether the parts are those that the index was written for."""
-    found = {p.id: (p.digest, p.bytes) for p in parts if isinstance(p, PartSummary) and p.digest}
+    found = {p.id: (p.digest, p.bytes) for p in parts if p.digest}
     named = {
         case_id: (entry.digest, entry.bytes) if entry.digest else found.get(case_id)
         for case_id, entry in manifest.items()
@@ -316,30 +376,33 @@ def _manifest_findings(
         return []
     other = sorted(i for i in set(found) | set(named) if found.get(i) != named.get(i))
     problem = f"its manifest does not name the parts that are there (such as {other[0]!r})"
-    return [Finding("", str(path), f"{problem}; {index_fix(path)}")]
+    return [Finding("", str(path), f"{problem}; {fix}")]
 
 
 def _case_problems(
-    case: h5py.Group, header: Header, safe_point: SafePoint
+    case: h5py.Group, header: Header, safe_point: SafePoint, fix: str = FIX_PART
 ) -> Iterator[tuple[str, str]]:
     """(dataset or attribute, problem) of one case."""
     datasets = datasets_below(case)
     problems = [
-        (where, f"{problem}; {FIX_PART}")
+        (where, f"{problem}; {fix}")
         for where, problem in case_problems(case, datasets, len(header.classes))
     ]
     for name, dataset in datasets.items():
         if layout_problem(dataset) is None:
-            found = _stored_problems(dataset, FIX_PART, safe_point)
+            found = _stored_problems(dataset, fix, safe_point)
             problems += [(name, problem) for problem in found]
     problems = problems or [
-        *((where, f"{problem}; {FIX_PART}") for where, problem in before_problems(datasets)),
+        (where, f"{problem}; {fix}") for where, problem in lost_chunks(datasets)
+    ]
+    problems = problems or [
+        *((where, f"{problem}; {fix}") for where, problem in before_problems(datasets)),
         *_value_problems(case, header, safe_point),
     ]
     yield from problems
     told = get_text(case, schema.DIGEST, "")
     if not problems and told and told != case_digest(case):
-        yield schema.DIGEST, f"is not that of the attributes and arrays; {FIX_PART}"
+        yield schema.DIGEST, f"is not that of the attributes and arrays; {fix}"
 
 
 def _stored_problems(
@@ -354,10 +417,11 @@ def _stored_problems(
         if problem is not None:
             yield f"{problem}; {fix}"
             return
+        UncheckedChunks(dataset).require(dataset)
         for offset in chunk_offsets(dataset):  # a shape may promise chunks without end
             safe_point()
             dataset[tuple(slice(o, o + c) for o, c in zip(offset, dataset.chunks, strict=True))]
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError, zlib.error) as error:
         yield f"cannot be read ({first_line(error)}); {fix}"
 
 

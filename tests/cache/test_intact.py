@@ -59,7 +59,7 @@ def test_an_exchange_that_the_checksum_of_a_chunk_misses_is_found(blind):
         for _ in range(2):  # a failure is not remembered as sound
             with pytest.raises(CacheError, match="image has other bytes than were wri") as told:
                 opened[case_id].image[:, 100:]  # any part of it
-        assert str(path) in str(told.value) and "softlabel verify --repair" in str(told.value)
+        assert str(path) in str(told.value) and "run `softlabel generate` again" in str(told.value)
         assert opened[case_id].labels[...].any(), "what is sound can be read"
 
 

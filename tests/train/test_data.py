@@ -22,7 +22,7 @@ from softlabel_train.data import (
     make_loader,
 )
 
-from softlabel.cache import open_cache
+from softlabel.cache import open_cache, pack_cache
 from softlabel.errors import CacheError, UsageError
 
 from . import factories
@@ -196,6 +196,13 @@ def test_open_files_survive_fork_and_spawn(oct_cache, context):
     loader.multiprocessing_context = context
     assert all(same(a, b) for a, b in zip(expected, loader, strict=True))
     assert same(before, collate([dataset[0], dataset[1]]))
+
+
+def test_a_packed_cache_gives_the_same_batches(oct_cache, tmp_path):
+    packed = pack_cache(oct_cache, tmp_path / "packed.h5")
+    for workers in (0, 2):
+        found, expected = batches(packed, workers), batches(oct_cache, workers)
+        assert all(same(a, b) for a, b in zip(found, expected, strict=True))
 
 
 def test_a_dataset_can_be_pickled_and_leaves_its_memory_behind(oct_cache):

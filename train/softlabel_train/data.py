@@ -29,7 +29,7 @@ from softlabel.errors import UsageError
 from softlabel.softmaps import ignored_index, index_dtype
 from softlabel.types import Array
 from softlabel_train.augment import Change, apply_intensity, apply_places, draw_change
-from softlabel_train.compact import CompactCase, read_compact, window
+from softlabel_train.compact import CompactCase, nth_position, read_compact, window
 from softlabel_train.config import AugmentConfig
 from softlabel_train.kept import KeptCases
 
@@ -228,11 +228,12 @@ class CacheDataset(Dataset[Sample]):
             return None
         k = rng.choice(present)
         kept = self.kept.get(case.id)
-        if kept is None:
-            found = np.flatnonzero(case.labels[...] == self.cache.classes.values[k])
-        else:
-            found = np.flatnonzero(kept.index == k)
-        return tuple(int(i) for i in np.unravel_index(rng.choice(found), case.shape))
+        values, value = (
+            (case.labels[...], self.cache.classes.values[k]) if kept is None else (kept.index, k)
+        )
+        nth = int(rng.integers(np.count_nonzero(values == value)))
+        place = np.unravel_index(nth_position(values, value, nth), case.shape)
+        return tuple(int(i) for i in place)
 
     def _compact(
         self, case: CachedCase, start: Sequence[int], shape: Sequence[int]
