@@ -51,7 +51,7 @@ def class_sentence(decided: Plan, recorded: bool) -> str:
     )
 
 
-def plan_sentence(decided: Plan, jobs: int) -> str:
+def plan_sentence(decided: Plan, jobs: int, scheduler: str | None = None) -> str:
     """How many cases a plan computes, and by how many workers."""
     counts = [
         f"{decided.count(action)} {words}"
@@ -66,7 +66,8 @@ def plan_sentence(decided: Plan, jobs: int) -> str:
     ]
     workers = min(jobs, max(1, len(decided.todo)))
     which = "" if decided.shard is None else f"Shard {decided.shard}: "
-    return f"{which}{', '.join(counts) or 'no cases'}; {plural(workers, 'worker')}."
+    who = plural(workers, "worker") if scheduler is None else f"Dask, {scheduler}"
+    return f"{which}{', '.join(counts) or 'no cases'}; {who}."
 
 
 def print_plan(
