@@ -52,6 +52,7 @@ from softlabel.errors import UsageError, plural
 from softlabel.generation.check import Check, checked, readable
 from softlabel.generation.device_choice import named_devices
 from softlabel.generation.looks import SavedCheck, load_check
+from softlabel.generation.memory import workers_that_fit
 from softlabel.generation.networks import with_weights
 from softlabel.generation.on_cluster import require_fit
 from softlabel.generation.output import output_path
@@ -125,7 +126,11 @@ STOPPING = b"\nStopping after this case; press Ctrl-C again to stop at once.\n"
 @method_options("Softening")
 @setting("Run", "compression", "gzip needs no plugin to be read, and is slower.")
 @option(
-    "Run", "--jobs", "-j", type=click.IntRange(min=1), help="Worker processes. Default: one a core."
+    "Run",
+    "--jobs",
+    "-j",
+    type=click.IntRange(min=1),
+    help="Worker processes, at most: as many as fit into the memory. Default: one a core.",
 )
 @option(
     "Run",
@@ -222,10 +227,14 @@ def generate(
         overwrite=overwrite, check_content=check_content, check_parts=check_parts,
         superpixel_files=files,
         findings=[finding.as_record() for finding in found.findings], classes=found.class_table,
-        weights=weights, shard=share,
+        weights=weights, shard=share, largest=found.largest,
     )  # fmt: skip
     if dataset.classes is None and not quiet:
         click.echo(class_sentence(decided, recorded), err=True)
+    if scheduler in (None, LOCAL):
+        jobs, fewer = workers_that_fit(decided, jobs)
+        if fewer and not quiet:
+            click.echo(fewer, err=True)
     named_devices(decided, device)  # a plan for a device that is not there is none
     if dry_run:
         print_plan(decided, estimate(decided), jobs, verbose, as_json)

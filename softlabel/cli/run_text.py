@@ -14,6 +14,7 @@ from softlabel.console.display import duration, percent, size
 from softlabel.console.estimate import estimate_text
 from softlabel.errors import plural
 from softlabel.generation.failures import failures_path
+from softlabel.generation.memory import available_bytes, worker_bytes
 from softlabel.generation.plan import COMPUTE, FAILED, REGROUP, SKIP, STALE, Plan
 from softlabel.generation.report import CaseReport, Report
 from softlabel.generation.shards import Shard
@@ -79,7 +80,8 @@ def print_plan(
     if as_json:
         steps = [{"id": s.ref.id, "action": s.action, "reason": s.reason} for s in decided.steps]
         record: dict[str, Any] = {"steps": steps, "workers": workers, "seconds": None,
-                                  "bytes": None, "step_seconds": {}}  # fmt: skip
+                                  "bytes": None, "step_seconds": {},
+                                  "worker_bytes": worker_bytes(decided)}  # fmt: skip
         if sample is not None and not sample.error:
             record["seconds"] = sample.seconds * count / workers
             record["bytes"] = sample.bytes * count
@@ -98,6 +100,13 @@ def print_plan(
         click.echo(f"The first case fails, so there is no estimate: {sample.error}")
     else:
         click.echo(estimate_text(sample, count, workers))
+    each = worker_bytes(decided)
+    if count and each is not None:
+        size_of_case = "×".join(map(str, decided.largest or ()))
+        click.echo(
+            f"A worker takes up to about {size(each)} for the largest case ({size_of_case}); "
+            f"{size(available_bytes())} of memory are free."
+        )
 
 
 def print_report(report: Report) -> None:

@@ -26,7 +26,7 @@ from softlabel.cache import (
     schema,
     version_of,
 )
-from softlabel.cluster import Cluster, ClusterFailed, connected
+from softlabel.cluster import LOCAL, Cluster, ClusterFailed, connected
 from softlabel.device import CPU
 from softlabel.errors import CacheError, UsageError
 from softlabel.files.atomic import publish, remove_folder, sweep
@@ -36,6 +36,7 @@ from softlabel.generation.device_choice import Sample, Say, chosen_devices, name
 from softlabel.generation.device_server import DeviceProcess
 from softlabel.generation.failures import gather_failures, listed_cases, write_failures
 from softlabel.generation.looks import load_check
+from softlabel.generation.memory import workers_that_fit
 from softlabel.generation.networks import with_weights
 from softlabel.generation.on_cluster import (
     absolute,
@@ -118,7 +119,7 @@ def generate(
     ids, limit, overwrite, check_content, check_parts
         See :func:`softlabel.generation.plan.plan`.
     jobs : int
-        Worker processes.
+        Worker processes, at most: as many as fit into the memory.
     device : {"cpu", "auto", "cuda", "cuda:1", …}
         Where soft maps are computed, with the same bytes everywhere: ``cuda`` is all cards of the
         machine, ``auto`` whatever a measurement at the start finds faster.
@@ -175,8 +176,11 @@ def generate(
         saved_check=saved_check, weights=weights, superpixel_files=files,
         shard=None if shard is None else Shard(*shard),
     )  # fmt: skip
-    report = carry_out(decided, jobs=jobs, device=device, scheduler=scheduler, progress=progress)
     told = [f"[{finding['code']}] {finding['text']}" for finding in decided.findings]
+    if scheduler in (None, LOCAL):
+        jobs, fewer = workers_that_fit(decided, jobs)
+        told += [fewer] if fewer else []
+    report = carry_out(decided, jobs=jobs, device=device, scheduler=scheduler, progress=progress)
     return replace(report, warnings=(*report.warnings, *told))
 
 
@@ -213,7 +217,7 @@ def decide(
         found.dataset, settings, path, ids=ids, limit=limit, overwrite=overwrite,
         check_content=check_content, check_parts=check_parts, superpixel_files=superpixel_files,
         findings=[finding.as_record() for finding in found.findings], classes=found.class_table,
-        weights=weights_file, shard=shard,
+        weights=weights_file, shard=shard, largest=found.largest,
     )  # fmt: skip
 
 
