@@ -1,0 +1,1 @@
+"""What breaks on purpose, in amounts that the usual tests have no time for."""
