@@ -103,7 +103,8 @@ def _result(read, folder: Path) -> tuple[str, str]:
 def _limit_memory() -> None:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * os.sysconf("SC_PAGE_SIZE") + (MEMORY_MB << 20)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, most))  # the next kind may load a library
 
 
 def _largest_mb() -> float:

@@ -251,8 +251,9 @@ def _write_cache(folder: Path, kept: dict[str, Path]) -> None:
 
 
 def _read_cache(folder: Path) -> None:
-    from softlabel.cache import describe, open_cache
+    from softlabel.cache import open_cache
     from softlabel.cache.damage import damage
+    from softlabel.cache.describe import describe
     from softlabel.cache.index import read_index
     from softlabel.cache.verify import verify
     from softlabel.errors import CacheError
