@@ -57,6 +57,7 @@ from softlabel.generation.plan import STALE, Plan, check_method, plan
 from softlabel.generation.report import CaseReport, Report
 from softlabel.generation.run import carry_out, estimate
 from softlabel.generation.settings import Settings
+from softlabel.generation.shards import Shard, shard_of
 from softlabel.generation.superpixel_files import SuperpixelFiles
 from softlabel.interrupt import interrupted_status
 from softlabel.parallel import cpu_count
@@ -90,6 +91,13 @@ STOPPING = b"\nStopping after this case; press Ctrl-C again to stop at once.\n"
     help="Only these cases ('Subject_01*' works too); may be repeated.",
 )
 @option("Which cases", "--limit", type=click.IntRange(min=1), help="Only the first N cases.")
+@option(
+    "Which cases",
+    "--shard",
+    metavar="I/N|slurm",
+    help="Of the cases chosen, only those of the I-th of N runs that make the cache together; "
+    "slurm takes I and N from a job array.",
+)
 @option(
     "Superpixels",
     "--superpixels",
@@ -159,6 +167,7 @@ def generate(
     saved_check: Path | None,
     ids: tuple[str, ...],
     limit: int | None,
+    shard: str | None,
     superpixels: str,
     jobs: int | None,
     device: str,
@@ -175,6 +184,7 @@ def generate(
 
     Running the same command again computes only what is missing or out of date.
     """
+    share = None if shard is None else shard_of(shard)
     dataset = list_dataset(
         source, format_, given_reader_options(options), mapping_of(map_, threshold)
     )
@@ -191,7 +201,7 @@ def generate(
     check_method(dataset, settings)  # before all label maps are read
     wanted, jobs = _wanted(ids, dataset), jobs or cpu_count()
     saved = None if saved_check is None else load_check(saved_check)
-    found = _checked(dataset, settings, wanted, limit, accept, jobs, quiet, saved)
+    found = _checked(dataset, settings, wanted, limit, share, accept, jobs, quiet, saved)
     if found.changed and not quiet:
         click.echo(_changed_sentence(found.changed, saved_check), err=True)
     decided = plan(
@@ -199,7 +209,7 @@ def generate(
         overwrite=overwrite, check_content=check_content, check_parts=check_parts,
         superpixel_files=files,
         findings=[finding.as_record() for finding in found.findings], classes=found.class_table,
-        weights=weights,
+        weights=weights, shard=share,
     )  # fmt: skip
     if dataset.classes is None and not quiet:
         click.echo(class_sentence(decided, recorded), err=True)
@@ -217,7 +227,7 @@ def generate(
         click.echo(json.dumps(report.as_dict(), indent=2, ensure_ascii=False))
     elif not quiet:
         print_report(report)
-    print_failures(report, output)
+    print_failures(report, output, share)
     print_end(report, overwrite)
     sys.exit(_status(report))
 
@@ -241,6 +251,7 @@ def _checked(
     settings: Settings,
     ids: list[str] | None,
     limit: int | None,
+    shard: Shard | None,
     accept: tuple[str, ...],
     jobs: int,
     quiet: bool,
@@ -253,10 +264,12 @@ def _checked(
     UsageError
         When there is a finding that is an error and was not accepted.
     """
-    with progress(len(readable(dataset, ids, limit)), "label maps checked", quiet) as advance:
+    count = len(readable(dataset, ids, limit, shard))
+    with progress(count, "label maps checked", quiet) as advance:
         return checked(
             dataset, settings, ids=ids, limit=limit, accept=accept, jobs=jobs,
             progress=lambda case_id: advance(""), tell=print_findings, saved=saved,
+            shard=shard,
         )  # fmt: skip
 
 

@@ -15,6 +15,8 @@ from softlabel.cache import (
     folder_of,
     followed_link,
     is_damaged_index,
+    is_packed,
+    packed_is_read_only,
     parts_folder,
     purpose_of,
     read_index,
@@ -35,6 +37,8 @@ def index(cache: Path) -> None:
     The exit status is 1 when a part had to be left out.
     """
     cache = followed_link(cache)
+    if is_packed(cache):
+        raise CacheError(packed_is_read_only(cache))
     folder = parts_folder(cache)
     if not folder.is_dir():
         raise CacheError(

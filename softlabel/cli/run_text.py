@@ -14,8 +14,10 @@ from softlabel.console.display import duration, percent, size
 from softlabel.console.estimate import estimate_text
 from softlabel.console.group import say
 from softlabel.errors import plural
+from softlabel.generation.failures import failures_path
 from softlabel.generation.plan import COMPUTE, FAILED, REGROUP, SKIP, STALE, Plan
-from softlabel.generation.report import CaseReport, Report, failures_path
+from softlabel.generation.report import CaseReport, Report
+from softlabel.generation.shards import Shard
 from softlabel.ids import natural_key
 
 NOT_ANNOTATED = 255
@@ -64,7 +66,8 @@ def plan_sentence(decided: Plan, jobs: int) -> str:
         if decided.count(action)
     ]
     workers = min(jobs, max(1, len(decided.todo)))
-    return f"{', '.join(counts) or 'no cases'}; {plural(workers, 'worker')}."
+    which = "" if decided.shard is None else f"Shard {decided.shard}: "
+    return f"{which}{', '.join(counts) or 'no cases'}; {plural(workers, 'worker')}."
 
 
 def print_plan(
@@ -123,9 +126,14 @@ def print_report(report: Report) -> None:
     if report.skipped:
         click.echo(f"{plural(report.skipped, 'case')} finished before.")
     click.echo(f"Cache: {report.out}")
+    if report.elsewhere:
+        click.echo(
+            f"{plural(report.elsewhere, 'case')} of other shards are not finished; the one that "
+            "ends last writes the index."
+        )
 
 
-def print_failures(report: Report, output: Path) -> None:
+def print_failures(report: Report, output: Path, shard: Shard | None = None) -> None:
     """Print the warnings of a run, and its failed cases by reason."""
     for warning in report.warnings:
         say(f"Warning: {warning}")
@@ -138,7 +146,8 @@ def print_failures(report: Report, output: Path) -> None:
             say(f"  {who}: {reason}")
         if len(reasons) > SHOWN_FAILURES:
             click.echo(f"  … and {len(reasons) - SHOWN_FAILURES} more", err=True)
-        click.echo(f"The list is in {failures_path(output)}.", err=True)
+        ours = shard if report.elsewhere else None  # the last of several shards gathers the lists
+        click.echo(f"The list is in {failures_path(output, ours)}.", err=True)
 
 
 def _by_reason(failures: Mapping[str, str]) -> dict[str, list[str]]:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from softlabel.generation.check import Check as Check
     from softlabel.generation.check import check_dataset as check_dataset
+    from softlabel.generation.failures import read_failures as read_failures
     from softlabel.generation.networks import networks_for as networks_for
     from softlabel.generation.report import CaseReport as CaseReport
     from softlabel.generation.report import Report as Report
-    from softlabel.generation.report import read_failures as read_failures
     from softlabel.generation.run import carry_out as carry_out
     from softlabel.generation.run import decide as decide
     from softlabel.generation.run import estimate as estimate
@@ -28,7 +28,7 @@ _PLACES = {
     "estimate": "run",
     "generate": "run",
     "networks_for": "networks",
-    "read_failures": "report",
+    "read_failures": "failures",
 }
 
 __all__ = [

@@ -33,6 +33,7 @@ from softlabel.generation.looks import (
 )
 from softlabel.generation.plan import choose
 from softlabel.generation.settings import Settings
+from softlabel.generation.shards import Shard
 from softlabel.readers import READERS
 from softlabel.readers.look import LabelLook, look_at
 from softlabel.readers.mapped import as_source, mapped_facts, mapped_value, with_mapping
@@ -219,10 +220,13 @@ def check_dataset(
     return Check(dataset, looks, unreadable, found, seen, changed)
 
 
-def readable(dataset: Dataset, ids: Sequence[str] | None, limit: int | None) -> list[CaseRef]:
+def readable(
+    dataset: Dataset, ids: Sequence[str] | None, limit: int | None, shard: Shard | None = None
+) -> list[CaseRef]:
     """The chosen cases without those whose listing had a problem."""
     known = {ref.id for ref in dataset.refs}
-    return [ref for ref in choose(dataset, ids, limit) if ref.id in known]
+    chosen = choose(dataset, ids, limit)
+    return [ref for ref in (shard.of(chosen) if shard else chosen) if ref.id in known]
 
 
 def checked(
@@ -236,6 +240,7 @@ def checked(
     progress: Progress | None = None,
     tell: Callable[[Sequence[Finding]], None] | None = None,
     saved: SavedCheck | None = None,
+    shard: Shard | None = None,
 ) -> Check:
     """Look at the cases that a run would compute.
 
@@ -243,7 +248,7 @@ def checked(
     ----------
     dataset, settings, accept, jobs, progress, saved
         See :func:`check`.
-    ids, limit
+    ids, limit, shard
         See :func:`softlabel.generation.plan.plan`.
     tell : callable, optional
         Called with the findings before an error among them ends it; without it the error says
@@ -254,7 +259,7 @@ def checked(
     UsageError
         When a finding would certainly give a wrong cache.
     """
-    refs = readable(dataset, ids, limit)
+    refs = readable(dataset, ids, limit, shard)
     found = check_dataset(
         dataset, settings, refs=refs, accept=accept, jobs=jobs, progress=progress, saved=saved
     )

@@ -29,6 +29,7 @@ from softlabel.generation.networks import networks_for
 from softlabel.generation.present import look, refuse_other_settings
 from softlabel.generation.records import source_record
 from softlabel.generation.settings import Settings
+from softlabel.generation.shards import Shard
 from softlabel.generation.superpixel_files import SuperpixelFiles
 from softlabel.ids import check_id, fitting_ids, natural_key
 from softlabel.readers import READERS, scan_classes
@@ -86,6 +87,10 @@ class Plan:
         What the check of the data set found, for the index.
     weights : Path or None
         The file of the network of the steps, where it does not come with softlabel.
+    shard : Shard or None
+        Which of several runs that compute the chosen cases together.
+    together : tuple of str
+        Ids of the cases of all these runs.
     """
 
     dataset: Dataset
@@ -99,6 +104,8 @@ class Plan:
     replaces: Path | None = None
     findings: tuple[Mapping[str, Any], ...] = ()
     weights: Path | None = None
+    shard: Shard | None = None
+    together: tuple[str, ...] = ()
 
     @property
     def todo(self) -> tuple[CaseRef, ...]:
@@ -153,6 +160,7 @@ def plan(
     findings: Sequence[Mapping[str, Any]] | None = None,
     classes: ClassTable | None = None,
     weights: Path | None = None,
+    shard: Shard | None = None,
 ) -> Plan:
     """Decide for every case whether it must be computed; writes nothing.
 
@@ -182,6 +190,8 @@ def plan(
         they are read for that.
     weights : Path, optional
         The file of weights that the settings name, where it does not come with softlabel.
+    shard : Shard, optional
+        Only this part of the cases that ``ids`` and ``limit`` choose.
 
     Raises
     ------
@@ -193,13 +203,15 @@ def plan(
     """
     check_method(dataset, settings)
     _check_superpixels(settings, superpixel_files, out)
+    _check_shard(shard, overwrite)
     networks_for(settings.preprocessing, weights)  # what is not there is seen now
     settings_json = settings.as_json(source_record(dataset))
     present = look(out, settings_json, overwrite)
     existing = present.content
     if existing is not None:
         refuse_other_settings(out, existing.header.settings, settings_json)
-    chosen = choose(dataset, ids, limit)
+    together = choose(dataset, ids, limit)
+    chosen = together if shard is None else shard.of(together)
     header = _header(dataset, settings_json, existing, classes)
     if existing is not None and existing.header.fingerprint != header.fingerprint:
         raise UsageError(
@@ -233,7 +245,7 @@ def plan(
     return Plan(
         replace(dataset, classes=header.classes), settings, out, header,
         tuple(step(ref) for ref in chosen), seen, folder, superpixel_files, present.replaces,
-        tuple(findings), weights,
+        tuple(findings), weights, shard, tuple(ref.id for ref in together),
     )  # fmt: skip
 
 
@@ -313,6 +325,14 @@ def _check_superpixels(settings: Settings, files: SuperpixelFiles | None, out: P
         raise UsageError(
             'The setting superpixels="file" and superpixel files belong together; give both or '
             "neither."
+        )
+
+
+def _check_shard(shard: Shard | None, overwrite: bool) -> None:
+    if shard is not None and overwrite:
+        raise UsageError(
+            "Shards cannot make a cache anew together, since each would begin one of its own; give "
+            "another output, or delete the cache and leave --overwrite out."
         )
 
 

@@ -1,19 +1,16 @@
-"""What a run did: each case, all of them, what to warn about, and the list of failures."""
+"""What a run did: each case, all of them, and what to warn about."""
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from softlabel.cache import SeenFile, belongs
 from softlabel.errors import plural
-from softlabel.files.atomic import publish
 from softlabel.generation.plan import FAILED, SKIP, Plan
 from softlabel.types import Note
 
@@ -120,6 +117,9 @@ class Report:
     warnings : tuple of str
     regrouped : int
         Cases whose group changed: written again, not computed.
+    elsewhere : int
+        Cases that other shards of the run have not finished yet; as long as there are any, the
+        index does not link what this one has computed.
     """
 
     out: str
@@ -138,6 +138,7 @@ class Report:
     n_superpixels_asked: float
     warnings: tuple[str, ...]
     regrouped: int = 0
+    elsewhere: int = 0
 
     @property
     def complete(self) -> bool:
@@ -169,6 +170,7 @@ def summary_of(
     stopped: str,
     started: float,
     compile_seconds: float,
+    elsewhere: int = 0,
 ) -> Report:
     """The report on a run, from the reports on its cases."""
     done = [r for r in reports if not r.error and not r.regrouped]
@@ -194,16 +196,21 @@ def summary_of(
         mean_soft_sum=mean(sum(r.soft_sum for r in done), pixels),
         n_superpixels=mean(sum(r.n_superpixels for r in done), len(done)),
         n_superpixels_asked=mean(sum(r.n_superpixels_asked for r in done), len(done)),
-        warnings=tuple(_warnings(decided, done, failures)),
+        warnings=tuple(_warnings(decided, done, failures, elsewhere)),
         regrouped=sum(r.regrouped for r in reports),
+        elsewhere=elsewhere,
     )
 
 
-def _warnings(decided: Plan, done: list[CaseReport], failures: Mapping[str, str]) -> Iterator[str]:
+def _warnings(
+    decided: Plan, done: list[CaseReport], failures: Mapping[str, str], elsewhere: int
+) -> Iterator[str]:
     for check in (_too_few, _too_small, _too_blurred, _not_on_the_device, _noted_by_steps):
         yield from check(done)
     if decided.settings.superpixels == "slic":
         yield from _a_grid(done)
+    if elsewhere:  # only the last of several shards reads the parts of all
+        return
     linked = {part.id for part in decided.parts.read().values() if belongs(part, decided.header)}
     outdated = sorted(linked & set(failures))
     if outdated:
@@ -276,66 +283,3 @@ def _noted_by_steps(done: list[CaseReport]) -> Iterator[str]:
     for code in codes:
         noted = [n.text for r in done for n in r.step_notes if n.code == code]
         yield f"[{code}] In {len(noted)} of {len(done)} cases, for example: {noted[0]}"
-
-
-def failures_path(out: Path) -> Path:
-    """File that lists the failed cases."""
-    return out.with_suffix(".failed.tsv")
-
-
-def read_failures(out: Path) -> dict[str, str]:
-    """Cases that have failed, id to reason; empty when none did."""
-    return {case_id: block[0].partition("\t")[2].rstrip("\n") for case_id, block in _listed(out)}
-
-
-def write_failures(
-    out: Path,
-    failures: Mapping[str, str],
-    reports: list[CaseReport],
-    others: Set[str] = frozenset(),
-) -> None:
-    """Write the list of failed cases; without any, remove it.
-
-    Parameters
-    ----------
-    out : Path
-    failures : mapping of str to str
-        Cases of this run that failed, and why.
-    reports : list of CaseReport
-        Of this run, with tracebacks.
-    others : set of str
-        Cases that this run left alone: what the list says of them stays, as the list belongs to the
-        cache and not to the last of the runs that share it.
-    """
-    path = failures_path(out)
-    kept = {_safe(case_id) for case_id in others - set(failures)}
-    details = {r.id: r.details for r in reports}
-    lines = [line for name, block in _listed(out) if name in kept for line in block]
-    for case_id, reason in failures.items():
-        lines.append(f"{_safe(case_id)}\t{' '.join(reason.split())}\n")
-        lines.extend(f"# {line}\n" for line in details.get(case_id, "").splitlines())
-    if lines:
-        text = "".join(["id\treason\n", *lines])
-        publish(path, text.encode("utf-8", "backslashreplace"))
-        return
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
-
-
-def _listed(out: Path) -> Iterator[tuple[str, list[str]]]:
-    """Id and lines of every case on the list: its reason, and a traceback."""
-    try:
-        lines = failures_path(out).read_text(encoding="utf-8").splitlines(keepends=True)[1:]
-    except (OSError, UnicodeDecodeError):  # it is for people, who may have changed it
-        return
-    blocks: list[list[str]] = []
-    for line in lines:
-        if not line.startswith("# "):
-            blocks.append([line])
-        elif blocks:
-            blocks[-1].append(line)
-    yield from ((block[0].partition("\t")[0], block) for block in blocks if "\t" in block[0])
-
-
-def _safe(case_id: str) -> str:
-    return case_id if case_id.isprintable() else case_id.encode("unicode_escape").decode()

@@ -23,6 +23,7 @@ from softlabel.cache import (
     build_part,
     rebuild_index,
     regrouped_part,
+    schema,
     version_of,
 )
 from softlabel.device import CPU
@@ -32,6 +33,7 @@ from softlabel.files.owner import Claim, LostClaimError
 from softlabel.generation.check import checked
 from softlabel.generation.device_choice import Sample, Say, chosen_devices, named_devices
 from softlabel.generation.device_server import DeviceProcess
+from softlabel.generation.failures import gather_failures, listed_cases, write_failures
 from softlabel.generation.looks import load_check
 from softlabel.generation.networks import with_weights
 from softlabel.generation.output import (
@@ -44,8 +46,10 @@ from softlabel.generation.output import (
     remove_other_folders,
 )
 from softlabel.generation.plan import FAILED, SKIP, Plan, plan
-from softlabel.generation.report import CaseReport, Report, failures_of, summary_of, write_failures
+from softlabel.generation.refresh import IndexRefresh
+from softlabel.generation.report import CaseReport, Report, failures_of, summary_of
 from softlabel.generation.settings import Settings
+from softlabel.generation.shards import Shard
 from softlabel.generation.superpixel_files import SuperpixelFiles
 from softlabel.generation.warm_up import warm_up
 from softlabel.generation.worker import Computed, Task, case_report, compute_source, results_of
@@ -55,6 +59,10 @@ from softlabel.types import CaseRef, Dataset
 
 ESTIMATE_ATTEMPTS = 5
 LOADING_MATTERS_SECONDS = 10.0
+
+INDEX_AS_IT_WAS = (
+    "Its index stays as it was; the cases finished since are taken in when the run goes on."
+)
 
 Progress = Callable[[CaseReport], None]
 
@@ -78,6 +86,7 @@ def generate(
     accept: Collection[str] = (),
     saved_check: str | os.PathLike[str] | None = None,
     weights: str | os.PathLike[str] | None = None,
+    shard: tuple[int, int] | None = None,
 ) -> Report:
     """Compute the soft labels of a data set into a cache.
 
@@ -116,6 +125,11 @@ def generate(
     weights : path, optional
         A file that ``softlabel-train denoiser`` wrote, for ``denoise="dncnn"``, instead of the
         weights that come with softlabel.
+    shard : (int, int), optional
+        Number and count, such as ``(1, 8)``: compute only that part of the chosen cases. Which it
+        is depends on the listing alone, and cases of one source file stay together. As many runs,
+        on any machines that share the output's folder, make the cache together; the one that
+        finds all cases there writes the index.
 
     Returns
     -------
@@ -148,6 +162,7 @@ def generate(
         dataset, out, settings, ids=ids, limit=limit, jobs=jobs, overwrite=overwrite,
         check_content=check_content, check_parts=check_parts, accept=accept,
         saved_check=saved_check, weights=weights, superpixel_files=files,
+        shard=None if shard is None else Shard(*shard),
     )  # fmt: skip
     report = carry_out(decided, jobs=jobs, device=device, progress=progress)
     told = [f"[{finding['code']}] {finding['text']}" for finding in decided.findings]
@@ -169,6 +184,7 @@ def decide(
     saved_check: str | os.PathLike[str] | None = None,
     weights: str | os.PathLike[str] | None = None,
     superpixel_files: SuperpixelFiles | None = None,
+    shard: Shard | None = None,
 ) -> Plan:
     """Check a data set and decide what :func:`generate`, with the same arguments, computes.
 
@@ -179,12 +195,14 @@ def decide(
     path = output_path(out)
     _require_jobs(jobs)
     saved = None if saved_check is None else load_check(saved_check)
-    found = checked(dataset, settings, ids=ids, limit=limit, accept=accept, jobs=jobs, saved=saved)
+    found = checked(
+        dataset, settings, ids=ids, limit=limit, accept=accept, jobs=jobs, saved=saved, shard=shard
+    )
     return plan(
         found.dataset, settings, path, ids=ids, limit=limit, overwrite=overwrite,
         check_content=check_content, check_parts=check_parts, superpixel_files=superpixel_files,
         findings=[finding.as_record() for finding in found.findings], classes=found.class_table,
-        weights=weights_file,
+        weights=weights_file, shard=shard,
     )  # fmt: skip
 
 
@@ -232,6 +250,7 @@ def _carried_out(
     waiting = (*decided.todo, *decided.regroup)
     before = {ref.id: version_of(decided.part_of(ref.id)) for ref in waiting}
     tally = _Tally(seen=dict(decided.seen))
+    refresh = IndexRefresh(decided, claim)
     try:
         with contextlib.closing(_reports(decided, jobs, device, say, safe_point, claim)) as told:
             for report in told:
@@ -239,12 +258,16 @@ def _carried_out(
                     tally.stopped = report.error
                     break
                 tally.add(report)
+                if refresh.is_due():
+                    refresh.write(tally.seen, {r.id for r in tally.reports})
                 if progress is not None:
                     progress(report)
     except KeyboardInterrupt:
         tally.interrupted = True
     except parallel.WorkerDied as error:
         tally.stopped = f"{error} Use fewer --jobs or a machine with more memory."
+    except LostClaimError as error:
+        tally.stopped = str(error)
     reported = {report.id for report in tally.reports}
     unfinished = {
         case_id
@@ -252,15 +275,18 @@ def _carried_out(
         # workers that were stopped may have published more than they reported
         if case_id not in reported and version_of(decided.part_of(case_id)) == version
     }
+    index, elsewhere = version_of(decided.out), 0
     try:
-        _finish(decided, tally, claim, complete=not unfinished)
+        elsewhere = _finish(decided, tally, claim, complete=not unfinished)
     except LostClaimError as error:
         tally.stopped = str(error)
     except OSError as error:
         tally.stopped = tally.stopped or cannot_write(decided.out, error)
+        if version_of(decided.out) == index:
+            tally.stopped += f" {INDEX_AS_IT_WAS}"
     return summary_of(
         decided, tally.reports, unfinished, tally.interrupted, tally.stopped, started,
-        compile_seconds,
+        compile_seconds, elsewhere,
     )  # fmt: skip
 
 
@@ -309,15 +335,40 @@ def _reports(
             yield from done
 
 
-def _finish(decided: Plan, tally: _Tally, claim: Claim, *, complete: bool) -> None:
+def _finish(decided: Plan, tally: _Tally, claim: Claim, *, complete: bool) -> int:
     """Tidy up, rebuild the index, and list what failed.
 
     Where the run makes a cache anew, the index stays that of the old one until all cases are there.
+    A shard leaves the index to the one that ends last.
+
+    Returns
+    -------
+    int
+        Cases that other shards have not settled yet.
     """
     sweep(decided.parts.path)
     failures = failures_of(decided, tally.reports)
-    came_to_nothing = decided.replaces is not None and not has_parts(decided)
     claim.require()
+    if decided.shard is None:
+        _publish_index(decided, tally, failures, complete=complete)
+        _list_failures(decided, tally, failures)
+        return 0
+    _list_failures(decided, tally, failures)  # first: others take what is listed for settled
+    elsewhere = _unsettled_elsewhere(decided)
+    if complete and not elsewhere:
+        failed = listed_cases(decided.out, decided.together)
+        _publish_index(decided, tally, failed, complete=True)
+        finished = {step.ref.id for step in decided.steps} - set(failures)
+        parts = {case_id: decided.part_of(case_id) for case_id in decided.together}
+        gather_failures(decided.out, parts, finished)
+    return len(elsewhere)
+
+
+def _publish_index(
+    decided: Plan, tally: _Tally, failures: Mapping[str, str], *, complete: bool
+) -> None:
+    """Rebuild the index of what is there; of a cache made anew when all cases are."""
+    came_to_nothing = decided.replaces is not None and not has_parts(decided)
     if came_to_nothing and (complete or tally.stopped):
         remove_folder(decided.parts.path)
     elif complete or decided.replaces is None:
@@ -327,7 +378,25 @@ def _finish(decided: Plan, tally: _Tally, claim: Claim, *, complete: bool) -> No
         rebuild_index(decided.out, decided.index_content(tally.seen), decided.parts)
         if complete:
             remove_other_folders(decided)
-    write_failures(decided.out, failures, tally.reports, _left_alone(decided, tally))
+
+
+def _list_failures(decided: Plan, tally: _Tally, failures: Mapping[str, str]) -> None:
+    details = {report.id: report.details for report in tally.reports}
+    others = _left_alone(decided, tally)
+    write_failures(decided.out, failures, details, others, decided.shard)
+
+
+def _unsettled_elsewhere(decided: Plan) -> list[str]:
+    """Cases of the other shards that have no part and stand on no list of failures.
+
+    By names alone: reading the parts of all shards at the end of each would take long.
+    """
+    there = set(decided.parts.versions())
+    ours = {step.ref.id for step in decided.steps}
+    others = [case_id for case_id in decided.together if case_id not in ours]
+    absent = [case_id for case_id in others if schema.part_name(case_id) not in there]
+    listed = listed_cases(decided.out, absent)
+    return [case_id for case_id in absent if case_id not in listed]
 
 
 def _left_alone(decided: Plan, tally: _Tally) -> set[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from softlabel.cache import open_cache
 from softlabel.cache.verify import verify
-from softlabel.generation.report import failures_path, read_failures
+from softlabel.generation.failures import failures_path, read_failures
 from softlabel.generation.run import generate
 from softlabel.generation.settings import Settings
 from softlabel.readers import list_dataset

@@ -19,8 +19,8 @@ from softlabel.cache import open_cache
 from softlabel.cache.verify import verify
 from softlabel.files.atomic import TEMPORARY_PREFIX
 from softlabel.generation import worker
+from softlabel.generation.failures import failures_path
 from softlabel.generation.plan import plan
-from softlabel.generation.report import failures_path
 from softlabel.generation.run import carry_out, generate
 from softlabel.readers import list_dataset
 from softlabel.types import ClassTable

@@ -154,6 +154,11 @@ class DataConfig(Section):
         description="space in the temporary folder (TMPDIR) for cases that were read once, shared "
         "by the loader processes; 0 decodes them anew every time",
     )
+    verify: bool = Field(
+        default=True,
+        strict=True,
+        description="compare every array of the cache with its digest when it is first read",
+    )
 
 
 class AugmentConfig(Section):

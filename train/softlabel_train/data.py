@@ -134,6 +134,9 @@ class CacheDataset(Dataset[Sample]):
     keep_mb : int
         Size of the compact cases that are kept in the system's temporary folder for all
         processes that load (:mod:`softlabel_train.kept`); 0 decodes every case anew every time.
+    verify : bool
+        Compare what is read with its digests, see :func:`softlabel.open_cache`; a cache that is
+        open already was opened with or without.
 
     Attributes
     ----------
@@ -162,8 +165,9 @@ class CacheDataset(Dataset[Sample]):
         seed: int = 0,
         intensity: Intensity | None = None,
         keep_mb: int = KEEP_MB,
+        verify: bool = True,
     ) -> None:
-        self.cache = cache if isinstance(cache, Cache) else open_cache(Path(cache))
+        self.cache = cache if isinstance(cache, Cache) else open_cache(Path(cache), verify=verify)
         self.ids = tuple(ids)
         self.crop = None if crop is None else tuple(int(n) for n in crop)
         self.balance = float(balance or 0)
