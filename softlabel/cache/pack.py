@@ -44,7 +44,7 @@ from softlabel.cache.index import (
 )
 from softlabel.cache.read import Cache, CachedCase, open_cache
 from softlabel.cache.stream import build_on_disk
-from softlabel.cache.structure import datasets_below
+from softlabel.cache.structure import datasets_below, own
 from softlabel.cache.transfer import copy_case, copy_dataset
 from softlabel.errors import CacheError, UsageError
 from softlabel.files.atomic import folder_at_once, publish_by, sweep
@@ -267,10 +267,12 @@ def _read_made_by(cache: Cache) -> dict[str, Header]:
     with open_for_reading(cache.path) as file, _copying(cache.path, "the index"):
         if "made_by" not in file:
             return {}
-        ids, records = (read_texts(file[f"made_by/{name}"]) for name in schema.MADE_BY)
+        ids, records = (read_texts(own(file, f"made_by/{name}")) for name in schema.MADE_BY)
         headers = {}
         for case_id, record in zip(ids, records, strict=True):
             generator, software = json.loads(record)
+            if not isinstance(generator, str) or not isinstance(software, str):
+                raise ValueError("made_by/record names no software")
             headers[case_id] = replace(cache.header, generator=generator, software=software)
         return headers
 

@@ -28,6 +28,9 @@ from softlabel.types import Array, ClassTable
 
 _BIDS_VERSION = "1.9.0"
 _ENTITIES = re.compile(r"sub-[a-zA-Z0-9]+(_[a-zA-Z]+-[a-zA-Z0-9]+)*")
+_LONGEST = 120
+"""Characters of an id that names files as it is; endings and names of classes come behind it."""
+
 _SINGLE_FILE_OFFSET = 352
 _SAME_PLACE = 1e-5
 """Relative difference up to which a qform places voxels as the sform does."""
@@ -47,7 +50,7 @@ def names(ids: Sequence[str]) -> dict[str, str]:
     >>> list(names(["sub-01_ses-2", "scan_10", "scan-10"]).values())
     ['sub-01_ses-2', 'sub-scan10b0b3bd8d', 'sub-scan10ef3e11ba']
     """
-    ready = {case_id for case_id in ids if _ENTITIES.fullmatch(case_id)}
+    ready = {i for i in ids if len(i) <= _LONGEST and _ENTITIES.fullmatch(i)}
     plain = {case_id: _letters(safe_stem(case_id)) for case_id in ids if case_id not in ready}
     uses = Counter(label.lower() for label in plain.values())
     uses.update(case_id.removeprefix("sub-").lower() for case_id in ready)

@@ -101,7 +101,7 @@ def test_options_that_cannot_work_are_refused(volumes, tmp_path):
 
 def test_ids_never_leave_the_folder(tmp_path):
     """The cache of a stranger may have any id."""
-    wild = ("../x", "con", "a:b", "Ä" * 190)
+    wild = ("../x", "con", "a:b", "Ä" * 190, f"sub-{'a' * 300}")
     for format_ in FORMATS.values():
         names = format_.names(list(wild))
         classes = factories.FULL_CLASSES
