@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -454,6 +455,19 @@ class CachedCase:
     def source(self) -> str:
         """File that it came from, relative to the data set."""
         return str(self._attributes["source"])
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Paths of the files that it was read from, relative to the data set; ``superpixels:`` and
+        its name for a file of given superpixels.
+
+        Raises
+        ------
+        CacheError
+            When they are no list of paths.
+        """
+        with damage_as_error(self.path, self.fix):
+            return tuple(str(path) for path, _, _ in json.loads(self._attributes["inputs"]))
 
     @property
     def spacing_mm(self) -> tuple[float, ...] | None:

@@ -355,7 +355,9 @@ def _statistics_findings(path: Path, parts: list[PartSummary], fix: str) -> list
     with open_cache(path) as cache:
         found = cache.statistics
     same = set(found) == set(expected) and all(
-        np.array_equal(found[g][n], expected[g][n]) for g in expected for n in expected[g]
+        n in found[g] and np.array_equal(found[g][n], expected[g][n])
+        for g in expected
+        for n in expected[g]
     )
     if same:
         return []

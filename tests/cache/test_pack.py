@@ -21,7 +21,7 @@ import softlabel
 from softlabel.cache import open_cache, pack_cache, read_index, rebuild_index, unpack_cache
 from softlabel.cache import read as read_module
 from softlabel.cache import stream as stream_module
-from softlabel.cache.files import open_for_reading, put_text
+from softlabel.cache.files import open_for_reading, put_text, store, text_array
 from softlabel.cache.repair import repair
 from softlabel.cache.verify import verify
 from softlabel.errors import CacheError, UsageError
@@ -242,6 +242,16 @@ def test_verify_finds_what_was_changed(cache, tmp_path, change, words):
     findings = verify(packed)
     assert any(words in finding.problem for finding in findings)
     assert all("softlabel pack" in finding.problem for finding in findings)
+
+
+@pytest.mark.parametrize("record", ["[1, 2]", "{", "[]", '["softlabel 0.0.9", null]'])
+def test_a_table_of_software_that_is_none_is_damage(cache, tmp_path, record):
+    packed = pack_cache(cache, tmp_path / "p.h5")
+    with h5py.File(packed, "r+") as file:
+        for name, text in (("id", "s2"), ("record", record)):
+            store(file, f"made_by/{name}", text_array([text]), (1,), "zstd")
+    with pytest.raises(CacheError, match="is damaged"):
+        unpack_cache(packed, tmp_path / "back.h5")
 
 
 def test_verify_compares_statistics_and_manifest_with_the_cases(cache, tmp_path):

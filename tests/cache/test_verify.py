@@ -376,3 +376,9 @@ def test_folders_of_parts_that_the_index_does_not_name(cache):
     cache.with_suffix(".parts").mkdir()
     ((_, _, problem),) = found(cache)
     assert "left of a cache that was made anew" in problem
+
+
+def test_an_index_that_lacks_a_table_of_its_statistics(cache):
+    with h5py.File(cache, "r+") as file:
+        del file["statistics/pixels"]
+    assert any("statistics are not the sums" in problem for *_, problem in found(cache))
