@@ -404,7 +404,7 @@ def _build_index(folder: str, parts: list[PartSummary], content: IndexContent) -
             records = text_array([json.dumps(f, ensure_ascii=False) for f in content.findings])
             store(file, "findings", records, column_chunks(records), content.header.compression)
         if content.header.format_version >= 2:
-            put_text(file, schema.DIGEST, index_digest(file))
+            put_text(cases, schema.DIGEST, index_digest(file))
     return built[0]
 
 
