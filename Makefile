@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 DEMO   := demo
 CHECK  := softlabel train tests benchmarks docs
 
-.PHONY: help setup demo dev test test-all coverage test-oldest lint docs dist bench train-oct train-mri clean
+.PHONY: help setup demo dev test test-all coverage test-oldest lint docs dist bench faults train-oct train-mri clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -85,6 +85,9 @@ dist: $(VENV)/.dev ## sdist and wheel in dist/, tried in environments of their o
 
 bench: $(VENV)/.full ## speed and memory, as ratios to peers, into benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.run
+
+faults: $(VENV)/.full ## kills, full disks, flipped bits, runs that meet, into benchmarks/RESULTS.md
+	$(BIN)/python -m tests.faults
 
 train-oct: $(VENV)/.full ## train and evaluate on OCT: phantoms, or DATA=folder of the Duke files
 	$(BIN)/softlabel-train train-oct $(if $(DATA),--data "$(DATA)") -o train-oct

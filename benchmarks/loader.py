@@ -1,6 +1,6 @@
 """Training batches a second, ready on the device, from softlabel's cache and from its peers.
 
-Run with ``python benchmarks/loader.py``. All loaders deliver the same batches: normalised images,
+Run with ``python -m benchmarks.loader``. All loaders deliver the same batches: normalised images,
 class indices and dense float32 soft labels of whole B-scans or 256×256 crops, on the CPU as the
 device. The peers are what one writes first: dense maps in one HDF5 file with gzip-4, and a dense
 float16 memory map.
@@ -11,8 +11,9 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -21,6 +22,11 @@ from rich.console import Console
 from rich.table import Table
 from softlabel_train.data import KEEP_MB, CacheDataset, Intensity, StepSampler, make_loader
 from torch.utils.data import DataLoader, Dataset
+
+from benchmarks.measure import alternate_with_cpu, show
+
+if TYPE_CHECKING:
+    from softlabel.cache import Cache
 
 BATCH = 8
 CROP = (256, 256)
@@ -136,6 +142,52 @@ def ours(
     return make
 
 
+def verification(folder: Path, repeats: int) -> list[dict[str, Any]]:
+    """What comparing with digests costs (``open_cache(verify=…)``): image, labels, soft labels.
+
+    The first read of a case in a process hashes all that is stored of it, later ones nothing.
+    """
+    from softlabel import Settings, generate, open_cache
+    from softlabel.phantom import write_mri_dataset, write_oct_dataset
+
+    write_oct_dataset(folder / "scans", n_subjects=1, shape=(496, 768, 8), n_annotated=8)
+    write_mri_dataset(folder / "brains", n_subjects=1, shape=(240, 240, 48))
+    for name in ("scans", "brains"):
+        generate(folder / name, folder / f"{name}.h5", Settings(n_segments=2000))
+    rows: list[dict[str, Any]] = []
+    for what, name, shape in (
+        ("256² crop of 496×768", "scans", CROP),
+        ("96×96×32 of 240×240×48", "brains", (96, 96, 32)),
+    ):
+        path = folder / f"{name}.h5"
+        opened = {verify: open_cache(path, verify=verify) for verify in (False, True)}
+        for when, functions in (
+            ("first, opening included", {v: partial(_read_first, path, shape, v) for v in opened}),
+            ("later", {v: partial(_read, cache, shape) for v, cache in opened.items()}),
+        ):
+            times = alternate_with_cpu({str(v): f for v, f in functions.items()}, repeats)
+            for verify, (wall, cpu) in times.items():
+                rows.append({
+                    "patch": what, "read": when, "verify": verify, "ms": 1e3 * wall,
+                    "CPU ms": 1e3 * cpu, "times as long, CPU": cpu / times["False"][1],
+                })  # fmt: skip
+    return rows
+
+
+def _read_first(path: Path, shape: tuple[int, ...], verify: bool) -> None:
+    from softlabel import open_cache
+
+    with open_cache(path, verify=verify) as cache:
+        _read(cache, shape)
+
+
+def _read(cache: Cache, shape: tuple[int, ...]) -> None:
+    """A patch of the first case."""
+    case = next(iter(cache.values()))
+    where = tuple(slice(8, 8 + n) for n in shape)
+    _ = case.image[(..., *where)], case.labels[where], case.soft[(..., *where)]
+
+
 def main(repeats: int = 12, n_subjects: int = 2, n_annotated: int = 8) -> list[dict[str, Any]]:
     """Print the table and return its rows; times at least 12 batches of B-scans, 48 of crops."""
     timed = max(12, repeats)
@@ -180,7 +232,10 @@ def main(repeats: int = 12, n_subjects: int = 2, n_annotated: int = 8) -> list[d
             f"{row['times_gzip']:.1f}", f"{100 * row['share_of_no_read']:.0f} %",
         )  # fmt: skip
     Console(width=100).print(table)
-    return rows
+    with tempfile.TemporaryDirectory() as temporary:
+        verified = verification(Path(temporary), timed)
+    show("What comparing with digests costs", verified)
+    return rows + verified
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ BENCHMARKS = {
     "conventions": "Surface distances by convention and unit",
     "resoftening": "Soft labels after random changes: made anew or interpolated",
     "loader": "Training batches from a cache",
+    "patches": "Training patches of volumes against a MONAI pipeline",
 }
 
 

@@ -25,7 +25,7 @@ import json, resource, sys, time
 import softlabel
 source, out, jobs = sys.argv[1], sys.argv[2], int(sys.argv[3])
 from softlabel.generation import generate
-from softlabel.settings import Settings
+from softlabel.generation.settings import Settings
 settings = Settings(superpixel_size=190)
 generate(source, out.replace(".h5", "-warm.h5"), settings, jobs=jobs, limit=jobs)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -42,7 +42,7 @@ VORONOI = """
 import json, resource, sys, time
 import numpy as np
 import softlabel
-from softlabel.kernels import warm_up
+from softlabel.generation.warm_up import warm_up
 warm_up()
 base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 labels, ids = np.load(sys.argv[1]), np.load(sys.argv[2])

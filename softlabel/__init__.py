@@ -15,6 +15,8 @@ from softlabel._version import __version__
 if TYPE_CHECKING:
     from softlabel.cache import CachedCase as CachedCase
     from softlabel.cache import open_cache as open_cache
+    from softlabel.cache import pack_cache as pack_cache
+    from softlabel.cache import unpack_cache as unpack_cache
     from softlabel.generation import Report as Report
     from softlabel.generation import Settings as Settings
     from softlabel.generation import generate as generate
@@ -35,9 +37,11 @@ _PUBLIC = {
     "SoftMaps": "softlabel.softmaps",
     "generate": "softlabel.generation",
     "open_cache": "softlabel.cache",
+    "pack_cache": "softlabel.cache",
     "slic": "softlabel.superpixels",
     "soften": "softlabel.softening",
     "soften_batch": "softlabel.softening.tensor.batch",
+    "unpack_cache": "softlabel.cache",
 }
 
 # `from softlabel import *` and help() work without torch, so they leave out what needs it.

@@ -4,6 +4,7 @@ import ast
 import os
 import shlex
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,23 @@ def test_every_benchmark_takes_repeats(name):
     [main] = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "main"]
     assert main.args.args[0].arg == "repeats"
     assert len(main.args.defaults) == len(main.args.args)
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
+def test_modules_that_a_benchmark_names_are_there(path):
+    """In functions too, and in the code that it gives to processes of their own."""
+    texts = [path.read_text()]
+    for text in texts:
+        nodes = list(ast.walk(ast.parse(text)))
+        texts += [
+            node.value
+            for node in nodes
+            if isinstance(node, ast.Constant) and "\nimport " in str(node.value)
+        ]
+        named = [n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module]
+        for name in named:
+            if name.startswith("softlabel") and not name.startswith("softlabel_train"):
+                assert find_spec(name), f"{path.name} imports {name}"
 
 
 @pytest.fixture

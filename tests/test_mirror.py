@@ -48,6 +48,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
 TESTS_OF_THE_WHOLE = {
     "cache/test_compatibility.py": "caches of earlier versions",
     "cli/test_main.py": "the command line of softlabel",
+    "faults/test_faults.py": "kills, full disks, flipped bits, runs that meet",
     "readers/test_real_data.py": "scans of real patients, where they are",
     "softening/test_properties.py": "what all methods promise",
     "test_benchmarks.py": "the folder benchmarks/",

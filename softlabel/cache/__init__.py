@@ -2,7 +2,14 @@
 
 from softlabel.cache.before import Before
 from softlabel.cache.damage import damage
-from softlabel.cache.files import Header, followed_link, parts_folders, software_versions
+from softlabel.cache.files import (
+    Header,
+    followed_link,
+    is_packed,
+    packed_is_read_only,
+    parts_folders,
+    software_versions,
+)
 from softlabel.cache.index import (
     IndexContent,
     PartsFolder,
@@ -19,6 +26,7 @@ from softlabel.cache.index import (
     recover,
     version_of,
 )
+from softlabel.cache.pack import pack_cache, unpack_cache
 from softlabel.cache.part import CaseResult, InputFile, Statistics, build_part
 from softlabel.cache.read import Cache, CachedCase, StoredArray, open_cache
 from softlabel.cache.regroup import regrouped_part
@@ -43,8 +51,11 @@ __all__ = [
     "folder_of",
     "followed_link",
     "is_damaged_index",
+    "is_packed",
     "label_dtype",
     "open_cache",
+    "pack_cache",
+    "packed_is_read_only",
     "parts_folder",
     "parts_folders",
     "purpose_of",
@@ -54,5 +65,6 @@ __all__ = [
     "recover",
     "regrouped_part",
     "software_versions",
+    "unpack_cache",
     "version_of",
 ]

@@ -71,7 +71,8 @@ def describe(cache: Cache) -> dict[str, Any]:
         "cases": cases,
         "missing": None if cache.missing is None else [*cache.missing, *problems],
         "problems": problems,
-        "bytes": cache.path.stat().st_size + sum(c["bytes"] for c in cases),
+        "bytes": cache.path.stat().st_size
+        + (0 if cache.is_packed else sum(c["bytes"] for c in cases)),
         "softened_share": _share(cases, "softened_pixels"),
         "mean_soft_sum": _share(cases, "soft_sum"),
     }
@@ -130,7 +131,7 @@ def _case(cache: Cache, case_id: str, facts: CaseFacts) -> dict[str, Any]:
         "known_pixels": sum(facts.class_pixels),
         "softened_pixels": facts.softened_pixels,
         "soft_sum": facts.soft_sum,
-        "bytes": cache[case_id].path.stat().st_size,
+        "bytes": cache.stored_bytes(case_id),
     }
 
 

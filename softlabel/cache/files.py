@@ -11,6 +11,7 @@ import json
 import math
 import platform
 import secrets
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,16 +23,21 @@ import numpy as np
 
 from softlabel._version import __version__
 from softlabel.cache import schema
-from softlabel.cache.structure import own
+from softlabel.cache.structure import UncheckedChunks, own
 from softlabel.cache.superblock import with_checksum
 from softlabel.errors import CacheError, SourceError
 from softlabel.types import Array, ClassTable
 
-DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, SourceError)
+DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError,
+          SourceError, zlib.error)  # fmt: skip
 """What h5py, and what we make of what it reads, raise for a damaged file."""
 
 FIX_PART = "delete it and run `softlabel generate` again: only this case is computed anew"
+FIX_PACKED = "make it anew with `softlabel pack` from the cache that it was packed from"
 
+
+LARGEST_TABLE = 1 << 30
+"""Bytes of a table of an index at most: thousands for each of a million cases."""
 
 MOST_LINKS = 40
 """Links that are followed one after another, as systems do."""
@@ -103,7 +109,7 @@ def build_in_memory() -> Iterator[tuple[h5py.File, list[bytes]]]:
     access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
     access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
     name = f"softlabel-{secrets.token_hex(8)}".encode()
-    made = h5py.h5f.create(name, h5py.h5f.ACC_TRUNC, _without_times(h5py.h5p.FILE_CREATE), access)
+    made = h5py.h5f.create(name, h5py.h5f.ACC_TRUNC, without_times(h5py.h5p.FILE_CREATE), access)
     with h5py.File(made) as file:
         yield file, result
         file.flush()
@@ -112,11 +118,11 @@ def build_in_memory() -> Iterator[tuple[h5py.File, list[bytes]]]:
 
 def new_group(parent: h5py.Group, name: str) -> h5py.Group:
     """Make a group that does not record when it was made."""
-    made = _without_times(h5py.h5p.GROUP_CREATE)
+    made = without_times(h5py.h5p.GROUP_CREATE)
     return h5py.Group(h5py.h5g.create(parent.id, name.encode(), gcpl=made))
 
 
-def _without_times(kind: Any) -> Any:
+def without_times(kind: Any) -> Any:
     """Creation properties without times, which h5py before 3.16 records unless told not to."""
     properties = h5py.h5p.create(kind)
     properties.set_obj_track_times(False)
@@ -205,6 +211,8 @@ def check_header(file: h5py.File, path: Path, kinds: tuple[str, ...]) -> None:
             f"{path} has cache format version {version}, this softlabel reads up to "
             f"{schema.FORMAT_VERSION}; install a newer softlabel."
         )
+    if kind == schema.PACKED and kind not in kinds:
+        raise CacheError(packed_is_read_only(path))
     if kind not in kinds:
         fix = (
             FIX_PART[0].upper() + FIX_PART[1:]
@@ -214,6 +222,24 @@ def check_header(file: h5py.File, path: Path, kinds: tuple[str, ...]) -> None:
         raise CacheError(
             f"{path} is a softlabel file of kind {kind!r}; expected {' or '.join(kinds)}. {fix}."
         )
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a file is a packed cache; False for one that is missing or cannot be read."""
+    try:
+        with open_for_reading(path) as file:
+            marks = get_text(file, "format", ""), get_text(file, "kind", "")
+    except (CacheError, *DAMAGE):
+        return False
+    return marks == (schema.FORMAT, schema.PACKED)
+
+
+def packed_is_read_only(path: Path) -> str:
+    """Why a packed cache cannot be changed, and the fix."""
+    return (
+        f"{path} is a packed cache, which is read and never changed; make a cache of it that can "
+        f"be changed with `softlabel unpack {path} -o NAME.h5`."
+    )
 
 
 def root_problems(file: h5py.File) -> Iterator[str]:
@@ -303,6 +329,12 @@ def read_table(dataset: h5py.Dataset) -> Array:
     found = dataset.id.get_num_chunks() if dataset.chunks else expected
     if found != expected:
         raise ValueError(f"{dataset.name} has {found} chunks, expected {expected}")
+    if dataset.nbytes > LARGEST_TABLE:
+        raise ValueError(
+            f"{dataset.name} has {dataset.nbytes} bytes, expected at most {LARGEST_TABLE}"
+        )
+    if dataset.chunks:
+        UncheckedChunks(dataset).require(dataset)
     return np.asarray(dataset[...])
 
 

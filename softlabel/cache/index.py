@@ -39,6 +39,7 @@ from softlabel.cache.part import InputFile
 from softlabel.cache.structure import own
 from softlabel.errors import CacheError
 from softlabel.files.atomic import publish
+from softlabel.files.regular import open_regular
 from softlabel.ids import natural_key
 from softlabel.types import Array
 
@@ -162,29 +163,40 @@ def read_part_summary(path: Path) -> PartSummary:
     with open_for_reading(path) as file:
         check_header(file, path, (schema.PART,))
         with damage_as_error(path, FIX_PART):
-            case = own(file, "case")
-            since_2 = int(file.attrs["format_version"]) >= 2
-            summary = PartSummary(
-                get_text(case, "id"),
-                get_text(case, "group"),
-                path.name,
-                get_text(file, "fingerprint"),
-                int(file.attrs["algorithm"]),
-                tuple(InputFile(*row) for row in json.loads(get_text(case, "inputs"))),
-                {
-                    name: np.asarray(get_attribute(case, name))
-                    for name in (SUMMED_SINCE_2 if since_2 else SUMMED)
-                },
-                get_text(case, "digest") if since_2 else "",
-                path.stat().st_size,
-                read_facts(case),
-            )
+            summary = summary_of(own(file, "case"), path.name, path.stat().st_size)
     if schema.part_name(summary.id) != path.name:
         raise CacheError(
             f"{path} holds the case {summary.id!r}, which belongs into a file named "
             f"{schema.part_name(summary.id)}; {FIX_PART}."
         )
     return summary
+
+
+def summary_of(case: h5py.Group, file_name: str, size: int) -> PartSummary:
+    """Summary of a case by the attributes of its group, which lies in a file of that name and size.
+
+    Raises
+    ------
+    KeyError, ValueError or TypeError
+        When something is missing, or of another kind than docs/format.md says.
+    """
+    file = case.file
+    since_2 = int(file.attrs["format_version"]) >= 2
+    return PartSummary(
+        get_text(case, "id"),
+        get_text(case, "group"),
+        file_name,
+        get_text(file, "fingerprint"),
+        int(file.attrs["algorithm"]),
+        tuple(InputFile(*row) for row in json.loads(get_text(case, "inputs"))),
+        {
+            name: np.asarray(get_attribute(case, name))
+            for name in (SUMMED_SINCE_2 if since_2 else SUMMED)
+        },
+        get_text(case, "digest") if since_2 else "",
+        size,
+        read_facts(case),
+    )
 
 
 class PartsFolder:
@@ -252,7 +264,7 @@ def read_index(path: Path) -> IndexContent:
             if not 1 <= number < schema.MOST_FOLDERS:
                 raise ValueError(f"the folder of parts has the number {number}")
             return IndexContent(
-                header, _read_inputs(file), read_findings(file), number,
+                header, read_inputs(file), read_findings(file), number,
                 read_expected(file), read_manifest(file),
             )  # fmt: skip
 
@@ -260,11 +272,11 @@ def read_index(path: Path) -> IndexContent:
 def is_damaged_index(path: Path) -> bool:
     """Whether an unreadable file can be an index of ours that was damaged.
 
-    Another program's HDF5 file, or a file that is not HDF5, is not; a file that is empty or
-    begins with zeros is.
+    Another program's HDF5 file, a packed cache, or a file that is not HDF5, is not; a file that is
+    empty or begins with zeros is.
     """
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             start = stream.read(len(HDF5_SIGNATURE))
     except OSError:
         return False
@@ -272,12 +284,14 @@ def is_damaged_index(path: Path) -> bool:
         return False
     try:
         with open_for_reading(path) as file:
-            return get_text(file, "format", "") == schema.FORMAT
+            packed = get_text(file, "kind", "") == schema.PACKED
+            return get_text(file, "format", "") == schema.FORMAT and not packed
     except (CacheError, *DAMAGE):
         return True
 
 
-def _read_inputs(file: h5py.File) -> dict[str, SeenFile]:
+def read_inputs(file: h5py.File) -> dict[str, SeenFile]:
+    """Input files as last seen, by their paths; empty where an index has none."""
     if "inputs" not in file:
         return {}
     path, size, mtime_ns, sha256 = (own(file, f"inputs/{n}") for n in schema.INPUTS)
@@ -330,7 +344,10 @@ def belongs(part: PartSummary | CacheError | None, header: Header) -> TypeGuard[
 
 
 def rebuild_index(
-    path: Path, content: IndexContent, folder: PartsFolder | None = None
+    path: Path,
+    content: IndexContent,
+    folder: PartsFolder | None = None,
+    attempts: int = REBUILD_ATTEMPTS,
 ) -> list[PartSummary]:
     """Write the index of all readable parts that were made with the header's settings.
 
@@ -342,6 +359,8 @@ def rebuild_index(
         Its header, and the input files to remember; those that no part names are dropped.
     folder : PartsFolder, optional
         The parts beside it, as far as they were read already.
+    attempts : int
+        How often it is written, while parts come in between.
 
     Returns
     -------
@@ -349,7 +368,7 @@ def rebuild_index(
         The linked parts, in natural order of their ids.
     """
     folder = folder or PartsFolder(folder_of(path, content.number))
-    for _ in range(REBUILD_ATTEMPTS):
+    for _ in range(attempts):
         parts = [part for part in folder.read().values() if belongs(part, content.header)]
         parts.sort(key=lambda part: natural_key(part.id))
         publish(path, _build_index(folder.path.name, parts, content))
@@ -375,10 +394,10 @@ def _build_index(folder: str, parts: list[PartSummary], content: IndexContent) -
             _write_manifest(file, parts, content)
         if content.expected:
             ids = text_array(content.expected)
-            store(file, schema.EXPECTED, ids, _rows(ids), content.header.compression)
+            store(file, schema.EXPECTED, ids, column_chunks(ids), content.header.compression)
         if content.findings:
             records = text_array([json.dumps(f, ensure_ascii=False) for f in content.findings])
-            store(file, "findings", records, _rows(records), content.header.compression)
+            store(file, "findings", records, column_chunks(records), content.header.compression)
     return built[0]
 
 
@@ -457,7 +476,7 @@ def _write_manifest(file: h5py.File, parts: list[PartSummary], content: IndexCon
         "facts": text_array([part.facts.as_json() if part.facts else "" for part in parts]),
     }
     for name, column in columns.items():
-        store(file, f"manifest/{name}", column, _rows(column), content.header.compression)
+        store(file, f"manifest/{name}", column, column_chunks(column), content.header.compression)
 
 
 def _write_inputs(file: h5py.File, parts: list[PartSummary], content: IndexContent) -> None:
@@ -472,9 +491,9 @@ def _write_inputs(file: h5py.File, parts: list[PartSummary], content: IndexConte
         "sha256": text_array([s.sha256 for _, s in rows]),
     }
     for name, column in columns.items():
-        store(file, f"inputs/{name}", column, _rows(column), content.header.compression)
+        store(file, f"inputs/{name}", column, column_chunks(column), content.header.compression)
 
 
-def _rows(column: Array) -> tuple[int, ...]:
+def column_chunks(column: Array) -> tuple[int, ...]:
     """Chunks of a column, which readers refuse when they are large: short columns are one."""
     return (min(len(column), max(1, COLUMN_CHUNK // column.dtype.itemsize)),)

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ import numpy as np
 
 from softlabel.cache import schema
 from softlabel.cache.before import chain_problem, grids, read_notes, read_records
+from softlabel.cache.digest import case_digest
 from softlabel.cache.facts import CaseFacts, read_facts
 from softlabel.cache.files import (
+    FIX_PACKED,
     FIX_PART,
     Header,
     check_header,
@@ -40,7 +42,14 @@ from softlabel.cache.index import (
     read_manifest,
     version_of,
 )
-from softlabel.cache.structure import case_problems, datasets_below, lost_chunks, own
+from softlabel.cache.intact import Intact, outside_of_0_to_1
+from softlabel.cache.structure import (
+    UncheckedChunks,
+    case_problems,
+    datasets_below,
+    lost_chunks,
+    own,
+)
 from softlabel.errors import CacheError, plural
 from softlabel.ids import natural_key
 from softlabel.preprocess import Record
@@ -49,8 +58,15 @@ from softlabel.types import Array, ClassTable, Note
 OPEN_FILES = 64
 """Handles of parts that a process keeps open at a time."""
 
+KNOWN_CASES = 1024
+"""Cases of a packed file that a process keeps open at a time."""
 
-def open_cache(path: str | os.PathLike[str]) -> Cache:
+
+PART_NODE = "/case"
+"""The group of the case in a part."""
+
+
+def open_cache(path: str | os.PathLike[str], *, verify: bool = True) -> Cache:
     """Open a cache for reading.
 
     Nothing but the index is read at once; arrays are read when they are indexed. The object can
@@ -60,6 +76,10 @@ def open_cache(path: str | os.PathLike[str]) -> Cache:
     Parameters
     ----------
     path : path of the index, ``NAME.h5``
+    verify : bool
+        Compare every array with its SHA-256 the first time that a process reads of it, and the
+        case with its digest; see that what is read of soft labels is finite and within 0..1.
+        Without it, only the checksums of HDF5 stand between a damaged file and its reader.
 
     Returns
     -------
@@ -71,7 +91,7 @@ def open_cache(path: str | os.PathLike[str]) -> Cache:
     CacheError
         When the file is missing, damaged, or not a cache.
     """
-    return Cache(Path(path))
+    return Cache(Path(path), verify=verify)
 
 
 class Cache(Mapping[str, "CachedCase"]):
@@ -85,14 +105,16 @@ class Cache(Mapping[str, "CachedCase"]):
         Settings, class table, software.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, verify: bool = True) -> None:
         path = followed_link(path)
         self.path = path
-        self._handles = Handles()
+        self._handles = Handles(verify)
         try:
             file = self._handles.open(path)
             check_header(file, path, (schema.INDEX, schema.PACKED))
-            with damage_as_error(path, index_fix(path)):
+            self._kind = get_text(file, "kind")
+            self._fix = FIX_PACKED if self.is_packed else index_fix(path)
+            with damage_as_error(path, self._fix):
                 self.header: Header = read_header(file)
                 # the values say nothing; a dict keeps the order and finds an id at once
                 self._ids = dict.fromkeys(sorted(own(file, "cases"), key=natural_key))
@@ -100,6 +122,11 @@ class Cache(Mapping[str, "CachedCase"]):
         except BaseException:
             self._handles.close()  # the error may be kept, and the file with it
             raise
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether it is one self-contained file."""
+        return self._kind == schema.PACKED
 
     @property
     def classes(self) -> ClassTable:
@@ -119,7 +146,7 @@ class Cache(Mapping[str, "CachedCase"]):
     @cached_property
     def statistics(self) -> Mapping[str, Mapping[str, Array]]:
         """Per group: cases, class_pixels (K,), pixels, intensity_* (C,); see docs/format.md."""
-        with self._handles.lock, damage_as_error(self.path, index_fix(self.path)):
+        with self._handles.lock, damage_as_error(self.path, self._fix):
             file = self._handles.open(self.path)
             if "statistics" not in file:
                 return {}
@@ -134,24 +161,24 @@ class Cache(Mapping[str, "CachedCase"]):
     @cached_property
     def findings(self) -> tuple[Mapping[str, Any], ...]:
         """What the check of the data set found before the cache was made, as records."""
-        with self._handles.lock, damage_as_error(self.path, index_fix(self.path)):
+        with self._handles.lock, damage_as_error(self.path, self._fix):
             return read_findings(self._handles.open(self.path))
 
     @cached_property
     def missing(self) -> tuple[str, ...] | None:
         """Cases that the data set has and the cache has not; None when it does not tell."""
-        with self._handles.lock, damage_as_error(self.path, index_fix(self.path)):
+        with self._handles.lock, damage_as_error(self.path, self._fix):
             expected = read_expected(self._handles.open(self.path))
         return tuple(i for i in expected if i not in self._ids) if expected else None
 
     @cached_property
     def _manifest(self) -> Mapping[str, Entry]:
-        with self._handles.lock, damage_as_error(self.path, index_fix(self.path)):
+        with self._handles.lock, damage_as_error(self.path, self._fix):
             return read_manifest(self._handles.open(self.path))
 
     @cached_property
     def _facts(self) -> Mapping[str, str]:
-        with self._handles.lock, damage_as_error(self.path, index_fix(self.path)):
+        with self._handles.lock, damage_as_error(self.path, self._fix):
             return read_facts_texts(self._handles.open(self.path))
 
     def facts(self, case_id: str) -> CaseFacts:
@@ -163,24 +190,57 @@ class Cache(Mapping[str, "CachedCase"]):
             When the part is missing or damaged, or not the one that the index was written for.
         """
         case = self[case_id]
-        told, entry, version = (
-            self._facts.get(case_id), self._manifest.get(case_id), version_of(case.path)
-        )  # fmt: skip
-        if told and entry and version and version[1] == entry.bytes and version[2] < self._written:
-            with damage_as_error(self.path, index_fix(self.path)):
+        told = self._facts.get(case_id)
+        if told and self._is_as_indexed(case):
+            with damage_as_error(self.path, self._fix):
                 return CaseFacts.from_json(told)
-        with self._handles.lock:
-            self._handles.contents(case)
-            with damage_as_error(case.path, FIX_PART):
-                return read_facts(own(self._handles.open(case.path), case.node.strip("/")))
+        with self.group(case) as group, damage_as_error(case.path, case.fix):
+            return read_facts(group)
+
+    def _is_as_indexed(self, case: CachedCase) -> bool:
+        """Whether the part of a case has not changed since the index was written."""
+        if case.is_packed:
+            return True
+        entry, version = self._manifest.get(case.id), version_of(case.path)
+        if entry is None or version is None:
+            return False
+        return version[1] == entry.bytes and version[2] < self._written
+
+    def is_unsettled(self, case_id: str) -> bool:
+        """Whether a run is replacing the part of a case, or was when it was killed."""
+        entry = self._manifest.get(case_id)
+        return entry is not None and not entry.digest
+
+    @contextmanager
+    def group(self, case: CachedCase) -> Iterator[h5py.Group]:
+        """The HDF5 group of a sound case, for use in the block only."""
+        with self._handles.group(case) as group:
+            yield group
+
+    def stored_bytes(self, case_id: str) -> int:
+        """Bytes of the part of a case, or of the one that it was packed from.
+
+        Raises
+        ------
+        CacheError
+            When it is missing or damaged.
+        """
+        case = self[case_id]
+        if not case.is_packed:
+            return case.path.stat().st_size
+        entry = self._manifest.get(case_id)
+        if entry is not None:
+            return entry.bytes
+        with self.group(case) as group:  # of format 1, which has no manifest
+            return sum(int(d.id.get_storage_size()) for d in datasets_below(group).values())
 
     def __getitem__(self, case_id: str) -> CachedCase:
         if case_id not in self._ids:
             raise KeyError(f"{self.path} has no case {case_id!r}; it has {len(self)} others.")
-        with self._handles.lock, damage_as_error(self.path, index_fix(self.path)):
+        with self._handles.lock, damage_as_error(self.path, self._fix):
             link = self._handles.open(self.path).get(f"cases/{case_id}", getlink=True)
         if isinstance(link, h5py.ExternalLink):
-            path, node = part_path(self.path, link, case_id), "/case"
+            path, node = part_path(self.path, link, case_id), PART_NODE
         else:
             path, node = self.path, f"/cases/{case_id}"
         entry = self._manifest.get(case_id)
@@ -244,6 +304,21 @@ class CachedCase:
         return f"<case {self.id!r} of the cache file {self.path}>"
 
     @property
+    def is_packed(self) -> bool:
+        """Whether it lies in one file with all other cases."""
+        return self.node != PART_NODE
+
+    @property
+    def place(self) -> str:
+        """Where it lies, for the beginning of a message."""
+        return f"The case {self.id!r} of {self.path}" if self.is_packed else str(self.path)
+
+    @property
+    def fix(self) -> str:
+        """The end of a message about damage: how to fix it."""
+        return FIX_PACKED if self.is_packed else FIX_PART
+
+    @property
     def image(self) -> StoredArray:
         """Intensities, (C, *spatial)."""
         return self._array("image")
@@ -298,11 +373,14 @@ class CachedCase:
         """
         if schema.RECORDS not in self.datasets:
             return ()
-        with self._handles.lock, damage_as_error(self.path, FIX_PART):
+        with (
+            self._handles.decoding(self, schema.RECORDS) as stored,
+            damage_as_error(self.path, self.fix),
+        ):
             datasets = {
                 name: self._handles.open(self.path)[f"{self.node}/{name}"] for name in self.datasets
             }
-            records = read_records(datasets[schema.RECORDS])
+            records = read_records(stored)
             problem = chain_problem(records, *grids(datasets))
             if problem is not None:
                 raise ValueError(problem)
@@ -314,8 +392,8 @@ class CachedCase:
         if schema.NOTES not in self.datasets:
             return ()
         with (
-            self._handles.dataset(self, schema.NOTES) as dataset,
-            damage_as_error(self.path, FIX_PART),
+            self._handles.decoding(self, schema.NOTES) as dataset,
+            damage_as_error(self.path, self.fix),
         ):
             return read_notes(dataset)
 
@@ -398,6 +476,18 @@ class CachedCase:
                 "original_spacing_mm", "original_affine", schema.DIGEST}  # fmt: skip
         return {name: value for name, value in self._attributes.items() if name not in skip}
 
+    def content_digest(self) -> str:
+        """SHA-256 of all that the case holds, hexadecimal: another one after any change.
+
+        That of the index, or of the part where the index tells none.
+        """
+        if self.digest:
+            return self.digest
+        with self._handles.lock:
+            self._handles.contents(self)
+            with damage_as_error(self.path, self.fix):
+                return case_digest(own(self._handles.open(self.path), self.node.strip("/")))
+
     @property
     def datasets(self) -> tuple[str, ...]:
         """Paths of all arrays of this case."""
@@ -475,22 +565,44 @@ class StoredArray:
             return float(dataset.fillvalue)
 
     def __getitem__(self, key: Any) -> Array:
-        with self._reading() as dataset:
-            return np.asarray(dataset[key])
+        with self._reading(key) as dataset:
+            values = np.asarray(dataset[key])
+        self._require_soft_labels(values)
+        return values
 
     def read_into(self, out: Array, key: Any) -> None:
         """Read ``self[key]`` into memory that is there already: C-contiguous, of that shape."""
-        with self._reading() as dataset:
+        with self._reading(key) as dataset:
             dataset.read_direct(out, key)
+        self._require_soft_labels(out)
+
+    def _require_soft_labels(self, values: Array) -> None:
+        """Refuse soft labels that are none, though they are what was written."""
+        if self.name != "soft" or not self.case._handles.verify:
+            return
+        if count := outside_of_0_to_1(values):
+            raise CacheError(
+                f"{self.path} holds {count} soft labels that are not within 0..1 in what was read "
+                f"of {self.name}; {self.case.fix}."
+            )
 
     @contextmanager
-    def _reading(self) -> Iterator[h5py.Dataset]:
-        with self.case._handles.dataset(self.case, self.name) as dataset:
+    def _reading(self, key: Any) -> Iterator[h5py.Dataset]:
+        handles = self.case._handles
+        with handles.decoding(self.case, self.name) as dataset:
+            with damage_as_error(self.path, self.case.fix):
+                handles.unchecked(self.case, self.name, dataset).require(dataset, key)
             try:
                 yield dataset
             except OSError as error:  # a wrong key raises something else
                 raise CacheError(
-                    f"{self.path} is damaged in {self.name} ({first_line(error)}); {FIX_PART}."
+                    f"{self.case.place} is damaged in {self.name} ({first_line(error)}); "
+                    f"{self.case.fix}."
+                ) from error
+            except MemoryError as error:
+                raise CacheError(
+                    f"{self.name} of {self.path}, {self.dtype} of {self.shape}, does not fit into "
+                    "memory; read a patch of it, or use a machine with more."
                 ) from error
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
@@ -505,10 +617,12 @@ class StoredArray:
 
 @dataclass(frozen=True, eq=False)
 class CaseContents:
-    """What a case holds besides the values of its arrays."""
+    """What a case holds besides the values of its arrays, and those datasets that are open."""
 
     attributes: Mapping[str, Any]
     datasets: tuple[str, ...]
+    opened: dict[str, h5py.Dataset] = field(default_factory=dict)
+    unchecked: dict[str, UncheckedChunks] = field(default_factory=dict)
 
 
 class Handles:
@@ -516,11 +630,14 @@ class Handles:
 
     Attributes
     ----------
+    verify : bool
+        Whether what is decoded is compared with its digests first.
     lock : context manager
         Hold it while using what :meth:`open` returns: another thread may close the file.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, verify: bool = True) -> None:
+        self.verify = verify
         self._reset()
 
     def _reset(self) -> None:
@@ -528,7 +645,7 @@ class Handles:
         self._lock = threading.RLock()
         self._files: dict[Path, h5py.File] = {}
         self._checked: dict[tuple[Path, str], CaseContents] = {}
-        self._datasets: dict[tuple[Path, str], h5py.Dataset] = {}
+        self._intact = Intact()  # outlives the handles: an unchanged file is not hashed again
 
     @property
     def lock(self) -> threading.RLock:
@@ -554,7 +671,6 @@ class Handles:
     def _forget(self, path: Path) -> None:
         """Forget a closed file."""
         self._checked = {k: v for k, v in self._checked.items() if k[0] != path}
-        self._datasets = {k: v for k, v in self._datasets.items() if k[0] != path}
 
     def contents(self, case: CachedCase) -> CaseContents:
         """Attributes and datasets of a case, after a first look whether it is sound.
@@ -567,33 +683,69 @@ class Handles:
         with self.lock:
             key = (case.path, case.node)
             file = self.open(case.path)
-            if key not in self._checked:
-                with damage_as_error(case.path, FIX_PART):
-                    self._checked[key] = _checked_contents(file, case)
-            return self._checked[key]
+            known = self._checked.pop(key, None)  # and put back as the last one used
+            if known is None:
+                while len(self._checked) >= KNOWN_CASES:
+                    del self._checked[next(iter(self._checked))]
+                with damage_as_error(case.path, case.fix):
+                    known = _checked_contents(file, case)
+            self._checked[key] = known
+            return known
+
+    @contextmanager
+    def group(self, case: CachedCase) -> Iterator[h5py.Group]:
+        """The group of a sound case, while the lock is held."""
+        with self.lock:
+            self.contents(case)
+            yield self.open(case.path)[case.node]
 
     @contextmanager
     def dataset(self, case: CachedCase, name: str) -> Iterator[h5py.Dataset]:
         """A dataset of a sound case, while the lock is held."""
         with self.lock:
-            self.contents(case)
-            key = (case.path, f"{case.node}/{name}")
-            if key not in self._datasets:  # opening one takes as long as reading a small patch
-                with damage_as_error(case.path, FIX_PART):
-                    self._datasets[key] = self.open(case.path)[key[1]]
-            yield self._datasets[key]
+            opened = self.contents(case).opened
+            if name not in opened:  # opening one takes as long as reading a small patch
+                with damage_as_error(case.path, case.fix):
+                    opened[name] = self.open(case.path)[f"{case.node}/{name}"]
+            yield opened[name]
+
+    @contextmanager
+    def decoding(self, case: CachedCase, name: str) -> Iterator[h5py.Dataset]:
+        """As :meth:`dataset`, of one whose values are read: it is what was written.
+
+        Raises
+        ------
+        CacheError
+            When it is not, unless that was not to be looked at.
+        """
+        with self.dataset(case, name) as dataset:
+            if self.verify:
+                with damage_as_error(case.path, case.fix):
+                    file = self.open(case.path)
+                    problem = self._intact.problem(case.path, file, case.node, name, case.digest)
+                if problem is not None:
+                    raise CacheError(f"{case.place} {problem}; {case.fix}.")
+            yield dataset
+
+    def unchecked(self, case: CachedCase, name: str, dataset: h5py.Dataset) -> UncheckedChunks:
+        """The chunks of a dataset that this process has not read yet; hold the lock."""
+        known = self.contents(case).unchecked
+        if name not in known:
+            known[name] = UncheckedChunks(dataset)
+        return known[name]
 
     def close(self) -> None:
         """Close all files of this process."""
         with self.lock:
             for file in self._files.values():
                 file.close()
-            self._files, self._checked, self._datasets = {}, {}, {}
+            self._files, self._checked = {}, {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}
+        return {"verify": self.verify}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        self.verify = state["verify"]
         self._reset()
 
 
@@ -605,7 +757,7 @@ def _checked_contents(file: h5py.File, case: CachedCase) -> CaseContents:
     }
     if attributes["id"] != case.id:
         raise CacheError(f"{case.path} holds the case {attributes['id']!r}, expected {case.id!r}; "
-                         f"{FIX_PART}.")  # fmt: skip
+                         f"{case.fix}.")  # fmt: skip
     if get_text(file, "fingerprint") != case.fingerprint:
         raise CacheError(
             f"{case.path} was made with other settings than its index records; run "
@@ -619,7 +771,7 @@ def _checked_contents(file: h5py.File, case: CachedCase) -> CaseContents:
     problem = next(case_problems(group, datasets, n_classes), None)
     problem = problem or next(lost_chunks(datasets), None)
     if problem is not None:
-        raise CacheError(f"{case.path} is damaged: {' '.join(problem)}; {FIX_PART}.")
+        raise CacheError(f"{case.place} is damaged: {' '.join(problem)}; {case.fix}.")
     return CaseContents(attributes, tuple(datasets))
 
 

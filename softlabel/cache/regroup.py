@@ -27,7 +27,13 @@ from softlabel.cache.files import (
     read_header,
 )
 from softlabel.cache.part import CaseResult, InputFile, Statistics, build_part
-from softlabel.cache.structure import case_problems, datasets_below, lost_chunks, own
+from softlabel.cache.structure import (
+    UncheckedChunks,
+    case_problems,
+    datasets_below,
+    lost_chunks,
+    own,
+)
 from softlabel.errors import CacheError
 from softlabel.types import Array, Case
 
@@ -75,6 +81,9 @@ class _StoredSoft:
 def _result(
     case: h5py.Group, datasets: dict[str, h5py.Dataset], header: Header, group: str
 ) -> CaseResult:
+    for dataset in datasets.values():
+        UncheckedChunks(dataset).require(dataset)
+
     def array(name: str) -> Array | None:
         return datasets[name][...] if name in datasets else None
 

@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from softlabel.cache import schema
-from softlabel.cache.files import followed_link
+from softlabel.cache.files import followed_link, is_packed, packed_is_read_only
 from softlabel.cache.index import folder_of, purpose_of, read_index, rebuild_index, version_of
 from softlabel.cache.verify import Finding
+from softlabel.errors import CacheError
 from softlabel.files.owner import claimed
 
 
@@ -33,11 +34,13 @@ def repair(path: Path, findings: Iterable[Finding]) -> list[str]:
     Raises
     ------
     CacheError
-        When the index cannot be read.
+        When the index cannot be read, or the cache is packed.
     OwnedError
         When a run of other settings, or an ``--overwrite``, is writing the cache.
     """
     path = followed_link(path)
+    if is_packed(path):
+        raise CacheError(packed_is_read_only(path))
     content = read_index(path)
     cases = sorted({finding.case for finding in findings if finding.case})
     with claimed(path, purpose_of(content.header.fingerprint, content.number)):

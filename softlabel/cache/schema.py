@@ -88,6 +88,9 @@ MANIFEST = ("id", "digest", "bytes")
 FACTS = "manifest/facts"
 """Dataset of an index: what :mod:`softlabel.cache.facts` tells of each part, one JSON text each."""
 
+MADE_BY = ("id", "record")
+"""Columns of the table of a packed file that tells which software made single parts."""
+
 EXPECTED = "expected"
 """Dataset of an index: ids of the cases that the data set has."""
 

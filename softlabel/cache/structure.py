@@ -6,6 +6,7 @@ stranger cannot make this machine read its own files into a result.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,9 +15,13 @@ import h5py
 import numpy as np
 
 from softlabel.cache import schema
+from softlabel.files.frames import DEFLATE, FLETCHER32, SHUFFLE, ZSTD, chunk_problem
 
 LARGEST_CHUNK = 1 << 26
 """Bytes of a chunk that a reader takes memory for; ours are below 1 MiB."""
+
+FILTERS = ((SHUFFLE,), (ZSTD, DEFLATE), (FLETCHER32,))
+"""One of each at most, in this order; any other decoder could take any memory, or none be there."""
 
 MOST_TEXTS, LARGEST_TEXTS = 64, 1 << 26
 """Texts of a dataset of a case, and bytes of all of them."""
@@ -84,7 +89,70 @@ def layout_problem(dataset: h5py.Dataset) -> str | None:
     size = math.prod(storage.get_chunk()) * dataset.id.get_type().get_size()
     if size > LARGEST_CHUNK:
         return f"has chunks of {size} bytes, expected at most {LARGEST_CHUNK}"
+    filters = filters_of(dataset)
+    left = list(FILTERS)
+    for number in filters:
+        while left and number not in left[0]:
+            left.pop(0)
+        if not left:
+            return f"has the HDF5 filters {filters}, expected shuffle, zstd or gzip, fletcher32"
+        left.pop(0)
     return None
+
+
+def filters_of(dataset: h5py.Dataset) -> list[int]:
+    """HDF5's numbers of the filters of a dataset, in the order of writing."""
+    storage = dataset.id.get_create_plist()
+    return [storage.get_filter(n)[0] for n in range(storage.get_nfilters())]
+
+
+class UncheckedChunks:
+    """The chunks of a dataset that were not yet seen to unpack to the size of a chunk.
+
+    Only chunks that are there are looked at, and each once, before it is read.
+    """
+
+    def __init__(self, dataset: h5py.Dataset) -> None:
+        self._filters = filters_of(dataset)
+        self._chunk_bytes = math.prod(dataset.chunks) * dataset.id.get_type().get_size()
+        self._left: dict[tuple[int, ...], int] = {}
+        dataset.id.chunk_iter(
+            lambda chunk: self._left.__setitem__(chunk.chunk_offset, chunk.filter_mask)
+        )
+
+    def require(self, dataset: h5py.Dataset, key: Any = ...) -> None:
+        """Look at the chunks that reading ``dataset[key]`` would unpack.
+
+        Raises
+        ------
+        ValueError
+            When one would unpack to another size than it is to have.
+        """
+        if not self._left:
+            return
+        for offset in _touched(dataset, key) or [*self._left]:
+            if (skipped := self._left.get(offset)) is None:
+                continue
+            stored = dataset.id.read_direct_chunk(offset)[1]
+            problem = chunk_problem(stored, self._filters, skipped, self._chunk_bytes)
+            if problem is not None:
+                raise ValueError(f"{dataset.name}: a chunk at {offset} {problem}")
+            del self._left[offset]
+
+
+def _touched(dataset: h5py.Dataset, key: Any) -> list[tuple[int, ...]] | None:
+    """Offsets of the chunks that whole numbers and slices touch; None for any other key."""
+    parts = key if isinstance(key, tuple) else (key,)
+    if not all(isinstance(part, int | slice) for part in parts):
+        return None
+    ranges = []
+    for axis, (size, edge) in enumerate(zip(dataset.shape, dataset.chunks, strict=True)):
+        part = parts[axis] if axis < len(parts) else slice(None)
+        start, stop, _ = part.indices(size) if isinstance(part, slice) else (part, part + 1, 1)
+        if not 0 <= start < stop <= size:
+            return None  # empty, or wrong: HDF5 says so
+        ranges.append(range(start // edge * edge, stop, edge))
+    return [*itertools.product(*ranges)]
 
 
 def case_problems(
@@ -176,8 +244,14 @@ def _attribute_problem(
 
 
 def lost_chunks(datasets: Mapping[str, h5py.Dataset]) -> Iterator[Problem]:
-    """Datasets of which chunks are lost, which HDF5 would read as the fill value."""
+    """Datasets of which chunks are lost, which HDF5 would read as the fill value.
+
+    Only soft maps may do without chunks: any other shape without them promises what is not there.
+    """
     for name, dataset in datasets.items():
         expected, found = int(dataset.attrs["chunks_allocated"]), dataset.id.get_num_chunks()
+        if name != "soft" and found == expected:
+            axes = zip(dataset.shape, dataset.chunks, strict=True)
+            expected = math.prod(-(-size // edge) for size, edge in axes)
         if found != expected:
             yield name, f"has {found} chunks, expected {expected}"

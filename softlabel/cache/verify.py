@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from softlabel.cache.damage import stored_problem
 from softlabel.cache.digest import case_digest
 from softlabel.cache.files import (
     DAMAGE,
+    FIX_PACKED,
     FIX_PART,
     Header,
     check_header,
@@ -27,6 +29,7 @@ from softlabel.cache.files import (
     followed_link,
     get_text,
     index_fix,
+    is_packed,
     open_for_reading,
     parts_folders,
     read_header,
@@ -39,9 +42,17 @@ from softlabel.cache.index import (
     group_statistics,
     parts_folder,
     read_manifest,
+    summary_of,
 )
 from softlabel.cache.read import open_cache, other_part, part_path
-from softlabel.cache.structure import case_problems, datasets_below, layout_problem, own
+from softlabel.cache.structure import (
+    UncheckedChunks,
+    case_problems,
+    datasets_below,
+    layout_problem,
+    lost_chunks,
+    own,
+)
 from softlabel.errors import CacheError
 from softlabel.files.owner import owners
 from softlabel.softmaps.class_index import class_index_map, ignored_index
@@ -95,6 +106,8 @@ def verify(path: Path, progress: Callable[[str], None] | None = None) -> list[Fi
         When the index itself cannot be opened.
     """
     path = followed_link(path)
+    if is_packed(path):
+        return _verify_packed(path, progress)
     findings: list[Finding] = []
     linked, folders = set(), set()
     with open_for_reading(path) as file:
@@ -103,7 +116,7 @@ def verify(path: Path, progress: Callable[[str], None] | None = None) -> list[Fi
             header = read_header(file)
             manifest = read_manifest(file)
             links = {i: file["cases"].get(i, getlink=True) for i in file["cases"]}
-            findings += [Finding("", str(path), p) for p in _index_problems(file)]
+            findings += [Finding("", str(path), p) for p in _index_problems(file, index_fix(path))]
         for case_id, link in links.items():
             if isinstance(link, h5py.ExternalLink):
                 entry = manifest.get(case_id, Entry("", 0))
@@ -127,12 +140,51 @@ def verify(path: Path, progress: Callable[[str], None] | None = None) -> list[Fi
     parts = folder.read()
     if linked and not findings:
         ours = [parts[name] for name in sorted(linked)]
-        findings += _statistics_findings(path, ours) or _manifest_findings(path, manifest, ours)
+        fix = index_fix(path)
+        findings += _statistics_findings(path, ours, fix) or _manifest_findings(
+            path, manifest, ours, fix
+        )
     for name, part in parts.items():
         if name not in linked:
             problem = _stray_part(part, header, path)
             findings.append(Finding("", str(folder.path / name), problem))
     return findings
+
+
+def _verify_packed(path: Path, progress: Callable[[str], None] | None) -> list[Finding]:
+    """As :func:`verify`, of one file that holds all cases itself."""
+    findings: list[Finding] = []
+    found: list[PartSummary | CacheError] = []
+    with open_for_reading(path) as file:
+        check_header(file, path, (schema.PACKED,))
+        with damage_as_error(path, FIX_PACKED):
+            header, manifest, cases = read_header(file), read_manifest(file), own(file, "cases")
+            findings += [Finding("", str(path), p) for p in _index_problems(file, FIX_PACKED)]
+        for case_id in cases:
+            with _reported(findings, case_id, str(path), FIX_PACKED):
+                case, entry = own(cases, case_id), manifest.get(case_id, Entry("", 0))
+                problems = _packed_problems(case, case_id, header, entry.digest)
+                findings += [Finding(case_id, f"{path}:{where}", p) for where, p in problems]
+                found.append(summary_of(case, "", entry.bytes))
+            if progress is not None:
+                progress(case_id)
+    if not findings:
+        findings += _statistics_findings(path, found, FIX_PACKED) or _manifest_findings(
+            path, manifest, found, FIX_PACKED
+        )
+    return findings
+
+
+def _packed_problems(
+    case: h5py.Group, case_id: str, header: Header, digest: str
+) -> Iterator[tuple[str, str]]:
+    """(dataset or attribute, problem) of one case of a packed file."""
+    if get_text(case, "id") != case_id:
+        yield "id", f"is {get_text(case, 'id')!r}, expected {case_id!r}; {FIX_PACKED}"
+    elif digest and get_text(case, schema.DIGEST, "") != digest:
+        yield schema.DIGEST, f"is not the one that the manifest names; {FIX_PACKED}"
+    else:
+        yield from _case_problems(case, header, FIX_PACKED)
 
 
 def _folder_findings(path: Path) -> Iterator[Finding]:
@@ -164,18 +216,19 @@ def _stray_part(part: PartSummary | CacheError, header: Header, index: Path) -> 
 
 
 @contextlib.contextmanager
-def _reported(findings: list[Finding], case_id: str, where: str) -> Iterator[None]:
+def _reported(
+    findings: list[Finding], case_id: str, where: str, fix: str = FIX_PART
+) -> Iterator[None]:
     """Turn an error that h5py raises for a damaged file into a finding."""
     try:
         yield
     except CacheError as error:
         findings.append(Finding(case_id, where, str(error)))
     except DAMAGE as error:
-        findings.append(Finding(case_id, where, f"is damaged ({first_line(error)}); {FIX_PART}"))
+        findings.append(Finding(case_id, where, f"is damaged ({first_line(error)}); {fix}"))
 
 
-def _index_problems(file: h5py.File) -> Iterator[str]:
-    fix = index_fix(Path(file.filename))
+def _index_problems(file: h5py.File, fix: str) -> Iterator[str]:
     problems = [
         f"{name} {problem}"
         for name, dataset in datasets_below(file, leave_out="cases").items()
@@ -217,7 +270,9 @@ def _part_findings(
     return findings
 
 
-def _statistics_findings(path: Path, parts: list[PartSummary | CacheError]) -> list[Finding]:
+def _statistics_findings(
+    path: Path, parts: list[PartSummary | CacheError], fix: str
+) -> list[Finding]:
     """A finding when the index does not sum up its parts, as after a run that was killed."""
     expected = group_statistics(p for p in parts if isinstance(p, PartSummary))
     with open_cache(path) as cache:
@@ -227,12 +282,12 @@ def _statistics_findings(path: Path, parts: list[PartSummary | CacheError]) -> l
     )
     if same:
         return []
-    problem = f"statistics are not the sums over the parts; {index_fix(path)}"
+    problem = f"statistics are not the sums over the parts; {fix}"
     return [Finding("", str(path), problem)]
 
 
 def _manifest_findings(
-    path: Path, manifest: Mapping[str, Entry], parts: list[PartSummary | CacheError]
+    path: Path, manifest: Mapping[str, Entry], parts: list[PartSummary | CacheError], fix: str
 ) -> list[Finding]:
     """Whether the parts are those that the index was written for."""
     found = {p.id: (p.digest, p.bytes) for p in parts if isinstance(p, PartSummary) and p.digest}
@@ -244,27 +299,32 @@ def _manifest_findings(
         return []
     other = sorted(i for i in set(found) | set(named) if found.get(i) != named.get(i))
     problem = f"its manifest does not name the parts that are there (such as {other[0]!r})"
-    return [Finding("", str(path), f"{problem}; {index_fix(path)}")]
+    return [Finding("", str(path), f"{problem}; {fix}")]
 
 
-def _case_problems(case: h5py.Group, header: Header) -> Iterator[tuple[str, str]]:
+def _case_problems(
+    case: h5py.Group, header: Header, fix: str = FIX_PART
+) -> Iterator[tuple[str, str]]:
     """(dataset or attribute, problem) of one case."""
     datasets = datasets_below(case)
     problems = [
-        (where, f"{problem}; {FIX_PART}")
+        (where, f"{problem}; {fix}")
         for where, problem in case_problems(case, datasets, len(header.classes))
     ]
     for name, dataset in datasets.items():
         if layout_problem(dataset) is None:
-            problems += [(name, problem) for problem in _stored_problems(dataset, FIX_PART)]
+            problems += [(name, problem) for problem in _stored_problems(dataset, fix)]
     problems = problems or [
-        *((where, f"{problem}; {FIX_PART}") for where, problem in before_problems(datasets)),
+        (where, f"{problem}; {fix}") for where, problem in lost_chunks(datasets)
+    ]
+    problems = problems or [
+        *((where, f"{problem}; {fix}") for where, problem in before_problems(datasets)),
         *_value_problems(case, header),
     ]
     yield from problems
     told = get_text(case, schema.DIGEST, "")
     if not problems and told and told != case_digest(case):
-        yield schema.DIGEST, f"is not that of the attributes and arrays; {FIX_PART}"
+        yield schema.DIGEST, f"is not that of the attributes and arrays; {fix}"
 
 
 def _stored_problems(dataset: h5py.Dataset, fix: str) -> Iterator[str]:
@@ -277,9 +337,10 @@ def _stored_problems(dataset: h5py.Dataset, fix: str) -> Iterator[str]:
         if problem is not None:
             yield f"{problem}; {fix}"
             return
+        UncheckedChunks(dataset).require(dataset)
         for offset in chunk_offsets(dataset):  # a shape may promise chunks without end
             dataset[tuple(slice(o, o + c) for o, c in zip(offset, dataset.chunks, strict=True))]
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError, zlib.error) as error:
         yield f"cannot be read ({first_line(error)}); {fix}"
 
 

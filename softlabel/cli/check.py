@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from softlabel.cli.options import (
@@ -29,8 +28,9 @@ from softlabel.cli.setting_options import (
     softening_settings,
     superpixel_settings,
 )
+from softlabel.console import drawing
 from softlabel.console.display import progress
-from softlabel.console.group import EXIT_USAGE
+from softlabel.console.group import EXIT_USAGE, say
 from softlabel.errors import plural
 from softlabel.generation.check import Check, check_dataset
 from softlabel.generation.findings import ERROR, FINDINGS, Finding
@@ -108,8 +108,7 @@ def check(
 def _print_classes(found: Check) -> None:
     rows = found.classes()
     if rows:
-        width = None if sys.stdout.isatty() else 120
-        console = Console(file=sys.stdout, highlight=False, width=width)
+        console = drawing.console(sys.stdout)
         table = Table("value", "class", "cases", "pixels", "pieces")
         for row in rows[:SHOWN_CLASSES]:
             pieces = "–" if row.pieces is None else f"{row.pieces:,}"
@@ -118,7 +117,7 @@ def _print_classes(found: Check) -> None:
             table.caption = f"and {len(rows) - SHOWN_CLASSES} more"
         console.print(table)
     for case_id, reason in [*found.unreadable.items()][:5]:
-        click.echo(f"unreadable: {case_id}: {reason}", err=True)
+        say(f"unreadable: {case_id}: {reason}")
     if len(found.unreadable) > 5:
         click.echo(f"… and {len(found.unreadable) - 5} more", err=True)
     if not found.findings:
@@ -131,6 +130,6 @@ def print_findings(findings: Iterable[Finding]) -> None:
         kind = FINDINGS[finding.code]
         word = "Error" if finding.severity == ERROR else "Warning"
         accepted = " (accepted)" if finding.accepted else ""
-        click.echo(f"{word} [{finding.code}]{accepted}: {finding.text}", err=True)
+        say(f"{word} [{finding.code}]{accepted}: {finding.text}")
         if not finding.accepted:
             click.echo(f"  {kind.meaning} What settles it: {kind.settled_by}.", err=True)

@@ -15,6 +15,8 @@ from softlabel.cache import (
     folder_of,
     followed_link,
     is_damaged_index,
+    is_packed,
+    packed_is_read_only,
     parts_folder,
     purpose_of,
     read_index,
@@ -22,7 +24,7 @@ from softlabel.cache import (
     recover,
 )
 from softlabel.cli.options import cache_argument
-from softlabel.console.group import EXIT_FAILED
+from softlabel.console.group import EXIT_FAILED, say
 from softlabel.errors import CacheError, plural
 from softlabel.files.owner import claimed
 
@@ -35,6 +37,8 @@ def index(cache: Path) -> None:
     The exit status is 1 when a part had to be left out.
     """
     cache = followed_link(cache)
+    if is_packed(cache):
+        raise CacheError(packed_is_read_only(cache))
     folder = parts_folder(cache)
     if not folder.is_dir():
         raise CacheError(
@@ -50,7 +54,7 @@ def index(cache: Path) -> None:
     click.echo(f"{cache}: {plural(len(linked), 'case')}.")
     for name, part in parts.read().items():
         if name not in taken:
-            click.echo(f"left out {name}: {_reason(part, content.header)}", err=True)
+            say(f"left out {name}: {_reason(part, content.header)}")
     if len(taken) < len(parts.read()):
         sys.exit(EXIT_FAILED)
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from softlabel.cache import open_cache
 from softlabel.cache.describe import describe
 from softlabel.cli.options import cache_argument, json_option, verbosity_options
+from softlabel.console import drawing
 from softlabel.console.display import percent, size
-from softlabel.console.group import EXIT_FAILED
+from softlabel.console.group import EXIT_FAILED, say
 from softlabel.errors import plural
 from softlabel.generation.settings import Settings
 from softlabel.preprocess import word_fields
@@ -52,7 +52,7 @@ def info(cache: Path, complete: bool, as_json: bool, verbose: bool, quiet: bool)
         _print_facts(facts, verbose, quiet)
     if facts["problems"]:
         for problem in list(facts["problems"].values())[:SHOWN_CASES]:
-            click.echo(problem, err=True)
+            say(problem)
         count = plural(len(facts["problems"]), "case")
         click.echo(f"{count} could not be read (`softlabel verify` lists all).", err=True)
         sys.exit(EXIT_FAILED)
@@ -66,15 +66,14 @@ def info(cache: Path, complete: bool, as_json: bool, verbose: bool, quiet: bool)
 
 
 def _print_facts(facts: dict[str, Any], verbose: bool, quiet: bool) -> None:
-    width = None if sys.stdout.isatty() else 120
-    console = Console(file=sys.stdout, highlight=False, width=width)
+    console = drawing.console(sys.stdout)
     _print_head(console, facts)
     console.print(_class_table(facts, with_cases=not quiet and len(facts["cases"]) > 1))
     if not quiet:
         console.print(_case_table(facts, len(facts["cases"]) if verbose else SHOWN_CASES))
 
 
-def _print_head(console: Console, facts: dict[str, Any]) -> None:
+def _print_head(console: drawing.TextConsole, facts: dict[str, Any]) -> None:
     settings = dict(facts["settings"])
     reader, options = settings.pop("format", "unknown"), settings.pop("format_options", {})
     steps = settings.pop("preprocess_options", {})
@@ -96,7 +95,7 @@ def _print_head(console: Console, facts: dict[str, Any]) -> None:
         )
     width = max(map(len, lines))
     for name, text in lines.items():
-        console.print(f"{name:>{width}}  {text}", markup=False)
+        console.print(f"{name:>{width}}  {text}")
 
 
 def _cases_line(facts: dict[str, Any]) -> str:

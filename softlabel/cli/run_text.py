@@ -12,6 +12,7 @@ import click
 
 from softlabel.console.display import duration, percent, size
 from softlabel.console.estimate import estimate_text
+from softlabel.console.group import say
 from softlabel.errors import plural
 from softlabel.generation.failures import failures_path
 from softlabel.generation.memory import available_bytes, worker_bytes
@@ -145,14 +146,14 @@ def print_report(report: Report) -> None:
 def print_failures(report: Report, output: Path, shard: Shard | None = None) -> None:
     """Print the warnings of a run, and its failed cases by reason."""
     for warning in report.warnings:
-        click.echo(f"Warning: {warning}", err=True)
+        say(f"Warning: {warning}")
     if report.failures:
         click.echo(f"{plural(len(report.failures), 'case')} failed:", err=True)
         reasons = _by_reason(report.failures)
         for reason, ids in list(reasons.items())[:SHOWN_FAILURES]:
             named = ", ".join(ids[:SHOWN_IDS]) + (", …" if len(ids) > SHOWN_IDS else "")
             who = named if len(ids) == 1 else f"{len(ids)} cases ({named})"
-            click.echo(f"  {who}: {reason}", err=True)
+            say(f"  {who}: {reason}")
         if len(reasons) > SHOWN_FAILURES:
             click.echo(f"  … and {len(reasons) - SHOWN_FAILURES} more", err=True)
         ours = shard if report.elsewhere else None  # the last of several shards gathers the lists
@@ -177,7 +178,7 @@ def print_end(report: Report, overwrite: bool) -> None:
     if not (report.interrupted or report.stopped):
         return
     again = "run the same command again" + (" without --overwrite" if overwrite else "")
-    click.echo(f"Error: {report.stopped}" if report.stopped else "Interrupted.", err=True)
+    say(f"Error: {report.stopped}" if report.stopped else "Interrupted.")
     click.echo(
         f"{plural(report.cases + report.skipped, 'case')} finished and kept, {report.remaining} "
         f"remain; {again} to go on.",

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from softlabel.cli.options import (
@@ -19,8 +18,9 @@ from softlabel.cli.options import (
     reader_options,
     verbosity_options,
 )
+from softlabel.console import drawing
 from softlabel.console.display import percent, progress
-from softlabel.console.group import EXIT_FAILED, fail
+from softlabel.console.group import EXIT_FAILED, fail, say
 from softlabel.errors import UsageError, plural
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def _print(report: Report, folder: Path, quiet: bool) -> None:
             err=True,
         )
     for case_id, reason in list(report.failures.items())[:SHOWN]:
-        click.echo(f"failed: {case_id}: {reason}", err=True)
+        say(f"failed: {case_id}: {reason}")
 
 
 def _listed(names: tuple[str, ...]) -> str:
@@ -221,8 +221,7 @@ def _listed(names: tuple[str, ...]) -> str:
 
 
 def _print_table(report: Report) -> None:
-    width = None if sys.stdout.isatty() else 120
-    console = Console(file=sys.stdout, highlight=False, width=width)
+    console = drawing.console(sys.stdout)
     table = Table("surface", "coverage")
     columns = {
         "error µm": "absolute_um", "signed µm": "signed_um",

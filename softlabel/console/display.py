@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -20,6 +19,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+from softlabel.console import drawing
+from softlabel.console.terminal import one_line
 
 PLAIN_SECONDS = 5.0
 """Without a terminal, a line of progress at most this often."""
@@ -49,7 +51,7 @@ def progress(total: int, what: str, quiet: bool = False) -> Iterator[Advance]:
     if not sys.stderr.isatty():
         yield _plain(total, what)
         return
-    console = Console(stderr=True)
+    console = drawing.console(sys.stderr)
     with Progress(
         TextColumn(what),
         BarColumn(),
@@ -64,7 +66,7 @@ def progress(total: int, what: str, quiet: bool = False) -> Iterator[Advance]:
 
         def advance(message: str = "") -> None:
             if message:
-                bar.console.print(message, markup=False, highlight=False, soft_wrap=True)
+                bar.console.print(message, soft_wrap=True)
             bar.advance(task)
 
         yield advance
@@ -73,7 +75,7 @@ def progress(total: int, what: str, quiet: bool = False) -> Iterator[Advance]:
 def _messages_only(quiet: bool) -> Advance:
     def advance(message: str = "") -> None:
         if message and not quiet:
-            print(message, file=sys.stderr, flush=True)
+            print(one_line(message), file=sys.stderr, flush=True)
 
     return advance
 
@@ -86,7 +88,7 @@ def _plain(total: int, what: str) -> Advance:
         state["done"] += 1
         now = time.monotonic()
         if message:
-            print(message, file=sys.stderr, flush=True)
+            print(one_line(message), file=sys.stderr, flush=True)
         if state["done"] == total or now - state["last"] >= PLAIN_SECONDS:
             state["last"] = now
             rate = state["done"] / max(now - started, 1e-9)

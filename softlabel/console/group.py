@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
+from softlabel.console.terminal import escaping_streams, one_line
 from softlabel.errors import did_you_mean
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
@@ -35,9 +36,14 @@ def system_error(error: OSError) -> str:
 
 
 def fail(message: str, status: int) -> NoReturn:
-    """Print an error on stderr and exit."""
-    click.echo(f"Error: {message}", err=True)
+    """Print an error as one line on stderr and exit."""
+    click.echo(one_line(f"Error: {message}"), err=True)
     sys.exit(status)
+
+
+def say(message: str) -> None:
+    """Print a sentence that cites what others wrote as one line on stderr."""
+    click.echo(one_line(message), err=True)
 
 
 class LazyGroup(click.Group):
@@ -60,7 +66,8 @@ class LazyGroup(click.Group):
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # it may not know ×, Σ, β or an id
                 stream.reconfigure(errors="backslashreplace")
-        return super().main(*args, **kwargs)
+        with escaping_streams():
+            return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; an error of the operating system becomes a sentence."""

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from softlabel.cache import InputFile, SeenFile
 from softlabel.errors import CaseError
+from softlabel.files.regular import open_regular
 
 
 def content_hash(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

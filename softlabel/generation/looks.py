@@ -17,6 +17,8 @@ from typing import Any
 
 from softlabel.errors import UsageError
 from softlabel.files.atomic import publish, temporary_name
+from softlabel.files.documents import DocumentError, parse_json
+from softlabel.files.regular import open_regular
 from softlabel.readers.look import LabelLook
 from softlabel.types import CaseRef, Dataset
 
@@ -95,7 +97,8 @@ def memory_folder() -> Path:
 def remembered(dataset: Dataset) -> dict[str, Any]:
     """Records of a data set in the cache folder; none where they are lost or damaged."""
     try:
-        content = json.loads(_memory_file(dataset).read_text(encoding="utf-8"))
+        with open_regular(_memory_file(dataset)) as stream:
+            content = parse_json(stream.read(MAX_BYTES))
         return dict(content["cases"]) if content["version"] == RECORD_VERSION else {}
     except (OSError, RuntimeError, ValueError, KeyError, TypeError):  # looked at again
         return {}
@@ -238,8 +241,9 @@ def _content(path: Path) -> dict[str, Any] | None:
     if not path.is_file() or path.stat().st_size > MAX_BYTES:
         return None
     try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
+        with open_regular(path) as stream:
+            content = parse_json(stream.read(MAX_BYTES))
+    except DocumentError:
         return None
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror or error}).") from error

@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from softlabel.errors import UsageError
+from softlabel.files.regular import open_regular
 from softlabel.generation.settings import Settings
 from softlabel.preprocess import (
     LARGEST_WEIGHTS,
@@ -56,7 +57,7 @@ _EXPECTED = "give a file that softlabel-train denoiser wrote"
 @lru_cache(maxsize=4)
 def _read(path: Path, mtime_ns: int, size: int) -> tuple[str, DnCNN]:
     """A file is read once in a process for all its cases."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         data = file.read(LARGEST_WEIGHTS + 1)
     try:
         network = unpack_network(data)

@@ -15,6 +15,8 @@ from pathlib import Path
 from softlabel.cache import (
     IndexContent,
     folder_of,
+    is_packed,
+    packed_is_read_only,
     parts_folder,
     parts_folders,
     read_index,
@@ -49,8 +51,11 @@ def look(out: Path, settings_json: str, overwrite: bool) -> Present:
     Raises
     ------
     UsageError
-        Unless it overwrites: when the output is no cache, or one that cannot be told.
+        When the output is a packed cache; unless it overwrites also when it is no cache, or one
+        that cannot be told.
     """
+    if is_packed(out):
+        raise UsageError(packed_is_read_only(out))
     folders = parts_folders(out)
     if overwrite:
         numbers = [*folders, *_named(out)]

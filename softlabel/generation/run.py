@@ -55,6 +55,7 @@ from softlabel.generation.output import (
     remove_other_folders,
 )
 from softlabel.generation.plan import FAILED, SKIP, Plan, plan
+from softlabel.generation.refresh import IndexRefresh
 from softlabel.generation.report import CaseReport, Report, failures_of, summary_of
 from softlabel.generation.settings import Settings
 from softlabel.generation.shards import Shard
@@ -67,6 +68,10 @@ from softlabel.types import CaseRef, Dataset
 
 ESTIMATE_ATTEMPTS = 5
 LOADING_MATTERS_SECONDS = 10.0
+
+INDEX_AS_IT_WAS = (
+    "Its index stays as it was; the cases finished since are taken in when the run goes on."
+)
 
 Progress = Callable[[CaseReport], None]
 
@@ -281,6 +286,7 @@ def _carried_out(
     waiting = (*decided.todo, *decided.regroup)
     before = {ref.id: version_of(decided.part_of(ref.id)) for ref in waiting}
     tally = _Tally(seen=dict(decided.seen), may_go_on=may_go_on)
+    refresh = IndexRefresh(decided, claim)
     try:
         with contextlib.closing(_reports(decided, computing, safe_point, claim)) as told:
             for report in told:
@@ -288,13 +294,15 @@ def _carried_out(
                     tally.stopped = report.error
                     break
                 tally.add(report)
+                if refresh.is_due():
+                    refresh.write(tally.seen, {r.id for r in tally.reports})
                 if progress is not None:
                     progress(report)
     except KeyboardInterrupt:
         tally.interrupted = True
     except parallel.WorkerDied as error:
         tally.stopped = f"{error} Use fewer --jobs or a machine with more memory."
-    except ClusterFailed as error:
+    except (ClusterFailed, LostClaimError) as error:
         tally.stopped = str(error)
     reported = {report.id for report in tally.reports}
     unfinished = {
@@ -303,13 +311,15 @@ def _carried_out(
         # workers that were stopped may have published more than they reported
         if case_id not in reported and version_of(decided.part_of(case_id)) == version
     }
-    elsewhere = 0
+    index, elsewhere = version_of(decided.out), 0
     try:
         elsewhere = _finish(decided, tally, claim, complete=not unfinished)
     except LostClaimError as error:
         tally.stopped = str(error)
     except OSError as error:
         tally.stopped = tally.stopped or cannot_write(decided.out, error)
+        if version_of(decided.out) == index:
+            tally.stopped += f" {INDEX_AS_IT_WAS}"
     return summary_of(
         decided, tally.reports, unfinished, tally.interrupted, tally.stopped, started,
         compile_seconds, elsewhere,

@@ -12,10 +12,11 @@ import math
 from pathlib import Path
 
 from softlabel.errors import CaseError
+from softlabel.files.regular import open_regular, require_regular
 from softlabel.readers.nifti import with_place
 from softlabel.readers.niftiplace import checked_header
 from softlabel.readers.pixels import Pixels
-from softlabel.readers.safety import COPY_AGAIN, reading, require_regular
+from softlabel.readers.safety import COPY_AGAIN, reading
 from softlabel.readers.sniff import kind_of
 from softlabel.readers.voxelstream import opened, read_values
 from softlabel.types import Array
@@ -46,7 +47,7 @@ def read_analyze(path: Path) -> Pixels:
 
     with reading(path, "an Analyze header"):
         require_regular(path)
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             block = stream.read(_HEADER_BYTES)
         kind = kind_of(block)
         if kind not in ("analyze", "nifti pair"):

@@ -11,6 +11,7 @@ from typing import IO, Any
 import numpy as np
 
 from softlabel.errors import CaseError
+from softlabel.files.regular import open_regular
 from softlabel.readers.pixels import Pixels, numbers
 from softlabel.readers.safety import COPY_AGAIN, MAX_DEFLATE_RATIO, check_promise, reading
 from softlabel.types import Array
@@ -28,7 +29,7 @@ def read_npy(path: Path) -> Pixels:
     CaseError
         When it holds Python objects, is damaged, or promises more than it holds.
     """
-    with reading(path, "a .npy file"), path.open("rb") as stream:
+    with reading(path, "a .npy file"), open_regular(path) as stream:
         header_shape, dtype = _header(stream, path)
         check_promise(path, header_shape, dtype.itemsize, path.stat().st_size - stream.tell())
         stream.seek(0)
@@ -68,7 +69,11 @@ def npz_keys(path: Path) -> list[str]:
     CaseError
         When it is not a ``.npz`` file.
     """
-    with reading(path, "a .npz file"), zipfile.ZipFile(path) as archive:
+    with (
+        reading(path, "a .npz file"),
+        open_regular(path) as file,
+        zipfile.ZipFile(file) as archive,
+    ):
         return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
 
 
@@ -80,7 +85,11 @@ def read_npz_array(path: Path, key: str) -> Array:
     CaseError
         As :func:`read_npz`.
     """
-    with reading(path, "a .npz file"), zipfile.ZipFile(path) as archive:
+    with (
+        reading(path, "a .npz file"),
+        open_regular(path) as file,
+        zipfile.ZipFile(file) as archive,
+    ):
         if f"{key}.npy" not in archive.namelist():
             raise CaseError(
                 f"{path} has no array {key!r}; it holds {_quoted(npz_keys(path))}. "

@@ -17,7 +17,7 @@ from typing import Any
 
 from softlabel.errors import SourceError, UsageError
 from softlabel.ids import natural_key
-from softlabel.readers.classfile import class_table, load_class_table
+from softlabel.readers.classfile import MAX_TABLE_BYTES, class_table, load_class_table
 from softlabel.readers.filecase import look, read_case, read_labels
 from softlabel.readers.listing import CLASSES_OPTION, GROUP_OPTION, Listing, count, require_folder
 from softlabel.readers.registry import Reader, ReaderOption
@@ -339,10 +339,10 @@ def _tables(derivative: Path, labels: Sequence[_File]) -> list[Path]:
 
 def _read_table(path: Path) -> dict[int, str]:
     """Names of label values by the columns ``index`` and ``name``."""
-    rows = list(csv.DictReader(read_text(path).splitlines(), delimiter="\t"))
+    rows = csv.DictReader(read_text(path, MAX_TABLE_BYTES).splitlines(), delimiter="\t")
     try:
         table = {int(row["index"]): str(row["name"]).strip() for row in rows}
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, csv.Error):  # of a cell that is too long
         table = {}
     if not table or not all(table.values()):
         raise SourceError(

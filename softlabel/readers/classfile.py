@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from softlabel.errors import SourceError
+from softlabel.files.documents import DocumentError, parse_json, parse_yaml
 from softlabel.mapping import IGNORE, Colour, LabelMapping, Rule, Span
 from softlabel.readers.labeltables import BUILT_IN, LabelLine, parse_label_table
 from softlabel.readers.safety import read_text
@@ -20,6 +21,9 @@ _EXPECTED = (
     "list of names for the values 0, 1, 2 …, or a label table of ITK-SNAP, 3D Slicer, FreeSurfer "
     "or CVAT"
 )
+MAX_TABLE_BYTES = 1 << 20
+"""The largest table of FreeSurfer's has some hundred kilobytes."""
+
 _HEX_COLOUR = re.compile(r"#([0-9a-fA-F]{6})")
 
 
@@ -77,7 +81,7 @@ def load_class_file(path: Path) -> ClassFile:
     """
     if str(path) in BUILT_IN:
         return ClassFile(class_table(BUILT_IN[str(path)], path))
-    text = read_text(path)
+    text = read_text(path, MAX_TABLE_BYTES)
     if path.suffix.lower() != ".json" and (lines := parse_label_table(text)) is not None:
         return _from_lines(lines, path)
     content = _parse(text, path)
@@ -130,8 +134,8 @@ def _parse(text: str, path: Path) -> Any:
     import yaml
 
     try:
-        return json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        return parse_json(text) if path.suffix.lower() == ".json" else parse_yaml(text)
+    except (DocumentError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())[:160]
         raise SourceError(
             f"{path} is not valid {'JSON' if path.suffix.lower() == '.json' else 'YAML'} "
@@ -143,9 +147,9 @@ def _from_lines(lines: Iterable[LabelLine], path: Path) -> ClassFile:
     lines = list(lines)
     if all(line.value is not None for line in lines):
         return _from_pairs([(line.value or 0, line.name) for line in lines], path)
-    repeated = [line.name for line in lines if sum(o.name == line.name for o in lines) > 1]
-    if repeated:
-        raise SourceError(f"{path} names {repeated[0]!r} twice; expected names that differ.")
+    (name, uses), *_ = Counter(line.name for line in lines).most_common(1)
+    if uses > 1:
+        raise SourceError(f"{path} names {name!r} twice; expected names that differ.")
     return _from_colours({line.name: list(line.colour or ()) for line in lines}, path)
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from softlabel.errors import CaseError, missing_extra
-from softlabel.readers.safety import check_promise, reading, require_regular
+from softlabel.files.regular import open_regular, require_regular
+from softlabel.readers.safety import check_promise, reading
 from softlabel.types import Array
 
 SEGMENTATION_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
@@ -43,10 +44,9 @@ def pydicom() -> Any:
 def is_dicom(path: Path) -> bool:
     """Whether a file begins like DICOM: 128 bytes of anything and ``DICM``."""
     try:
-        require_regular(path)
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             return stream.read(_PREAMBLE_BYTES)[128:] == b"DICM"
-    except (OSError, CaseError):
+    except OSError:
         return False
 
 

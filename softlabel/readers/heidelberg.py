@@ -19,6 +19,7 @@ from typing import IO, Any
 import numpy as np
 
 from softlabel.errors import CaseError, SourceError, UsageError
+from softlabel.files.regular import open_regular
 from softlabel.readers.layers import NOT_ANNOTATED, class_map_from_layers
 from softlabel.readers.listing import GROUP_OPTION, Listing, count
 from softlabel.readers.look import LabelLook, look_at
@@ -145,7 +146,7 @@ def open_source(dataset: Dataset, source: str) -> _File:
         When it is damaged.
     """
     path = dataset.root / source
-    with reading(path, "a .vol file"), path.open("rb") as stream:
+    with reading(path, "a .vol file"), open_regular(path) as stream:
         return _read_header(stream, path)
 
 
@@ -183,7 +184,7 @@ def read_case(dataset: Dataset, ref: CaseRef, opened: _File) -> Case:
 
 def read_labels(dataset: Dataset, ref: CaseRef, opened: _File) -> Array:
     """Class map of one B-scan, uint8."""
-    with reading(opened.path, "a .vol file"), opened.path.open("rb") as stream:
+    with reading(opened.path, "a .vol file"), open_regular(opened.path) as stream:
         boundaries = _boundaries(stream, opened, ref.key["bscan"])
     lines = _lines(boundaries, dataset.options["boundaries"].split(","))
     return class_map_from_layers(lines, None, opened.shape[0], row_base=0)
@@ -201,7 +202,7 @@ def _vol_files(root: Path) -> list[Path]:
 
 def _begins_right(path: Path) -> bool:
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             return stream.read(len(MAGIC)) == MAGIC
     except OSError:
         return False
@@ -259,7 +260,7 @@ def _boundaries(stream: IO[bytes], file: _File, number: int) -> Array:
 
 
 def _reflectivity(file: _File, number: int) -> Array:
-    with reading(file.path, "a .vol file"), file.path.open("rb") as stream:
+    with reading(file.path, "a .vol file"), open_regular(file.path) as stream:
         stream.seek(file.start(number) + file.header)
         content = stream.read(4 * math.prod(file.shape))
         return np.frombuffer(content, "<f4").reshape(file.shape)
@@ -276,7 +277,7 @@ def _lines(boundaries: Array, names: list[str]) -> Array:
 
 def _all_lines(path: Path, names: list[str]) -> list[Array]:
     """The boundaries of every B-scan of a file."""
-    with reading(path, "a .vol file"), path.open("rb") as stream:
+    with reading(path, "a .vol file"), open_regular(path) as stream:
         file = _read_header(stream, path)
         return [_lines(_boundaries(stream, file, n), names) for n in range(file.n_bscans)]
 
@@ -310,7 +311,7 @@ def _list_file(
 ) -> list[str]:
     """Add the B-scans of a file that have all boundaries somewhere; name those that have not."""
     relative = relative_name(path, root)
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         group = _read_header(stream, path).patient or path.stem
     unlabelled = []
     bscans = _all_lines(path, names)

@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from softlabel.errors import CaseError
-from softlabel.readers.safety import COPY_AGAIN, reading, require_regular
+from softlabel.files.regular import open_regular, require_regular
+from softlabel.readers.safety import COPY_AGAIN, reading
 
 HEADER_BYTES = 1 << 22
 """A header that does not end within so many bytes is none."""
@@ -63,7 +64,7 @@ def image_io_of(path: Path) -> str:
         When the header takes its voxels from another file, or is no plain header that ends within
         :data:`HEADER_BYTES`.
     """
-    with path.open("rb") as stream:
+    with reading(path, "a NRRD or MetaImage file"), open_regular(path) as stream:
         header = stream.read(HEADER_BYTES)
     if header.startswith(b"NRRD"):
         _require_attached_nrrd(header, path)
@@ -89,7 +90,7 @@ def voxel_file_of(path: Path) -> Path | None:
         When the header names anything but a regular file in its own folder, by a plain name, or
         says more after that name, or has no plain end.
     """
-    with reading(path, "a MetaImage header"), path.open("rb") as stream:
+    with reading(path, "a MetaImage header"), open_regular(path) as stream:
         header = stream.read(HEADER_BYTES)
     if header.startswith(b"NRRD"):
         return None
@@ -118,7 +119,8 @@ def check_voxel_file(path: Path, voxels: Path, promised_bytes: int) -> None:
         When uncompressed voxels take another number of bytes, or the header states sizes that
         the file does not have.
     """
-    header = path.read_bytes()[:HEADER_BYTES]
+    with reading(path, "a MetaImage header"), open_regular(path) as stream:
+        header = stream.read(HEADER_BYTES)
     fields = dict(
         _meta_entry(line.removesuffix(b"\r").strip(b" \t")) for line in header.split(b"\n")
     )
@@ -169,7 +171,7 @@ def _inflated_bytes(voxels: Path, most: int) -> int:
     """How many bytes a zlib or gzip stream holds, counted up to one beyond ``most``."""
     inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)
     total = 0
-    with voxels.open("rb") as stream:
+    with open_regular(voxels) as stream:
         block = stream.read(_BLOCK_BYTES)
         while block and not inflater.eof and total <= most:
             total += len(inflater.decompress(block, _BLOCK_BYTES))

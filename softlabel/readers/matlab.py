@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from softlabel.errors import CaseError
+from softlabel.files.regular import open_regular, require_regular
 from softlabel.readers.matlab5 import (
     FILE_HEADER_BYTES,
     ByteOrder,
@@ -100,7 +101,7 @@ class MatlabFile:
         if self.order is None or element is None:
             values = _read_hdf5(self.path, name, last)
         else:
-            with reading(self.path, "a MATLAB file"), self.path.open("rb") as stream:
+            with reading(self.path, "a MATLAB file"), open_regular(self.path) as stream:
                 values = read_element(stream, element, self.order, self.path, last)
         return numbers(values, self.path, f"the variable {name!r}")
 
@@ -114,9 +115,10 @@ def open_matlab(path: Path) -> MatlabFile:
         When the file is damaged, cut off, or not a MATLAB file.
     """
     with reading(path, "a MATLAB file"):
+        require_regular(path)
         if h5py.is_hdf5(path):
             return _open_hdf5(path)
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             file_header = stream.read(FILE_HEADER_BYTES)
             if file_header[126:] not in (b"IM", b"MI"):
                 raise CaseError(
@@ -135,7 +137,7 @@ def _byte_order(file_header: bytes) -> ByteOrder:
 
 def _open_hdf5(path: Path) -> MatlabFile:
     variables = {}
-    with h5py.File(path, "r") as h5:
+    with _hdf5(path) as h5:
         for name in h5:
             # A link out of the file could name any file of the machine: not followed.
             if not isinstance(h5.get(name, getlink=True), h5py.HardLink):
@@ -146,8 +148,13 @@ def _open_hdf5(path: Path) -> MatlabFile:
     return MatlabFile(path, None, variables)
 
 
+def _hdf5(path: Path) -> h5py.File:
+    require_regular(path)
+    return h5py.File(path, "r")
+
+
 def _read_hdf5(path: Path, name: str, last: Sequence[int] | None) -> Array:
-    with reading(path, "a MATLAB 7.3 file"), h5py.File(path, "r") as h5:
+    with reading(path, "a MATLAB 7.3 file"), _hdf5(path) as h5:
         dataset = h5[name]
         _require_plain(dataset, path, name)
         check_promise(

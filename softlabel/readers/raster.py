@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from softlabel.errors import CaseError
+from softlabel.files.regular import open_regular
 from softlabel.readers.pixels import Pixels, numbers
 from softlabel.readers.safety import reading
 from softlabel.types import Array
@@ -42,9 +43,13 @@ def read_raster(path: Path, *, as_labels: bool) -> Pixels:
     CaseError
         When the file is damaged, cut off, too large, or of a kind that would lose values.
     """
-    with reading(path, "a PNG, BMP, JPEG or GIF image"), warnings.catch_warnings():
+    with (
+        reading(path, "a PNG, BMP, JPEG or GIF image"),
+        warnings.catch_warnings(),
+        open_regular(path) as file,
+    ):
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(path, formats=("PNG", "BMP", "JPEG", "GIF")) as image:
+        with Image.open(file, formats=("PNG", "BMP", "JPEG", "GIF")) as image:
             if as_labels and image.format == "JPEG":
                 raise CaseError(
                     f"{path} is a JPEG file, whose compression changes values near edges; "
@@ -127,7 +132,7 @@ def _png_grey_step(path: Path) -> int:
     Labels must come back as they were stored. A PNG with several channels of 16 bits is refused,
     since Pillow would silently drop the lower 8.
     """
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         start = stream.read(26)
     depth, colour = start[24], start[25]
     if depth == 16 and colour in (_PNG_RGB, _PNG_GREY_ALPHA, _PNG_RGBA):

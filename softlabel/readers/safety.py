@@ -9,21 +9,19 @@ after :func:`path_inside`.
 
 from __future__ import annotations
 
-import json
 import math
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from softlabel.errors import CaseError, SoftlabelError, SourceError
+from softlabel.files.documents import DocumentError, parse_json
+from softlabel.files.frames import MAX_DEFLATE_RATIO as MAX_DEFLATE_RATIO
+from softlabel.files.regular import IrregularFileError, open_regular
 
 MAX_VOXELS = 2**31
 """Values that one array of a file may have: four times a whole-body CT of 512 × 512 × 2000."""
-
-MAX_DEFLATE_RATIO = 1032
-"""Deflate (gzip, zip, PNG, MATLAB, HDF5's gzip filter) cannot shrink data by more than this."""
 
 MAX_TEXT_BYTES = 64 * 2**20
 """A larger ``dataset.json`` or class table is not one."""
@@ -46,6 +44,10 @@ def reading(path: Path, what: str) -> Iterator[None]:
         yield
     except SoftlabelError:
         raise
+    except IrregularFileError as error:
+        raise CaseError(
+            f"{error.filename} {error.strerror}; expected {what}. Give the file itself."
+        ) from error
     except FileNotFoundError as error:
         raise CaseError(
             f"{path} does not exist; expected {what}. Put it there, or leave the case out."
@@ -120,21 +122,6 @@ def check_promise(
         )
 
 
-def require_regular(path: Path) -> None:
-    """Refuse what is no regular file: reading a pipe or a device might never end.
-
-    Raises
-    ------
-    CaseError
-        For folders, pipes, sockets and devices; links to regular files are followed.
-    FileNotFoundError
-    """
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode):
-        what = "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
-        raise CaseError(f"{path} is {what}; expected a regular file. Give the file itself.")
-
-
 def path_inside(root: Path, text: object, where: str) -> Path:
     """Return the file that a text inside a data set names, if it stays inside the data set.
 
@@ -191,14 +178,15 @@ def load_json(path: Path) -> dict[str, Any]:
     Raises
     ------
     SourceError
-        When it is missing, too large, not JSON, or not an object.
+        When it is missing, too large, not JSON, not an object, or goes beyond the bounds of
+        :mod:`softlabel.files.documents`.
     """
     text = read_text(path)
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        content = parse_json(text)
+    except DocumentError as error:
         raise SourceError(
-            f"{path} is not valid JSON ({str(error)[:120]}). Correct it, or restore the original."
+            f"{path} is not valid JSON ({error}). Correct it, or restore the original."
         ) from error
     if not isinstance(content, dict):
         raise SourceError(
@@ -208,22 +196,31 @@ def load_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, most: int | None = None) -> str:
     """Read a UTF-8 text of bounded size.
+
+    Parameters
+    ----------
+    path : Path
+    most : int, optional
+        Bytes that it may have; :data:`MAX_TEXT_BYTES` when not given.
 
     Raises
     ------
     SourceError
         When it cannot be read, is too large, or is not UTF-8.
     """
+    most = MAX_TEXT_BYTES if most is None else most
     try:
-        size = path.stat().st_size
-        if size > MAX_TEXT_BYTES:
+        with open_regular(path) as stream:
+            content = stream.read(most + 1)  # what /proc holds has no size before it is read
+            size = max(len(content), path.stat().st_size)
+        if size > most:
             raise SourceError(
-                f"{path} has {size} bytes; expected a text of at most {MAX_TEXT_BYTES}. "
+                f"{path} has {size} bytes; expected a text of at most {most}. "
                 "Check that it is the right file."
             )
-        return path.read_text(encoding="utf-8-sig")
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except OSError as error:
         raise SourceError(
             f"{path} cannot be read ({error.strerror}). Check the path and its permissions."

@@ -12,7 +12,8 @@ import zlib
 from pathlib import Path
 
 from softlabel.errors import CaseError
-from softlabel.readers.safety import COPY_AGAIN, reading, require_regular
+from softlabel.files.regular import open_regular, require_regular
+from softlabel.readers.safety import COPY_AGAIN, reading
 
 UNKNOWN = "unknown"
 """No kind of file that is known here; whoever reads it by its ending will say what is wrong."""
@@ -105,7 +106,7 @@ def sniff(path: Path) -> str:
     """
     with reading(path, "an image"):
         require_regular(path)
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             head = stream.read(_HEAD_BYTES)
             if head[:2] != b"\x1f\x8b":
                 return kind_of(head)

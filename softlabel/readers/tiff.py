@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from softlabel.errors import CaseError
+from softlabel.files.regular import open_regular, require_regular
 from softlabel.readers.pixels import Pixels, numbers
 from softlabel.readers.safety import check_promise, reading
 from softlabel.readers.tiffspacing import tiff_spacing_mm
 from softlabel.types import Array
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile
 
 _MAX_TIFF_RATIO = 4096
 """LZW, the densest of TIFF's usual compressions, writes 4096 bytes in at least 12 bits each."""
@@ -43,9 +47,7 @@ def read_tiff(path: Path, *, as_labels: bool) -> Pixels:
     CaseError
         When the file is damaged, cut off, or holds several images or a time series.
     """
-    from tifffile import TiffFile
-
-    with reading(path, "a TIFF image"), TiffFile(path) as tif:
+    with reading(path, "a TIFF image"), _opened(path) as tif:
         if len(tif.series) != 1:
             raise CaseError(
                 f"{path} holds {len(tif.series)} separate images; expected one image or one stack "
@@ -85,6 +87,13 @@ def read_tiff(path: Path, *, as_labels: bool) -> Pixels:
     )
 
 
+def _opened(path: Path) -> TiffFile:
+    from tifffile import TiffFile
+
+    require_regular(path)
+    return TiffFile(path)
+
+
 def _decoded(series: Any, path: Path) -> tuple[Array, str]:
     """All values, by tifffile, or by Pillow where tifffile lacks the decoder (LZW)."""
     try:
@@ -92,7 +101,7 @@ def _decoded(series: Any, path: Path) -> tuple[Array, str]:
     except ValueError as error:
         if "imagecodecs" not in str(error):
             raise
-    with Image.open(path, formats=("TIFF",)) as image:
+    with open_regular(path) as file, Image.open(file, formats=("TIFF",)) as image:
         pages = []
         for index in range(getattr(image, "n_frames", 1)):
             image.seek(index)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from softlabel.errors import CaseError
+from softlabel.files.regular import open_regular
 from softlabel.readers.pixels import numbers
 from softlabel.readers.safety import COPY_AGAIN, MAX_DEFLATE_RATIO, check_promise
 from softlabel.types import Array
@@ -26,7 +27,7 @@ _MAX_SKIPPED_BYTES = 64 * _DRAIN_BYTES
 def opened(path: Path) -> Iterator[tuple[Any, bool]]:
     """A stream of the bytes of a file, decompressed, and whether it is compressed by gzip."""
     with ExitStack() as stack:
-        stream: Any = stack.enter_context(path.open("rb"))
+        stream: Any = stack.enter_context(open_regular(path))
         compressed = stream.read(2) == b"\x1f\x8b"
         stream.seek(0)
         if compressed:

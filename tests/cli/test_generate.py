@@ -351,7 +351,8 @@ def test_a_full_disk_is_one_sentence_and_exit_1(data, tmp_path, monkeypatch):
     assert result.exit_code == 1
     assert result.stderr.endswith(
         f"Error: The cache {tmp_path / 'c.h5'} cannot be written (No space left on device); free "
-        "some space.\n1 case finished and kept, 2 remain; run the same command again to go on.\n"
+        "some space. Its index stays as it was; the cases finished since are taken in when the run "
+        "goes on.\n1 case finished and kept, 2 remain; run the same command again to go on.\n"
     )
     monkeypatch.undo()
     assert "1 case finished before" in run(data, "-o", tmp_path / "c.h5", *QUICK).stdout

@@ -147,3 +147,4 @@ def test_an_index_that_cannot_be_written_at_the_end(tmp_path, monkeypatch):
     report = generate(data, tmp_path / "c.h5", QUICK)
     assert (report.cases, report.remaining) == (3, 0)
     assert "cannot be written" in report.stopped and not report.complete
+    assert "Its index stays as it was" in report.stopped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,13 @@ def recipe_for(cache: Path, *overrides: str) -> Recipe:
         "smoke", [f"data.cache={cache}", "generate={}", "train.threads=1", "train.pictures=0",
                   *overrides]
     )  # fmt: skip
+
+
+def copy_of(cache: Path, folder: Path) -> Path:
+    """A copy of a cache, which a test may do anything to."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(cache.with_suffix(".parts"), folder / f"{cache.stem}.parts")
+    return Path(shutil.copy(cache, folder / cache.name))
 
 
 def spoil_bscan(data: Path, subject: int, number: int) -> str:

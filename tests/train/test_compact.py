@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from softlabel_train import compact
-from softlabel_train.compact import CompactCase, read_compact, window
+from softlabel_train.compact import CompactCase, nth_position, read_compact, window
 
 from softlabel.cache import open_cache
 from softlabel.errors import CacheError
@@ -171,3 +171,16 @@ def test_class_indices_are_those_of_the_slow_way(values, ignore):
     labels[3, 4] = 200
     with pytest.raises(CacheError, match=r"c\.h5: .*200"):
         read_compact(case, classes, ignore)
+
+
+@given(
+    values=st.lists(st.integers(0, 3), max_size=9000).map(lambda v: np.array(v, np.uint8)),
+    value=st.integers(0, 3),
+)
+@settings(max_examples=50, deadline=None)
+def test_the_nth_pixel_of_a_class_is_that_of_flatnonzero(values, value):
+    found = np.flatnonzero(values == value)
+    picked = [nth_position(values, value, n) for n in range(0, len(found), 97)]
+    np.testing.assert_array_equal(picked, found[::97])
+    with pytest.raises(IndexError, match="Fewer than"):
+        nth_position(values, value, len(found))

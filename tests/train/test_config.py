@@ -72,13 +72,16 @@ def test_controls_have_the_loss_of_the_superpixel_arms_with_hard_targets(recipe)
         assert (soft.loss.target, hard.loss.target) == ("soft", "hard")
 
 
+@pytest.mark.parametrize("recipe", ["oct_dme", "mrbrains18"])
 @pytest.mark.parametrize("weights", ["none", "enet"])
 @pytest.mark.parametrize("control, superpixels, method", [
     ("grid", "grid", "superpixel"), ("distance", "slic", "distance"),
 ])  # fmt: skip
-def test_controls_of_the_superpixels_change_nothing_else(weights, control, superpixels, method):
+def test_controls_of_the_superpixels_change_nothing_else(
+    recipe, weights, control, superpixels, method
+):
     prefix = "ce" if weights == "none" else "wce"
-    arm, published = (load_recipe("oct_dme", arm=f"{prefix}-{a}") for a in (control, "superpixel"))
+    arm, published = (load_recipe(recipe, arm=f"{prefix}-{a}") for a in (control, "superpixel"))
     made = generation_settings(arm.generate)
     assert (made.superpixels, made.method, made.n_segments) == (superpixels, method, 2000)
     assert arm.loss == published.loss and arm.loss.class_weights == weights

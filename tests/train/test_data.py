@@ -5,10 +5,11 @@ from __future__ import annotations
 import pickle
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 import torch
-from softlabel_train import data
+from softlabel_train import data, prepare
 from softlabel_train.augment import Change
 from softlabel_train.config import AugmentConfig
 from softlabel_train.data import (
@@ -21,8 +22,10 @@ from softlabel_train.data import (
     make_loader,
 )
 
-from softlabel.cache import open_cache
-from softlabel.errors import UsageError
+from softlabel.cache import open_cache, pack_cache
+from softlabel.errors import CacheError, UsageError
+
+from . import factories
 
 
 def same(a: Batch, b: Batch) -> bool:
@@ -195,6 +198,13 @@ def test_open_files_survive_fork_and_spawn(oct_cache, context):
     assert same(before, collate([dataset[0], dataset[1]]))
 
 
+def test_a_packed_cache_gives_the_same_batches(oct_cache, tmp_path):
+    packed = pack_cache(oct_cache, tmp_path / "packed.h5")
+    for workers in (0, 2):
+        found, expected = batches(packed, workers), batches(oct_cache, workers)
+        assert all(same(a, b) for a, b in zip(found, expected, strict=True))
+
+
 def test_a_dataset_can_be_pickled_and_leaves_its_memory_behind(oct_cache):
     dataset = CacheDataset(oct_cache, list(open_cache(oct_cache))[:2])
     first = dataset[0]
@@ -277,6 +287,25 @@ def test_a_temporary_folder_of_too_long_a_path_is_refused(oct_cache, tmp_path, m
     with pytest.raises(UsageError, match="TMPDIR to a shorter one"):
         make_loader(dataset, sampler, workers=1)
     assert len(list(make_loader(dataset, sampler, workers=0))) == 1
+
+
+def test_what_is_loaded_is_compared_with_its_digests_unless_a_recipe_leaves_it(oct_cache, tmp_path):
+    cache = factories.copy_of(oct_cache, tmp_path)
+    with open_cache(cache) as opened:
+        case = opened[next(iter(opened))]
+    with h5py.File(case.path, "r+") as file:  # nothing that HDF5 would notice
+        file["case/soft"].attrs["sha256"] = np.bytes_(b"0" * 64)
+    for verify in (True, False):
+        recipe = factories.recipe_for(cache, f"data.verify={str(verify).lower()}")
+        for dataset in (
+            CacheDataset(cache, [case.id], verify=verify),
+            CacheDataset(prepare.open_data(recipe, cache).cache, [case.id]),
+        ):
+            if not verify:
+                assert dataset[0].labels.size
+                continue
+            with pytest.raises(CacheError, match=r"digest|SHA-256"):
+                dataset[0]
 
 
 def test_volumes_turn_around_the_axis_that_their_cache_names(mri_cache, monkeypatch):

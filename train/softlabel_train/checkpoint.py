@@ -66,6 +66,9 @@ class Checkpoint:
         Counters of the training loop.
     steps : mapping
         The steps before superpixels that the images went through; empty without any.
+    data : mapping of str to str
+        Digests of the cases that train and validate (:mod:`softlabel_train.owndata`); empty in
+        checkpoints of earlier versions.
     """
 
     recipe: Recipe
@@ -81,6 +84,7 @@ class Checkpoint:
     scaler: Mapping[str, Any] = field(default_factory=dict)
     loop: Mapping[str, Any] = field(default_factory=dict)
     steps: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -109,6 +113,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "optimizer": dict(checkpoint.optimizer),
         "scaler": dict(checkpoint.scaler),
         "loop": dict(checkpoint.loop),
+        "data": dict(checkpoint.data),
     }
     if checkpoint.steps:
         content["steps"] = json.dumps(dict(checkpoint.steps))
@@ -196,6 +201,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             scaler=content["scaler"],
             loop=content["loop"],
             steps=_steps(content.get("steps", "{}")),
+            data={str(case): str(digest) for case, digest in content.get("data", {}).items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(

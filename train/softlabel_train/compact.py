@@ -297,6 +297,44 @@ def _cut(
     return n
 
 
+def nth_position(values: Array, value: int, n: int) -> int:
+    """Position, in the flattened array, of the n-th element that equals a value; n from 0.
+
+    Examples
+    --------
+    >>> nth_position(np.array([[0, 1, 1], [0, 0, 1]], np.uint8), 1, 2)
+    5
+
+    Raises
+    ------
+    IndexError
+        When there are not so many.
+    """
+    position = _nth_position(values.reshape(-1), values.dtype.type(value), n)
+    if position < 0:
+        raise IndexError(f"Fewer than {n + 1} elements are {value}.")
+    return int(position)
+
+
+@kernel
+def _nth_position(flat: Array, value: Any, n: int) -> int:
+    """Blocks are counted without branches, and only the one that holds the element is searched."""
+    size = 4096
+    for first in range(0, len(flat), size):
+        block = flat[first : min(first + size, len(flat))]
+        count = 0
+        for x in range(len(block)):
+            count += int(block[x] == value)
+        if count > n:
+            for x in range(len(block)):
+                if block[x] == value:
+                    if n == 0:
+                        return first + x
+                    n -= 1
+        n -= count
+    return -1
+
+
 def window(
     array: Array, start: Sequence[int], shape: Sequence[int], fill: Any, flip: Sequence[bool]
 ) -> Array:

@@ -26,6 +26,8 @@ from pydantic import (
 )
 
 from softlabel.errors import SoftlabelError, UsageError, did_you_mean
+from softlabel.files.documents import LARGEST_YAML, DocumentError, parse_yaml
+from softlabel.files.regular import open_regular
 from softlabel.generation import Settings
 from softlabel.preprocess import STEPS, step_fields, word_fields
 from softlabel_train.metrics import CLASS_SETS, Convention
@@ -151,6 +153,11 @@ class DataConfig(Section):
         default=4096,
         description="space in the temporary folder (TMPDIR) for cases that were read once, shared "
         "by the loader processes; 0 decodes them anew every time",
+    )
+    verify: bool = Field(
+        default=True,
+        strict=True,
+        description="compare every array of the cache with its digest when it is first read",
     )
 
 
@@ -527,9 +534,11 @@ def parse_override(text: str) -> tuple[str, Any]:
             f"An override is written key=value, for example loss.beta=0.5; got {text!r}."
         )
     try:
-        return key, yaml.safe_load(value) if value else None
+        return key, parse_yaml(value) if value else None
     except yaml.YAMLError as error:
-        raise UsageError(f"The value of {key} cannot be read as YAML: {value!r}.") from error
+        raise UsageError(f"The value of {key} cannot be read as YAML: {value!r:.200}.") from error
+    except DocumentError as error:
+        raise UsageError(f"The value of {key} cannot be used: {error}.") from error
 
 
 def parse_grid(text: str) -> tuple[str, list[Any]]:
@@ -614,7 +623,11 @@ def _read_yaml(name_or_path: str | Path) -> dict[str, Any]:
         file = resources.files("softlabel_train") / "recipes" / f"{name}.yaml"
         text = file.read_text(encoding="utf-8")
     try:
-        values = yaml.safe_load(text) or {}
+        values = parse_yaml(text) or {}
+    except DocumentError as error:
+        raise UsageError(
+            f"The recipe {name_or_path} cannot be used: {error}. Correct it."
+        ) from error
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" in line {where.line + 1}" if where else ""
@@ -633,7 +646,10 @@ def _read_yaml(name_or_path: str | Path) -> dict[str, Any]:
 
 
 def _text_of(path: Path) -> str:
-    data = path.read_bytes()
+    with open_regular(path) as stream:
+        data = stream.read(LARGEST_YAML + 1)
+    if len(data) > LARGEST_YAML:
+        raise UsageError(f"The recipe {path} has more than {LARGEST_YAML} bytes; give a recipe.")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:

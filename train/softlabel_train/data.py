@@ -29,7 +29,7 @@ from softlabel.errors import UsageError
 from softlabel.softmaps import ignored_index, index_dtype
 from softlabel.types import Array
 from softlabel_train.augment import Change, apply_intensity, apply_places, draw_change
-from softlabel_train.compact import CompactCase, read_compact, window
+from softlabel_train.compact import CompactCase, nth_position, read_compact, window
 from softlabel_train.config import AugmentConfig
 from softlabel_train.kept import KeptCases
 
@@ -134,6 +134,9 @@ class CacheDataset(Dataset[Sample]):
     keep_mb : int
         Size of the compact cases that are kept in the system's temporary folder for all
         processes that load (:mod:`softlabel_train.kept`); 0 decodes every case anew every time.
+    verify : bool
+        Compare what is read with its digests, see :func:`softlabel.open_cache`; a cache that is
+        open already was opened with or without.
 
     Attributes
     ----------
@@ -162,8 +165,9 @@ class CacheDataset(Dataset[Sample]):
         seed: int = 0,
         intensity: Intensity | None = None,
         keep_mb: int = KEEP_MB,
+        verify: bool = True,
     ) -> None:
-        self.cache = cache if isinstance(cache, Cache) else open_cache(Path(cache))
+        self.cache = cache if isinstance(cache, Cache) else open_cache(Path(cache), verify=verify)
         self.ids = tuple(ids)
         self.crop = None if crop is None else tuple(int(n) for n in crop)
         self.balance = float(balance or 0)
@@ -224,11 +228,12 @@ class CacheDataset(Dataset[Sample]):
             return None
         k = rng.choice(present)
         kept = self.kept.get(case.id)
-        if kept is None:
-            found = np.flatnonzero(case.labels[...] == self.cache.classes.values[k])
-        else:
-            found = np.flatnonzero(kept.index == k)
-        return tuple(int(i) for i in np.unravel_index(rng.choice(found), case.shape))
+        values, value = (
+            (case.labels[...], self.cache.classes.values[k]) if kept is None else (kept.index, k)
+        )
+        nth = int(rng.integers(np.count_nonzero(values == value)))
+        place = np.unravel_index(nth_position(values, value, nth), case.shape)
+        return tuple(int(i) for i in place)
 
     def _compact(
         self, case: CachedCase, start: Sequence[int], shape: Sequence[int]

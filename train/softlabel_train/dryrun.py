@@ -10,7 +10,7 @@ from softlabel_train.config import Recipe, generation_settings
 from softlabel_train.devices import check_devices
 from softlabel_train.models import check_network
 from softlabel_train.prepare import cache_path, given_cache, listed_source, open_data
-from softlabel_train.runfolder import check_folder
+from softlabel_train.runfolder import check_data, check_folder
 from softlabel_train.splits import Split
 from softlabel_train.validation import validated_classes
 
@@ -54,15 +54,17 @@ def dry_run(recipe: Recipe, folder: Path, *, jobs: int = 1, overwrite: bool = Fa
     check_network(recipe.model)
     check_folder(folder, recipe, overwrite)
     if recipe.data.source is None:
-        return _of_cache(recipe, given_cache(recipe.data.cache))
+        return _of_cache(recipe, given_cache(recipe.data.cache), folder, overwrite)
     path = cache_path(recipe)
     decided = decide(listed_source(recipe), path, generation_settings(recipe.generate), jobs=jobs)
     if decided.todo:
         return DryRun(path, len(decided.todo), len(decided.steps), estimate(decided))
-    return _of_cache(recipe, path)
+    return _of_cache(recipe, path, folder, overwrite)
 
 
-def _of_cache(recipe: Recipe, path: Path) -> DryRun:
+def _of_cache(recipe: Recipe, path: Path, folder: Path, overwrite: bool) -> DryRun:
     data = open_data(recipe, path)
+    if not overwrite:
+        check_data(folder, data)
     validated_classes(recipe, data)
     return DryRun(path, 0, len(data.cache), split=data.split)

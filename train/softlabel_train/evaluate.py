@@ -13,7 +13,7 @@ import torch
 
 from softlabel.cache import Cache, CachedCase, open_cache
 from softlabel.errors import UsageError
-from softlabel.files.atomic import require_writable
+from softlabel.files.atomic import require_writable, sweep
 from softlabel.types import Array
 from softlabel_train.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, publish
 from softlabel_train.config import EvaluateConfig
@@ -116,6 +116,7 @@ def evaluate_run(
     run = path.parent
     folder = run / "evaluation" if part == "evaluation" else run / f"evaluation_{part}"
     require_writable(folder)
+    sweep(folder)
     found = load_checkpoint(path)
     opened = open_cache(cache or cache_of_run(run, found))
     check_fit(opened, found, str(path))

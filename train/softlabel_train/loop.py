@@ -15,7 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ from softlabel_train.footprint import footprint
 from softlabel_train.losses import SoftLabelLoss
 from softlabel_train.memory import explain_memory, give_back
 from softlabel_train.models import AnySize, build_model, check_network
+from softlabel_train.owndata import untold
 from softlabel_train.prepare import (
     FoundCache,
     LeftOut,
@@ -363,7 +364,7 @@ class Run:
                 fingerprint=self.data.cache.header.fingerprint, split=group_parts(self.data.split),
                 model=self.net.state_dict(), optimizer=self.optimizer.state_dict(),
                 scaler=self.fabric.strategy.precision.state_dict(), loop=asdict(self.state),
-                steps=steps_of(self.data.cache),
+                steps=steps_of(self.data.cache), data=self.data.digests,
             )  # fmt: skip
             save_checkpoint(self.folder / name, checkpoint)
 
@@ -388,6 +389,8 @@ def start(
         last = load_checkpoint(folder / LAST)
         load_model_state(net, last, str(folder / LAST))
         state = LoopState(**last.loop)
+        if not last.data:
+            data = replace(data, warnings=(*data.warnings, untold(folder / LAST)))
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         # a process alone sees too few images for statistics of the batch
         net = nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[assignment]

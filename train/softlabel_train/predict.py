@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from softlabel.cache import CachedCase, label_dtype, open_cache
 from softlabel.errors import CaseError, SoftlabelError, UsageError
-from softlabel.files.atomic import require_writable
+from softlabel.files.atomic import require_writable, sweep
 from softlabel.files.names import readable_stem
 from softlabel.preprocess import Record, restore
 from softlabel.readers.imagefiles import (
@@ -279,6 +279,7 @@ def predict_images(
     window = window or checkpoint.recipe.evaluate.window
     require_writable(out)
     out.mkdir(parents=True, exist_ok=True)
+    sweep(out)
     written: list[Path] = []
     failures: dict[str, str] = {}
     names: set[str] = set()

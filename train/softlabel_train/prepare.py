@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from softlabel.types import ClassTable, Dataset
 from softlabel_train.config import Recipe, generation_settings
 from softlabel_train.data import Intensity, require_axes
 from softlabel_train.losses import enet_weights
+from softlabel_train.owndata import digests_of
 from softlabel_train.splits import LEAKS, Split, group_parts, leaks, make_split
 
 
@@ -77,6 +78,8 @@ class TrainingData:
         left out.
     left_out : tuple of LeftOut
         Cases that could not be computed: no part of the split has them.
+    digests : mapping of str to str
+        Of the cases that train and validate, see :mod:`softlabel_train.owndata`.
     """
 
     cache: Cache
@@ -88,6 +91,7 @@ class TrainingData:
     class_pixels: npt.NDArray[np.int64]
     warnings: tuple[str, ...]
     left_out: tuple[LeftOut, ...] = ()
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     def class_weights(self, kind: str) -> npt.NDArray[np.float64] | None:
         """Weights of the classes in the loss; None for ``none``."""
@@ -228,7 +232,7 @@ def open_data(recipe: Recipe, path: Path, left_out: Sequence[LeftOut] = ()) -> T
     CacheError
         When the cache is damaged.
     """
-    cache = open_cache(path)
+    cache = open_cache(path, verify=recipe.data.verify)
     if not len(cache):
         raise UsageError(f"The cache {path} is empty.")
     first = cache[next(iter(cache))]
@@ -261,7 +265,7 @@ def open_data(recipe: Recipe, path: Path, left_out: Sequence[LeftOut] = ()) -> T
         raise UsageError(f"The training patients of {path} have no annotated pixel.")
     return TrainingData(
         cache, split, cache.classes, channels, dims, intensity, np.asarray(counts), warnings,
-        tuple(left_out),
+        tuple(left_out), digests_of(cache, split),
     )  # fmt: skip
 
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -25,6 +24,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from softlabel.console import drawing
 from softlabel.files.names import file_name
 from softlabel.types import Array
 from softlabel_train.checkpoint import publish
@@ -86,7 +86,7 @@ class RunRecord:
         self._board = SummaryWriter(
             str(folder / "tensorboard"), purge_step=first_step + 1 if first_step else None
         )
-        self._console = Console(stderr=True)
+        self._console = drawing.console(sys.stderr, width=None)
         self._show, self._bar, self._task = show, None, TaskID(0)
         self._clock, self._clock_step, self._rate = time.perf_counter(), first_step, float("nan")
         if show and self._console.is_terminal:
@@ -186,7 +186,7 @@ class RunRecord:
     def say(self, text: str) -> None:
         """A line for the user, above the bar."""
         if self._show:
-            self._console.print(text, highlight=False, markup=False)
+            self._console.print(text)
 
     def _write(self, row: Mapping[str, Any]) -> None:
         self._writer.writerow(row)

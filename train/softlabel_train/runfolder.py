@@ -20,9 +20,10 @@ import yaml
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from softlabel.errors import UsageError
-from softlabel.files.atomic import require_writable
-from softlabel_train.checkpoint import BEST, LAST, Checkpoint, load_checkpoint, publish
+from softlabel.files.atomic import TEMPORARY_PREFIX, require_writable, sweep
+from softlabel_train.checkpoint import BEST, LAST, load_checkpoint, publish
 from softlabel_train.config import Recipe
+from softlabel_train.owndata import require_same_data
 from softlabel_train.prepare import LeftOut, TrainingData
 from softlabel_train.record import METRICS, software_versions
 from softlabel_train.splits import group_parts, leaks
@@ -33,9 +34,14 @@ NO_FLOCK = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 RECIPE, ABOUT, RESULT = "recipe.yaml", "about.json", "result.json"
 
+WRITTEN_FOLDERS = (
+    "tensorboard", "pictures", "evaluation", "evaluation_validation", "evaluation_train",
+    "evaluation_new",
+)  # fmt: skip
+
 MAY_CHANGE = (
     "name", "about", "data.cache", "data.source", "data.cache_folder", "data.format",
-    "data.workers", "data.keep_mb", "data.may_fail",
+    "data.workers", "data.keep_mb", "data.verify", "data.may_fail",
     "train.steps", "train.accelerator", "train.devices", "train.nodes", "train.threads",
     "train.log_steps", "train.checkpoint_steps", "train.pictures",
 )  # fmt: skip
@@ -59,7 +65,9 @@ def check_folder(folder: Path, recipe: Recipe, overwrite: bool) -> None:
     require_writable(folder)
     if not folder.exists():
         return
-    if folder.is_dir() and {p.name for p in folder.iterdir()} <= {LOCK, SOFT_LOCK}:
+    if folder.is_dir() and all(
+        p.name in (LOCK, SOFT_LOCK) or p.name.startswith(TEMPORARY_PREFIX) for p in folder.iterdir()
+    ):
         return
     # only what is a run without doubt is overwritten; one that was killed early may go on
     certain = all if overwrite else any
@@ -161,9 +169,11 @@ def begin(folder: Path, recipe: Recipe, data: TrainingData, overwrite: bool) -> 
     """
     if overwrite:
         _clear(folder)
-    elif (folder / LAST).is_file():
-        _check_data(folder, load_checkpoint(folder / LAST), data)
+    else:
+        check_data(folder, data)
     folder.mkdir(parents=True, exist_ok=True)
+    for place in (folder, *(folder / name for name in WRITTEN_FOLDERS)):
+        sweep(place)  # what killed processes left half-written
     text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     publish(folder / RECIPE, text.encode())
     about = {
@@ -188,8 +198,17 @@ def left_out_of(folder: Path) -> tuple[LeftOut, ...]:
     return tuple(LeftOut(**case) for case in about.get("left_out", []))
 
 
-def _check_data(folder: Path, before: Checkpoint, data: TrainingData) -> None:
-    """Refuse to resume a run with other soft labels, classes or patients."""
+def check_data(folder: Path, data: TrainingData) -> None:
+    """Refuse to resume a run with other images, labels, soft labels, classes or patients.
+
+    Raises
+    ------
+    UsageError
+        Saying what has changed.
+    """
+    if not (folder / LAST).is_file():
+        return
+    before = load_checkpoint(folder / LAST)
     fix = "give the cache and patients of that run, another folder, or --overwrite to start anew"
     if before.fingerprint != data.cache.header.fingerprint:
         raise UsageError(
@@ -202,13 +221,12 @@ def _check_data(folder: Path, before: Checkpoint, data: TrainingData) -> None:
                 f"The run {folder} was started with the {part} patients "
                 f"{', '.join(before.split[part])} and now has {', '.join(patients)}; {fix}."
             )
+    require_same_data(folder, data.cache.path, before.data, data.digests)
 
 
 def _clear(folder: Path) -> None:
     """Remove what an earlier run wrote, and nothing else."""
     for name in (LAST, BEST, METRICS, RESULT):
         (folder / name).unlink(missing_ok=True)
-    written = ("tensorboard", "pictures", "evaluation", *(f"evaluation_{p}" for p in
-               ("validation", "train", "new")))  # fmt: skip
-    for name in written:
+    for name in WRITTEN_FOLDERS:
         shutil.rmtree(folder / name, ignore_errors=True)

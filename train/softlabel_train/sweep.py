@@ -24,6 +24,7 @@ from rich.table import Table
 
 from softlabel.cache import Cache, open_cache
 from softlabel.errors import SoftlabelError, UsageError
+from softlabel.files import atomic
 from softlabel.files.names import file_name
 from softlabel.generation import Settings
 from softlabel_train.checkpoint import find_checkpoint, publish
@@ -209,6 +210,7 @@ def sweep(
         for seed in seeds for arm in arms for fold in folds or (None,)
     ]  # fmt: skip
     _check(runs, grid)
+    atomic.sweep(folder)  # what killed processes left half-written
     failures: dict[str, str] = {}
     left_out: dict[str, str] = {}
     found: dict[tuple[str, int], list[_Finished]] = {}

@@ -5,14 +5,15 @@ Each command is a module; nothing else in softlabel_train knows click.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from softlabel import __version__
+from softlabel.console import drawing
 from softlabel.console.group import EXIT_FAILED, EXIT_USAGE, LazyGroup, fail
 from softlabel.errors import CacheError, SoftlabelError, SourceError, UsageError, missing_extra
 from softlabel.interrupt import interrupted_status
@@ -84,9 +85,7 @@ def from_worker(error: BaseException) -> str | None:
 
 def show_tables(tables: Iterable[Table]) -> None:
     """Print tables; what reads them from a pipe has room for every column."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=120)
+    console = drawing.console(sys.stdout)
     for table in tables:
         console.print(table)
 

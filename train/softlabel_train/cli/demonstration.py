@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from softlabel.console.group import EXIT_FAILED, fail
+from softlabel.console.group import EXIT_FAILED, fail, say
 from softlabel.interrupt import interrupted_status
 from softlabel_train.cli import show_left_out, show_tables
 from softlabel_train.demo import Demonstration, demonstrate, what_it_is
@@ -48,7 +48,7 @@ def make_command(demo: Demonstration) -> click.Command:
         show_tables(sweep_tables(result, about))
         show_left_out(result.left_out)
         for name, reason in result.failures.items():
-            click.echo(f"failed: {name}: {reason}", err=True)
+            say(f"failed: {name}: {reason}")
         if result.interrupted:
             fail("Interrupted; run the same command again to go on.", interrupted_status())
         if result.failures:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from softlabel.console.group import EXIT_FAILED, fail
+from softlabel.console.group import EXIT_FAILED, fail, say
 from softlabel.errors import UsageError, plural
 from softlabel.types import spacing_in_order
 from softlabel_train.checkpoint import find_checkpoint
@@ -65,11 +65,11 @@ def predict(
     )  # fmt: skip
     for name, notes in report.notes.items():
         for note in notes:
-            click.echo(f"Warning: {name}: {note}", err=True)
+            say(f"Warning: {name}: {note}")
     click.echo(f"{plural(len(report.written), 'file')} written to {out}")
     if report.failures:
         for name, reason in report.failures.items():
-            click.echo(f"failed: {name}: {reason}", err=True)
+            say(f"failed: {name}: {reason}")
         fail(f"{plural(len(report.failures), 'image')} could not be predicted.", EXIT_FAILED)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from softlabel.console.group import EXIT_FAILED, fail
+from softlabel.console.group import EXIT_FAILED, fail, say
 from softlabel.errors import UsageError
 from softlabel.interrupt import interrupted_status
 from softlabel_train.cli import show_left_out, show_tables
@@ -59,7 +59,7 @@ def sweep(
     show_left_out(result.left_out)
     click.echo(f"Written to {folder}: sweep.csv, sweep.json")
     for name, reason in result.failures.items():
-        click.echo(f"failed: {name}: {reason}", err=True)
+        say(f"failed: {name}: {reason}")
     if result.interrupted:
         fail("Interrupted; run the same command again to go on.", interrupted_status())
     if result.failures:
