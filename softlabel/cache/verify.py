@@ -33,6 +33,7 @@ from softlabel.cache.files import (
     open_for_reading,
     parts_folders,
     read_header,
+    require_known_link,
     root_problems,
 )
 from softlabel.cache.index import (
@@ -112,6 +113,7 @@ def verify(path: Path, progress: Callable[[str], None] | None = None) -> list[Fi
     linked, folders = set(), set()
     with open_for_reading(path) as file:
         check_header(file, path, (schema.INDEX, schema.PACKED))
+        require_known_link(file, path)
         with damage_as_error(path, index_fix(path)):
             header = read_header(file)
             manifest = read_manifest(file)
