@@ -59,7 +59,12 @@ def test_a_sound_cache_has_no_findings(cache):
 )
 def test_every_method_makes_sound_caches(tmp_path, normalize, method):
     settings = Settings(n_segments=30, method=method, normalize=normalize)
-    assert verify(factories.full_cache(tmp_path, settings=settings)) == []
+    if method == "surface-cdf":  # takes layers only
+        settings = replace(settings, method_options={"over": 9})
+        cache = factories.oct_cache(tmp_path, settings=settings)
+    else:
+        cache = factories.full_cache(tmp_path, settings=settings)
+    assert verify(cache) == []
 
 
 def put(index, value):
