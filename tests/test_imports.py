@@ -20,7 +20,7 @@ LAYERS = (
     ("types",),
     ("distance", "superpixels", "softmaps", "readers", "phantom", "surfaces", "preprocess"),
     ("softening", "cache"),
-    ("generation", "measurements"),
+    ("generation", "measurements", "exports"),
     ("render",),
     ("studies", "bridges", "console"),
     ("softlabel",),

@@ -6,6 +6,7 @@ chunk, whatever size the chunk was promised to have; so do decoders of TIFF.
 
 from __future__ import annotations
 
+import lzma
 import zlib
 from collections.abc import Sequence
 
@@ -99,4 +100,19 @@ def deflated_size(packed: bytes | memoryview, most: int) -> int:
     while rest and not inflater.eof and total <= most:
         total += len(inflater.decompress(rest, min(_BLOCK, most + 1 - total)))
         rest = inflater.unconsumed_tail
+    return total
+
+
+def lzma_size(packed: bytes, most: int) -> int:
+    """As :func:`deflated_size`, of an LZMA stream.
+
+    Raises
+    ------
+    lzma.LZMAError
+        When it is damaged, or its dictionary would take more memory than harmless chunks do.
+    """
+    inflater = lzma.LZMADecompressor(memlimit=2 * HARMLESS_BYTES)
+    total = len(inflater.decompress(packed, min(_BLOCK, most + 1)))
+    while not (inflater.eof or inflater.needs_input) and total <= most:
+        total += len(inflater.decompress(b"", min(_BLOCK, most + 1 - total)))
     return total

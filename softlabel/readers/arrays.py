@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import zipfile
 from collections.abc import Sequence
@@ -15,6 +16,9 @@ from softlabel.files.regular import open_regular
 from softlabel.readers.pixels import Pixels, numbers
 from softlabel.readers.safety import COPY_AGAIN, MAX_DEFLATE_RATIO, check_promise, reading
 from softlabel.types import Array
+
+MAX_HEADER_BYTES = 10_000
+"""Of a ``.npy`` file, as NumPy has it."""
 
 IMAGE_KEYS = ("image", "img", "images", "vol", "volume", "data", "scan", "x")
 LABEL_KEYS = ("label", "labels", "seg", "segmentation", "mask", "masks", "gt", "y")
@@ -140,9 +144,9 @@ def _header(stream: IO[bytes], path: Path) -> tuple[tuple[int, ...], np.dtype[An
     """Shape and type that a ``.npy`` header states, with Python objects refused."""
     version = np.lib.format.read_magic(stream)
     if version == (1, 0):
-        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(_header_text(stream, 2, path))
     elif version == (2, 0):
-        shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+        shape, _, dtype = np.lib.format.read_array_header_2_0(_header_text(stream, 4, path))
     else:
         raise CaseError(
             f"{path} is of .npy version {version}, which only arrays of structures use; expected "
@@ -154,6 +158,18 @@ def _header(stream: IO[bytes], path: Path) -> tuple[tuple[int, ...], np.dtype[An
             "run code; expected an array of numbers. Save it with a numeric dtype."
         )
     return shape, dtype
+
+
+def _header_text(stream: IO[bytes], length_bytes: int, path: Path) -> IO[bytes]:
+    """The rest of a header: NumPy would take memory for any length that one states."""
+    stated = stream.read(length_bytes)
+    length = int.from_bytes(stated, "little")
+    if length > MAX_HEADER_BYTES:
+        raise CaseError(
+            f"{path} states a header of {length} bytes; expected at most {MAX_HEADER_BYTES}. "
+            f"{COPY_AGAIN}"
+        )
+    return io.BytesIO(stated + stream.read(length))
 
 
 def _quoted(names: Sequence[str]) -> str:

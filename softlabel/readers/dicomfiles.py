@@ -104,17 +104,18 @@ def frames(dataset: Any, path: Path) -> Iterator[Array]:
         When the header promises more than the file holds, pixels have several samples, or they
         are compressed in a way that needs a plugin of pydicom.
     """
-    shape = (int(dataset.get("NumberOfFrames") or 1), int(dataset.Rows), int(dataset.Columns))
-    if dataset.get("SamplesPerPixel", 1) != 1:
-        raise CaseError(
-            f"{path} has {dataset.SamplesPerPixel} samples a pixel "
-            f"({dataset.get('PhotometricInterpretation')}); expected grey values. Convert it."
-        )
-    packed = dataset.file_meta.TransferSyntaxUID.is_compressed
-    bits = int(dataset.BitsAllocated)
-    stored = len(dataset.get("PixelData") or b"")
+    with reading_dicom(path):  # entries of a damaged file are missing, or lists
+        shape = (int(dataset.get("NumberOfFrames") or 1), int(dataset.Rows), int(dataset.Columns))
+        if dataset.get("SamplesPerPixel", 1) != 1:
+            raise CaseError(
+                f"{path} has {dataset.SamplesPerPixel} samples a pixel "
+                f"({dataset.get('PhotometricInterpretation')}); expected grey values. Convert it."
+            )
+        packed = dataset.file_meta.TransferSyntaxUID.is_compressed
+        bits = int(dataset.BitsAllocated)
+        stored = len(dataset.get("PixelData") or b"")
     # A compressed frame is decoded alone: what all of them take is the caller's.
-    ratio = math.inf if packed and stored else 8 / bits
+    ratio = math.inf if packed and stored else 8 / max(1, bits)
     check_promise(path, shape, 1, stored, max_ratio=ratio, what="the header")
     with reading_dicom(path):
         if bits == 1 and not packed:

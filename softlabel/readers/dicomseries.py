@@ -119,6 +119,8 @@ def _slice(path: Path) -> _Slice:
                 f"{path} holds {dataset.NumberOfFrames} frames (an enhanced image); expected one "
                 "file a slice. Convert it to single frames, or to NIfTI."
             )
+        for keyword in ("Rows", "Columns", "BitsAllocated"):  # a damaged one may be a list
+            int(dataset.get(keyword) or 0)
         position = _numbers(dataset, "ImagePositionPatient", 3, path)
         orientation = _numbers(dataset, "ImageOrientationPatient", 6, path)
         spacing = _numbers(dataset, "PixelSpacing", 2, path)
@@ -208,7 +210,8 @@ def _values(slices: list[_Slice], grid: Grid) -> Array:
     ) and all(int(one.header.get("BitsAllocated") or 0) <= 16 for one in slices)
     values: Array = np.empty(grid.shape[::-1], dtype=np.int32 if whole else np.float32)
     for number, (one, (slope, intercept)) in enumerate(zip(slices, scalings, strict=True)):
-        (stored,) = frames(read_file(one.path), one.path)
+        with reading_dicom(one.path):
+            (stored,) = frames(read_file(one.path), one.path)
         if whole:
             values[number] = stored.astype(np.int64) + int(intercept)
         else:

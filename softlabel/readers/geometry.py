@@ -45,8 +45,8 @@ def require_invertible(affine: Array, path: Path) -> Array:
     if not placed or abs(np.linalg.det(matrix[:3, :3] / lengths)) < 1e-6:
         raise CaseError(
             f"{path}: the orientation matrix of the header cannot be inverted "
-            f"({np.array2string(matrix[:3], precision=3, separator=' ')}); expected one that gives "
-            "every voxel its own place. Repair the header (sform or qform)."
+            f"({' '.join(str(matrix[:3].tolist()).split())}); expected one that gives every voxel "
+            "its own place. Repair the header (sform or qform)."
         )
     return matrix
 

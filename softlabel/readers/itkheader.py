@@ -42,6 +42,13 @@ _META_LOCAL = (b"LOCAL", b"Local", b"local")
 _NRRD_DATA_FILE = re.compile(rb"[ \t]*data[ \t]*file[ \t]*:(?!=)", re.IGNORECASE)
 """The field in all spellings; with ``:=`` it is a key of the user's, which the library keeps."""
 
+MAX_LINE_BYTES = 1000
+LONGEST_NUMBER = 60
+_LONG_NUMBER = re.compile(rb"[0-9]{%d}" % (LONGEST_NUMBER + 1))
+_META_DIMENSIONS = re.compile(rb"[1-9]|10")
+_NRRD_KEY = re.compile(rb"[^:]*:=|#")
+"""Keys of the user's, which may be long, and comments."""
+
 _BLOCK_BYTES = 1 << 20
 
 _CONTROL = re.compile(rb"[\x00\x0b-\x0d]")
@@ -162,6 +169,8 @@ def _require_attached_nrrd(header: bytes, path: Path) -> None:
         if not line:
             return
         _require_text(line, path)
+        if not _NRRD_KEY.match(line):
+            _require_bounded(line, path)
         if _NRRD_DATA_FILE.match(line):
             raise _detached(line, path)
     raise _endless("the empty line that ends the header of NRRD", path)
@@ -195,7 +204,13 @@ def _meta_end(header: bytes, path: Path) -> _End:
         if not line:
             continue
         _require_text(line, path)
+        _require_bounded(line, path)
         name, value = _meta_entry(line)
+        if name == b"NDims" and not _META_DIMENSIONS.fullmatch(value):
+            raise CaseError(
+                f"{path} has the header line {_shown(line)}; expected 1 to 10 dimensions. "
+                f"{COPY_AGAIN}"
+            )
         if _META_END in name:
             if name != _META_END or not value:
                 raise _detached(line, path)
@@ -225,6 +240,15 @@ def _require_text(line: bytes, path: Path) -> None:
         raise CaseError(
             f"{path} has a control character in the header line {_shown(line)}; expected lines of "
             f"text. {COPY_AGAIN}"
+        )
+
+
+def _require_bounded(line: bytes, path: Path) -> None:
+    """Refuse what the library has no room for: ITK 5.4 ends the process by a segmentation fault."""
+    if len(line) > MAX_LINE_BYTES or _LONG_NUMBER.search(line):
+        raise CaseError(
+            f"{path} has a header line of {len(line)} characters or a number of more than "
+            f"{LONGEST_NUMBER} digits ({_shown(line)}); expected less. {COPY_AGAIN}"
         )
 
 

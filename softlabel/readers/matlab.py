@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
 from softlabel.errors import CaseError
+from softlabel.files.frames import HARMLESS_BYTES, chunk_problem
 from softlabel.files.regular import open_regular, require_regular
 from softlabel.readers.matlab5 import (
     FILE_HEADER_BYTES,
@@ -165,8 +168,30 @@ def _read_hdf5(path: Path, name: str, last: Sequence[int] | None) -> Array:
             max_ratio=MAX_DEFLATE_RATIO,
             what=f"the header of {name!r}",
         )
+        _require_chunks(dataset, path, name)
         # MATLAB counts the first index fastest, HDF5 the last: the axes come reversed.
         return np.asarray(dataset[()] if last is None else dataset[list(last)]).T
+
+
+def _require_chunks(dataset: h5py.Dataset, path: Path, name: str) -> None:
+    """Refuse chunks that would unpack to more than they promise, before HDF5 unpacks them."""
+    if dataset.chunks is None:
+        return
+    storage = dataset.id.get_create_plist()
+    filters = [storage.get_filter(i)[0] for i in range(storage.get_nfilters())]
+    size = math.prod(dataset.chunks) * dataset.dtype.itemsize
+    problem = f"has {size} bytes" if size > max(dataset.nbytes, HARMLESS_BYTES) else None
+    chunks: list[Any] = []
+    dataset.id.chunk_iter(chunks.append)
+    for chunk in chunks:
+        problem = problem or chunk_problem(
+            dataset.id.read_direct_chunk(chunk.chunk_offset)[1], filters, chunk.filter_mask, size
+        )
+        if problem is not None:
+            raise CaseError(
+                f"{path}: the variable {name!r} has a chunk at {chunk.chunk_offset} that {problem}"
+                f"; it is damaged. {COPY_AGAIN}"
+            )
 
 
 def _require_plain(dataset: h5py.Dataset, path: Path, name: str) -> None:

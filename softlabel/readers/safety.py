@@ -19,9 +19,13 @@ from softlabel.errors import CaseError, SoftlabelError, SourceError
 from softlabel.files.documents import DocumentError, parse_json
 from softlabel.files.frames import MAX_DEFLATE_RATIO as MAX_DEFLATE_RATIO
 from softlabel.files.regular import IrregularFileError, open_regular
+from softlabel.readers.memory import free_bytes
 
 MAX_VOXELS = 2**31
 """Values that one array of a file may have: four times a whole-body CT of 512 × 512 × 2000."""
+
+ALWAYS_FREE_BYTES = 1 << 26
+"""For less the system is not asked what memory is free."""
 
 MAX_TEXT_BYTES = 64 * 2**20
 """A larger ``dataset.json`` or class table is not one."""
@@ -95,7 +99,8 @@ def check_promise(
     Raises
     ------
     CaseError
-        When the array is larger than :data:`MAX_VOXELS`, or than the stored bytes can become.
+        When the array is larger than :data:`MAX_VOXELS`, than the stored bytes can become, or than
+        the memory that is free.
     """
     shape = tuple(int(n) for n in shape)  # NumPy's 32-bit integers would wrap around
     size_text = " × ".join(str(n) for n in shape) or "1"
@@ -119,6 +124,12 @@ def check_promise(
         raise CaseError(
             f"{path}: {what} promises {size_text} values ({promised} bytes), but the file stores "
             f"only {stored_bytes} bytes for them; it is cut off or damaged. {COPY_AGAIN}"
+        )
+    free = free_bytes() if promised > ALWAYS_FREE_BYTES else None
+    if free is not None and promised > free:
+        raise CaseError(
+            f"{path}: {what} promises {size_text} values ({promised} bytes), more than the {free} "
+            "bytes of memory that are free. Run fewer jobs at once, or crop the image."
         )
 
 

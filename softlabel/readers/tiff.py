@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,10 @@ import numpy as np
 from PIL import Image
 
 from softlabel.errors import CaseError
+from softlabel.files.frames import HARMLESS_BYTES, deflated_size, lzma_size, zstd_size
 from softlabel.files.regular import open_regular, require_regular
 from softlabel.readers.pixels import Pixels, numbers
-from softlabel.readers.safety import check_promise, reading
+from softlabel.readers.safety import COPY_AGAIN, MAX_DEFLATE_RATIO, check_promise, reading
 from softlabel.readers.tiffspacing import tiff_spacing_mm
 from softlabel.types import Array
 
@@ -21,6 +23,15 @@ if TYPE_CHECKING:
 
 _MAX_TIFF_RATIO = 4096
 """LZW, the densest of TIFF's usual compressions, writes 4096 bytes in at least 12 bits each."""
+
+_DEFLATE = (8, 32946)
+_UNBOUNDED: dict[int, Callable[[bytes, int], int | None]] = {
+    **dict.fromkeys(_DEFLATE, deflated_size),
+    34925: lzma_size,
+    50000: lambda packed, most: zstd_size(packed),
+    34926: lambda packed, most: zstd_size(packed),
+}
+"""What tells the size of a strip or tile, by the number of a compression that bounds none."""
 
 _CHANNEL_AXES = "CS"
 _SPATIAL_AXES = "ZYXIQ"
@@ -64,6 +75,7 @@ def read_tiff(path: Path, *, as_labels: bool) -> Pixels:
             path.stat().st_size,
             max_ratio=unpacking * (1 if int(page.compression) == 1 else _MAX_TIFF_RATIO),
         )
+        _require_segments(tif, series, path)
         values, axes = _decoded(series, path)
         palette = page.colormap
         transparency = any(int(sample) in (1, 2) for sample in page.extrasamples)
@@ -85,6 +97,28 @@ def read_tiff(path: Path, *, as_labels: bool) -> Pixels:
     return Pixels(
         values, channel_axis, spacing_mm=spacing_mm, slice_axis=slice_axis, palette=colours
     )
+
+
+def _require_segments(tif: TiffFile, series: Any, path: Path) -> None:
+    """Refuse strips and tiles that would unpack to more than one holds: tifffile unpacks all."""
+    page = series.keyframe
+    kind = int(page.compression)
+    if kind not in _UNBOUNDED:
+        return
+    most = max(HARMLESS_BYTES, math.prod(page.chunks) * np.dtype(page.dtype).itemsize)
+    for part in series.pages:
+        if part is None:
+            continue
+        for start, length in zip(part.dataoffsets, part.databytecounts, strict=True):
+            if kind in _DEFLATE and length * MAX_DEFLATE_RATIO <= most:
+                continue
+            tif.filehandle.seek(start)
+            size = _UNBOUNDED[kind](tif.filehandle.read(min(length, path.stat().st_size)), most)
+            if size is None or size > most:
+                raise CaseError(
+                    f"{path} has a strip or tile at byte {start} that would unpack to more than "
+                    f"{most} bytes; it is damaged. {COPY_AGAIN}"
+                )
 
 
 def _opened(path: Path) -> TiffFile:

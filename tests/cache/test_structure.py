@@ -78,7 +78,7 @@ def test_groups_that_hold_each_other_are_walked_once(cache):
     with h5py.File(factories.part(cache, "s1"), "r+") as file:
         file["case/label_maps/inner/back"] = file["case"]
         file["case/again"] = file["case/label_maps"]
-    with open_cache(cache) as opened:
+    with open_cache(cache, verify=False) as opened:
         assert opened["s1"].labels[...].shape == (40, 44)
         assert "labels" in opened["s1"].datasets
 
@@ -140,7 +140,7 @@ def test_attributes_that_are_missing_or_wrong_are_a_sentence(cache, name):
 def test_squares_of_large_intensities_may_be_infinite(cache):
     with h5py.File(factories.part(cache, "s1"), "r+") as file:
         file["case"].attrs["intensity_sum_squares"] = np.array([np.inf])
-    with open_cache(cache) as opened:
+    with open_cache(cache, verify=False) as opened:
         assert opened["s1"].labels[...].shape == (40, 44)
 
 
@@ -188,7 +188,7 @@ def test_a_chunk_that_holds_more_than_its_share_is_not_unpacked(cache):
     with h5py.File(part) as file:
         assert not file["case/labels"][...].any()  # the frame is one that the library takes
     with_chunk(part, "case/labels", bomb(1 << 26))
-    with open_cache(cache) as opened:
+    with open_cache(cache, verify=False) as opened:  # digests are as whoever wrote it likes
         with pytest.raises(CacheError, match=r"labels.*would unpack to 67108864 bytes, expected"):
             opened["s1"].labels[...]
         with pytest.raises(CacheError, match="would unpack"):

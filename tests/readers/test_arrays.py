@@ -7,6 +7,7 @@ import pytest
 
 from softlabel.errors import CaseError
 from softlabel.readers.arrays import IMAGE_KEYS, LABEL_KEYS, find_key, read_npy, read_npz
+from softlabel.readers.imagefiles import read_pixels
 
 from .factories import truncate, volume, write_npy
 
@@ -113,3 +114,17 @@ def test_not_what_the_ending_says(tmp_path):
         read_npy(tmp_path / "a.npy")
     with pytest.raises(CaseError, match=r"as a \.npz file"):
         read_npz(tmp_path / "a.npz", None, IMAGE_KEYS)
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz"])
+def test_a_header_without_end_is_not_read(tmp_path, name):
+    """It may be gigabytes of blanks, packed to nothing."""
+    content = b"\x93NUMPY\x02\x00" + (1 << 24).to_bytes(4, "little") + b" " * (1 << 24)
+    path = tmp_path / name
+    if name == "a.npy":
+        path.write_bytes(content)
+    else:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("image.npy", content)
+    with pytest.raises(CaseError, match="states a header of 16777216 bytes; expected at most"):
+        read_pixels(path)

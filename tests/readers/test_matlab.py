@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from softlabel.errors import CaseError
+from softlabel.files import frames
 from softlabel.readers import list_dataset
 from softlabel.readers.matlab import open_matlab
 
@@ -311,3 +312,14 @@ def test_matlab_v5_that_promises_terabytes_is_refused(tmp_path):
     lie = np.array([2**20, 2**20, 6], dtype="<i4").tobytes()
     path.write_bytes(content.replace(dimensions, lie))
     assert "promises 1048576 × 1048576 × 6 values" in list_dataset(tmp_path).problems["Subject_01"]
+
+
+def test_chunks_of_version_7_3_that_hold_more_than_they_promise(tmp_path, monkeypatch):
+    monkeypatch.setattr(frames, "HARMLESS_BYTES", 0)
+    path = write_duke(tmp_path, version="7.3")
+    open_matlab(path).read("images")
+    with h5py.File(path, "r+") as h5:
+        bomb = zlib.compress(bytes(1 << 20))
+        h5["images"].id.write_direct_chunk((0, 0, 0), bomb)
+    with pytest.raises(CaseError, match=r"'images' has a chunk at .* unpack to more than"):
+        open_matlab(path).read("images")

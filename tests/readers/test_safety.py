@@ -7,7 +7,7 @@ import pytest
 
 from softlabel.errors import CaseError, SourceError
 from softlabel.readers import safety
-from softlabel.readers.safety import check_promise, load_json, path_inside, reading
+from softlabel.readers.safety import check_promise, load_json, path_inside, read_text, reading
 
 
 @pytest.mark.parametrize(
@@ -109,3 +109,22 @@ def test_a_byte_order_mark_is_no_error(tmp_path):
     path = tmp_path / "dataset.json"
     path.write_bytes(b'\xef\xbb\xbf{"a": 1}')
     assert load_json(path) == {"a": 1}
+
+
+def test_a_promise_larger_than_the_memory_that_is_free(tmp_path, monkeypatch):
+    monkeypatch.setattr(safety, "free_bytes", lambda: 10**6)
+    check_promise(tmp_path, (1000, 1001), 1, 10**9)
+    monkeypatch.setattr(safety, "ALWAYS_FREE_BYTES", 1000)
+    with pytest.raises(CaseError, match=r"1000 × 1001 values \(1001000 bytes\), more than the"):
+        check_promise(tmp_path, (1000, 1001), 1, 10**9)
+    check_promise(tmp_path, (1000, 1000), 1, 10**9)
+    monkeypatch.setattr(safety, "free_bytes", lambda: None)
+    check_promise(tmp_path, (1000, 1001), 1, 10**9)
+
+
+def test_texts_are_read_up_to_their_bound(tmp_path, monkeypatch):
+    path = tmp_path / "table.tsv"
+    path.write_bytes(b"a\r\nb\rc\n")
+    assert read_text(path) == "a\nb\nc\n"
+    with pytest.raises(SourceError, match="has 7 bytes; expected a text of at most 6"):
+        read_text(path, 6)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import lzma
+import zlib
+
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
 from softlabel.errors import CaseError
+from softlabel.readers import tiff
 from softlabel.readers.imagefiles import read_label_map, read_pixels
 
 from .factories import label_volume, volume
@@ -82,4 +86,25 @@ def test_tiff_that_promises_too_much(tmp_path):
         content[offset : offset + 2] = b"\xff\xff"
     path.write_bytes(content)
     with pytest.raises(CaseError, match=r"a\.tif: the header promises 65535 × 65535 values"):
+        read_pixels(path)
+
+
+@pytest.mark.parametrize(
+    ("number", "packed"),
+    [(8, zlib.compress(bytes(1 << 20))), (34925, lzma.compress(bytes(1 << 20)))],
+)
+def test_strips_that_hold_more_than_they_promise_are_not_unpacked(
+    tmp_path, monkeypatch, number, packed
+):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, volume((40, 40)), compression="zlib", metadata=None)
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        tags = tif.pages[0].tags
+        tags["StripOffsets"].overwrite(path.stat().st_size)
+        tags["StripByteCounts"].overwrite(len(packed))
+        tags["Compression"].overwrite(number)
+    with path.open("ab") as stream:
+        stream.write(packed)
+    monkeypatch.setattr(tiff, "HARMLESS_BYTES", 1000)
+    with pytest.raises(CaseError, match="would unpack to more than 3200 bytes"):
         read_pixels(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import zipfile
 
 import pytest
 import torch
@@ -131,7 +132,13 @@ def test_the_checkpoint_of_a_run_is_found_or_missed_in_a_sentence(tmp_path):
 
 @pytest.mark.parametrize("change", [
     {"model": {"a": 1}}, {"model": [1]}, {"split": 3}, {"split": {"train": 5}}, {"recipe": 7},
-    {"class_values": 3}, {"mean": 5},
+    {"class_values": 3}, {"mean": 5}, {"class_values": ["0", "1"]}, {"class_names": [1, 2]},
+    {"class_values": [1, 0]}, {"channels": "x"}, {"channels": 10**9}, {"dims": True},
+    {"dims": 7}, {"ignore": 1.5}, {"mean": [float("nan")]}, {"split": {"train": [1]}},
+    {"recipe": "[" * 100_000}, {"recipe": '{"seed": 1, "seed": 2}'}, {"recipe": '{"seed": "x"}'},
+    {"optimizer": [1]}, {"loop": None}, {"format_version": "2"}, {"steps": "[" * 100_000},
+    {"model": {"a": torch.zeros(1).expand(1 << 40)}},
+    {"optimizer": {"state": {0: {"exp_avg": torch.zeros(1).expand(1 << 20, 1 << 20)}}}},
 ])  # fmt: skip
 def test_garbled_content_is_a_sentence(tmp_path, change):
     save_checkpoint(tmp_path / "last.pt", make())
@@ -139,6 +146,19 @@ def test_garbled_content_is_a_sentence(tmp_path, change):
     torch.save(content | change, tmp_path / "garbled.pt")
     with pytest.raises(CheckpointError, match="is no checkpoint of softlabel-train"):
         load_checkpoint(tmp_path / "garbled.pt")
+
+
+def test_packed_entries_are_not_unpacked(tmp_path):
+    """A megabyte of deflate would become a gigabyte of memory."""
+    save_checkpoint(tmp_path / "last.pt", make())
+    with (
+        zipfile.ZipFile(tmp_path / "last.pt") as plain,
+        zipfile.ZipFile(tmp_path / "packed.pt", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for name in plain.namelist():
+            packed.writestr(name, plain.read(name))
+    with pytest.raises(CheckpointError, match="entries are compressed"):
+        load_checkpoint(tmp_path / "packed.pt")
 
 
 def test_no_code_is_run(tmp_path):

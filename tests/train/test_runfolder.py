@@ -19,7 +19,7 @@ from softlabel_train import runfolder
 from softlabel_train.checkpoint import load_checkpoint
 from softlabel_train.config import load_recipe
 from softlabel_train.loop import fit
-from softlabel_train.runfolder import check_folder
+from softlabel_train.runfolder import check_folder, left_out_of
 
 from softlabel.cache import open_cache
 from softlabel.errors import SoftlabelError, UsageError
@@ -243,3 +243,13 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once(oct_cache, tmp_path,
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(UsageError, match="may not be written to; choose another folder than"):
         fit(recipe_for(oct_cache), tmp_path / "run", show=False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[1]", '{"cache": 3}', '{"left_out": [{"x": 1}]}', '{"left_out": 5}', "[" * 99_999],
+)
+def test_a_damaged_memory_of_a_run_is_a_sentence(tmp_path, text):
+    (tmp_path / "about.json").write_text(text)
+    with pytest.raises(UsageError, match=r"about\.json is damaged .*restore it"):
+        left_out_of(tmp_path)

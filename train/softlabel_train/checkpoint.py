@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from softlabel.errors import SoftlabelError, UsageError
+from softlabel.errors import SoftlabelError, SourceError, UsageError
 from softlabel.files.atomic import publish as publish_file
+from softlabel.files.documents import parse_json
 from softlabel.generation import Settings
 from softlabel.types import ClassTable
 from softlabel_train.config import Recipe, make_recipe
@@ -182,13 +184,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
                 f"The checkpoint {path} has the format version {content['format_version']}; this "
                 f"version reads up to {FORMAT_VERSION}. Update softlabel."
             )
-        if not isinstance(content["model"], dict) or not all(
-            isinstance(v, torch.Tensor) for v in content["model"].values()
-        ):
-            raise TypeError("model")
+        for entry, is_right in _ENTRIES.items():
+            if not is_right(content[entry]):
+                raise TypeError(entry)
         mean, deviation = content["mean"], content["deviation"]
         return Checkpoint(
-            recipe=make_recipe(json.loads(content["recipe"]), f"in {path}"),
+            recipe=make_recipe(parse_json(content["recipe"]), f"in {path}"),
             classes=ClassTable(tuple(content["class_values"]), tuple(content["class_names"])),
             ignore=content["ignore"],
             channels=content["channels"],
@@ -203,11 +204,87 @@ def load_checkpoint(path: Path) -> Checkpoint:
             steps=_steps(content.get("steps", "{}")),
             data={str(case): str(digest) for case, digest in content.get("data", {}).items()},
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        OverflowError,
+        SourceError,
+        UsageError,
+    ) as error:
         raise CheckpointError(
             f"{path} is no checkpoint of softlabel-train (it lacks or garbles {error}); give "
             "last.pt or best.pt of a run."
         ) from error
+
+
+MOST_CHANNELS = 1 << 16
+"""Image channels of a network at most: what is larger is no number of channels."""
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _are_numbers(values: Any) -> bool:
+    return values is None or (
+        isinstance(values, list | tuple)
+        and all(isinstance(v, int | float) and math.isfinite(v) for v in values)
+    )
+
+
+def _is_split(parts: Any) -> bool:
+    return isinstance(parts, dict) and all(
+        isinstance(patients, list | tuple) and all(isinstance(p, str) for p in patients)
+        for patients in parts.values()
+    )
+
+
+_ENTRIES: dict[str, Callable[[Any], bool]] = {
+    "recipe": lambda text: isinstance(text, str),
+    "class_values": lambda values: isinstance(values, list | tuple) and all(map(_is_whole, values)),
+    "class_names": lambda names: (
+        isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+    ),
+    "ignore": lambda value: value is None or _is_whole(value),
+    "channels": lambda count: _is_whole(count) and 1 <= count <= MOST_CHANNELS,
+    "dims": lambda count: _is_whole(count) and count in (2, 3),
+    "mean": _are_numbers,
+    "deviation": _are_numbers,
+    "split": _is_split,
+    "model": lambda state: (
+        isinstance(state, dict)
+        and all(isinstance(v, torch.Tensor) and _is_stored(v) for v in state.values())
+    ),
+    "optimizer": lambda state: isinstance(state, dict) and _are_stored(state),
+    "scaler": lambda state: isinstance(state, dict) and _are_stored(state),
+    "loop": lambda state: isinstance(state, dict),
+}
+"""What each entry of a file must be, whoever wrote it."""
+
+
+def _is_stored(tensor: torch.Tensor) -> bool:
+    """Whether all values of a tensor are in the file: strides of 0 would repeat one for ever."""
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+
+
+def _are_stored(state: Any) -> bool:
+    """:func:`_is_stored` for all tensors in a state, however deep."""
+    waiting, seen = [state], set[int]()
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen:  # a pickle may hold a list that holds itself
+            continue
+        seen.add(id(value))
+        if isinstance(value, torch.Tensor):
+            if not _is_stored(value):
+                return False
+        elif isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list | tuple):
+            waiting += value
+    return True
 
 
 def _steps(text: str) -> dict[str, Any]:
@@ -219,7 +296,7 @@ def _steps(text: str) -> dict[str, Any]:
         When it does not know one.
     """
     try:
-        recorded = Settings(preprocess_options=json.loads(text)).recorded()
+        recorded = Settings(preprocess_options=parse_json(text)).recorded()
     except UsageError as error:
         raise ValueError(str(error)) from error
     return dict(recorded.get("preprocess_options", {}))
@@ -230,6 +307,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"The checkpoint {path} does not exist.")
     try:
         with zipfile.ZipFile(path) as archive:
+            # torch packs nothing, and unpacks whatever is packed
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise zipfile.BadZipFile("its entries are compressed, as torch writes none")
             broken = archive.testzip()  # compares checksums, which torch does not
         if broken is not None:
             raise zipfile.BadZipFile(f"the checksum of {broken} is wrong")

@@ -21,7 +21,7 @@ from softlabel_train.memory import explain_memory, give_back
 from softlabel_train.metrics import SURFACES, calibration, evaluate
 from softlabel_train.predict import case_image, load_network, predict_probabilities
 from softlabel_train.prepare import LeftOut, require_maps
-from softlabel_train.runfolder import ABOUT, left_out_of
+from softlabel_train.runfolder import about_run, left_out_of
 from softlabel_train.scores import (
     ALL,
     Score,
@@ -309,9 +309,9 @@ def cache_of_run(run: Path, checkpoint: Checkpoint) -> Path:
     UsageError
         When it is not there any more.
     """
-    about = run / ABOUT
-    if about.is_file():
-        path = Path(json.loads(about.read_text(encoding="utf-8"))["cache"])
+    about = about_run(run)
+    if "cache" in about:
+        path = Path(about["cache"])
         if path.is_file():
             return path
         raise UsageError(

@@ -15,12 +15,15 @@ import socket
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import yaml
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from softlabel.errors import UsageError
 from softlabel.files.atomic import TEMPORARY_PREFIX, require_writable, sweep
+from softlabel.files.documents import DocumentError, parse_json
+from softlabel.files.regular import open_regular
 from softlabel_train.checkpoint import BEST, LAST, load_checkpoint, publish
 from softlabel_train.config import Recipe
 from softlabel_train.owndata import require_same_data
@@ -48,6 +51,9 @@ MAY_CHANGE = (
 """Keys in which a run may differ from its earlier part when it goes on; all of ``evaluate`` too.
 
 Another path of the cache may hold the same cache; that it does is checked when it is open."""
+
+MOST_ABOUT_BYTES = 1 << 26
+_RESTORE = "restore it, or train again"
 
 FOUND = ("model.options.patch", "model.options.spacing_mm")
 """Keys that a run finds in its data when the recipe leaves them out."""
@@ -191,11 +197,32 @@ def begin(folder: Path, recipe: Recipe, data: TrainingData, overwrite: bool) -> 
 
 def left_out_of(folder: Path) -> tuple[LeftOut, ...]:
     """Cases that a run went without, as its folder remembers them."""
+    try:
+        return tuple(LeftOut(**case) for case in about_run(folder).get("left_out", []))
+    except TypeError as error:  # no list, or of other things
+        raise UsageError(f"{folder / ABOUT} is damaged (left_out); {_RESTORE}.") from error
+
+
+def about_run(folder: Path) -> dict[str, Any]:
+    """What a run was made with, as its folder remembers it; empty where it does not.
+
+    Raises
+    ------
+    UsageError
+        When the file is damaged.
+    """
     path = folder / ABOUT
     if not path.is_file():
-        return ()
-    about = json.loads(path.read_text(encoding="utf-8"))
-    return tuple(LeftOut(**case) for case in about.get("left_out", []))
+        return {}
+    with open_regular(path) as stream:
+        content = stream.read(MOST_ABOUT_BYTES)
+    try:
+        about = parse_json(content)
+    except DocumentError as error:
+        raise UsageError(f"{path} is damaged ({error}); {_RESTORE}.") from error
+    if not isinstance(about, dict) or not isinstance(about.get("cache", ""), str):
+        raise UsageError(f"{path} is damaged (it does not name the cache); {_RESTORE}.")
+    return about
 
 
 def check_data(folder: Path, data: TrainingData) -> None:
