@@ -208,7 +208,7 @@ def relink(cache: Path, case_id: str, filename: str, path: str = "/case") -> Non
 def reseal_index(cache: Path) -> None:
     """Let the digest of an index say what it holds now, as a faulty writer would leave it."""
     with h5py.File(cache, "r+") as file:
-        put_text(file, DIGEST, index_digest(file))
+        put_text(file["cases"], DIGEST, index_digest(file))
 
 
 def drop_chunk(path: Path, name: str) -> None:

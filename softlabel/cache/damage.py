@@ -73,7 +73,7 @@ def index_digest_problem(
     file: h5py.File, datasets: Mapping[str, h5py.Dataset] | None = None
 ) -> str | None:
     """Whether an index, or a packed cache, is not what its digest was made of."""
-    told = get_text(file, schema.DIGEST, "")
+    told = get_text(own(file, "cases"), schema.DIGEST, "")
     if told and told != index_digest(file, datasets):
         return "has another digest than its attributes, tables and cases"
     return None

@@ -37,6 +37,9 @@ def case_digest(case: h5py.Group) -> str:
 def index_digest(file: h5py.File, datasets: Mapping[str, h5py.Dataset] | None = None) -> str:
     """SHA-256 over the attributes, the datasets and the ids of the cases of an index, hexadecimal.
 
+    It is kept at the group of the cases: with a ninth attribute at the root, HDF5 would keep all of
+    them in another structure, in which a changed byte can make them look as if they were not there.
+
     Parameters
     ----------
     file : h5py.File

@@ -456,6 +456,40 @@ def open_file(path: Path) -> h5py.File:
         ) from error
 
 
+def require_known_link(file: h5py.File, path: Path) -> None:
+    """Refuse a folder of parts that has become a symbolic link since its index was written.
+
+    Whoever put the link there may have made it lead to parts of another cache.
+
+    Raises
+    ------
+    CacheError
+        Saying how to take the link for right.
+    """
+    if get_text(file, "kind", "") != schema.INDEX or schema.PARTS_LINK in file.attrs:
+        return
+    with damage_as_error(path, index_fix(path)):
+        number = int(file.attrs.get(schema.PARTS_NUMBER, 1))
+    folder = path.with_suffix(schema.parts_suffix(number))
+    if folder.is_symlink():
+        raise CacheError(
+            f"{folder} is a symbolic link, which it was not when {path} was written; look where it "
+            f"leads, and if that is right run `softlabel index {path}`."
+        )
+
+
+def refuse_new_link(path: Path) -> None:
+    """:func:`require_known_link`, of the index at a path.
+
+    Raises
+    ------
+    CacheError
+        As there, and when the index cannot be opened.
+    """
+    with open_for_reading(path) as file:
+        require_known_link(file, path)
+
+
 def followed_link(path: Path) -> Path:
     """The index that a symbolic link stands for: where the parts lie beside it.
 

@@ -376,7 +376,7 @@ def rebuild_index(
     for _ in range(attempts):
         parts = [part for part in folder.read().values() if belongs(part, content.header)]
         parts.sort(key=lambda part: natural_key(part.id))
-        publish(path, _build_index(folder.path.name, parts, content))
+        publish(path, _build_index(folder.path, parts, content))
         # Another process may have published a part, and its own index, while this one was built:
         # whoever writes the index last must have seen all of them.
         if folder.is_as_read():
@@ -384,14 +384,16 @@ def rebuild_index(
     return parts
 
 
-def _build_index(folder: str, parts: list[PartSummary], content: IndexContent) -> bytes:
+def _build_index(folder: Path, parts: list[PartSummary], content: IndexContent) -> bytes:
     with build_in_memory() as (file, built):
         write_header(file, schema.INDEX, content.header)
         if content.number > 1:
             file.attrs[schema.PARTS_NUMBER] = np.int64(content.number)
+        if folder.is_symlink():
+            file.attrs[schema.PARTS_LINK] = np.int64(1)
         cases = new_group(file, "cases")
         for part in parts:
-            cases[part.id] = h5py.ExternalLink(f"{folder}/{part.file}", "/case")
+            cases[part.id] = h5py.ExternalLink(f"{folder.name}/{part.file}", "/case")
         if parts:
             _write_statistics(file, parts, content.header)
         _write_inputs(file, parts, content)
@@ -404,7 +406,7 @@ def _build_index(folder: str, parts: list[PartSummary], content: IndexContent) -
             records = text_array([json.dumps(f, ensure_ascii=False) for f in content.findings])
             store(file, "findings", records, column_chunks(records), content.header.compression)
         if content.header.format_version >= 2:
-            put_text(file, schema.DIGEST, index_digest(file))
+            put_text(cases, schema.DIGEST, index_digest(file))
     return built[0]
 
 

@@ -215,7 +215,7 @@ def _write_packed(cache: Cache, told: Progress, path: Path) -> None:
             told(case.id)
         _write_made_by(file, made_by, cache.header)
         if cache.header.format_version >= 2:
-            put_text(file, schema.DIGEST, index_digest(file))
+            put_text(cases, schema.DIGEST, index_digest(file))
 
 
 def _maker(file: h5py.File) -> str:

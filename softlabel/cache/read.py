@@ -35,6 +35,7 @@ from softlabel.cache.files import (
     read_header,
     read_table,
     read_texts,
+    require_known_link,
 )
 from softlabel.cache.index import (
     Entry,
@@ -114,6 +115,7 @@ class Cache(Mapping[str, "CachedCase"]):
         try:
             file = self._handles.open(path)
             check_header(file, path, (schema.INDEX, schema.PACKED))
+            require_known_link(file, path)
             self._kind = get_text(file, "kind")
             self._fix = FIX_PACKED if self.is_packed else index_fix(path)
             with damage_as_error(path, self._fix):

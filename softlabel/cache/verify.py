@@ -35,6 +35,7 @@ from softlabel.cache.files import (
     open_for_reading,
     parts_folders,
     read_header,
+    require_known_link,
     root_problems,
 )
 from softlabel.cache.index import (
@@ -121,6 +122,7 @@ def verify(
     findings: list[Finding] = []
     with open_for_reading(path) as file:
         check_header(file, path, (schema.INDEX, schema.PACKED))
+        require_known_link(file, path)
         with damage_as_error(path, fix):
             header, manifest, cases = read_header(file), read_manifest(file), own(file, "cases")
             links = {i: cases.get(i, getlink=True) for i in cases}

@@ -22,6 +22,7 @@ from softlabel.cache import (
     read_index,
     recover,
 )
+from softlabel.cache.files import refuse_new_link
 from softlabel.errors import CacheError, UsageError
 from softlabel.generation.records import settings_differences
 
@@ -87,10 +88,12 @@ def existing(out: Path) -> IndexContent | None:
         if out.exists() or out.is_symlink():
             try:
                 index = read_index(out)
-                return index if has_parts else None
             except CacheError:
                 if not has_parts:
                     raise
+            else:
+                refuse_new_link(out)
+                return index if has_parts else None
         return recover(out) if has_parts else None
     except CacheError as error:
         raise UsageError(str(error)) from error

@@ -196,9 +196,7 @@ def test_damage_of_a_packed_file_is_found_and_never_unpacked(cache, tmp_path):
     assert "SHA-256 differs" in finding.problem and "softlabel pack" in finding.problem
     with (
         open_cache(packed) as opened,
-        pytest.raises(
-            CacheError, match=r"The case 's2' of .*soft has other bytes .*softlabel pack"
-        ),
+        pytest.raises(CacheError, match=r"The case 's2' .*soft has other bytes.*softlabel pack"),
     ):
         opened["s2"].soft[...]
     with pytest.raises(CacheError, match="so the case 's2' cannot be copied"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from softlabel.cache import open_cache
-from softlabel.cache.files import put_text, stored_digest
+from softlabel.cache.files import put_text, seal, stored_digest
 from softlabel.cache.structure import UncheckedChunks
 from softlabel.cache.verify import verify
 from softlabel.errors import CacheError
@@ -222,6 +222,8 @@ def test_a_table_that_promises_what_no_memory_holds(cache, tmp_path):
         )
         for start in range(0, 1 << 27, 1 << 20):
             dataset.id.write_direct_chunk((start,), bomb(1 << 26))
+        seal(dataset)
+    factories.reseal_index(cache)
     with pytest.raises(CacheError, match=r"channels has 8589934592 bytes, expected at most"):
         open_cache(cache)
 
