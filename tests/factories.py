@@ -30,7 +30,9 @@ from softlabel.cache import (
     rebuild_index,
     software_versions,
 )
-from softlabel.cache.schema import fingerprint, part_name
+from softlabel.cache.digest import index_digest
+from softlabel.cache.files import put_text
+from softlabel.cache.schema import DIGEST, fingerprint, part_name
 from softlabel.files.atomic import publish
 from softlabel.generation.compute import compute
 from softlabel.generation.report import Report
@@ -201,6 +203,12 @@ def relink(cache: Path, case_id: str, filename: str, path: str = "/case") -> Non
     with h5py.File(cache, "r+") as file:
         del file["cases"][case_id]
         file["cases"][case_id] = h5py.ExternalLink(filename, path)
+
+
+def reseal_index(cache: Path) -> None:
+    """Let the digest of an index say what it holds now, as a faulty writer would leave it."""
+    with h5py.File(cache, "r+") as file:
+        put_text(file["cases"], DIGEST, index_digest(file))
 
 
 def drop_chunk(path: Path, name: str) -> None:

@@ -16,11 +16,11 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS = (
     ("errors", "coerce", "kernels", "parallel", "interrupt", "_version"),
-    ("ids", "device", "files", "mapping", "wedges"),
+    ("ids", "device", "cluster", "files", "mapping", "wedges"),
     ("types",),
     ("distance", "superpixels", "softmaps", "readers", "phantom", "surfaces", "preprocess"),
     ("softening", "cache"),
-    ("generation", "measurements"),
+    ("generation", "measurements", "exports"),
     ("render",),
     ("studies", "bridges", "console"),
     ("softlabel",),
@@ -157,7 +157,16 @@ def test_torch_is_imported_only_where_it_was_asked_for():
 @pytest.mark.parametrize("command", ["info", "generate"])
 def test_commands_start_without_what_only_some_files_or_steps_need(command):
     """These take most of a second of the processor together: see ``benchmarks/commands.py``."""
-    heavy = {"numba", "nibabel", "pydicom", "scipy.ndimage", "scipy.sparse", "tifffile", "yaml"}
+    heavy = {
+        "distributed",
+        "numba",
+        "nibabel",
+        "pydicom",
+        "scipy.ndimage",
+        "scipy.sparse",
+        "tifffile",
+        "yaml",
+    }
     script = f"import softlabel.cli.{command}, sys; print(*sorted(sys.modules))"
     assert not heavy & set(factories.run_python(script).split())
 
@@ -194,6 +203,14 @@ def test_only_the_cache_and_the_reader_of_matlab_files_know_hdf5():
 def test_only_parallel_knows_joblib():
     knowing = {n for n, path in MODULES.items() if any(within(i, "joblib") for i in imported(path))}
     assert knowing == {"softlabel.parallel"}
+
+
+def test_only_cluster_knows_dask():
+    knowing = {
+        n for n, path in MODULES.items()
+        if any(within(i, name) for i in imported(path) for name in ("dask", "distributed"))
+    }  # fmt: skip
+    assert knowing == {"softlabel.cluster"}
 
 
 def test_the_trainer_goes_through_the_front_doors():

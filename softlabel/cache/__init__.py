@@ -30,7 +30,7 @@ from softlabel.cache.pack import pack_cache, unpack_cache
 from softlabel.cache.part import CaseResult, InputFile, Statistics, build_part
 from softlabel.cache.read import Cache, CachedCase, StoredArray, open_cache
 from softlabel.cache.regroup import regrouped_part
-from softlabel.cache.schema import label_dtype
+from softlabel.cache.schema import chunk_shape, label_dtype
 
 __all__ = [
     "Before",
@@ -47,6 +47,7 @@ __all__ = [
     "StoredArray",
     "belongs",
     "build_part",
+    "chunk_shape",
     "damage",
     "folder_of",
     "followed_link",

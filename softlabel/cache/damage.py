@@ -5,12 +5,13 @@ That costs a fraction of verifying, and finds what a disk or a hand did to the f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import h5py
 
 from softlabel.cache import schema
-from softlabel.cache.digest import case_digest
+from softlabel.cache.digest import case_digest, index_digest
 from softlabel.cache.files import (
     FIX_PART,
     check_header,
@@ -18,6 +19,7 @@ from softlabel.cache.files import (
     get_attribute,
     get_text,
     open_for_reading,
+    root_problems,
     stored_digest,
 )
 from softlabel.cache.structure import datasets_below, layout_problem, own
@@ -44,6 +46,36 @@ def damage(path: Path) -> str | None:
                     return "its digest is not that of the attributes and arrays"
     except CacheError as error:
         return str(error)
+    return None
+
+
+def index_problem(file: h5py.File) -> str | None:
+    """What is wrong with the content of an index; None when nothing is.
+
+    Every dataset is hashed as it lies in the file; which they are, the attributes and the ids of
+    the cases are bound by the index's digest, which those of earlier versions lack, and classes
+    and settings by the fingerprint.
+
+    Raises
+    ------
+    OSError, KeyError, ValueError or RuntimeError
+        When HDF5 cannot read it, or something is missing.
+    """
+    datasets = datasets_below(file, leave_out="cases")
+    for name, dataset in datasets.items():
+        problem = layout_problem(dataset) or stored_problem(dataset)
+        if problem is not None:
+            return f"{name} {problem}"
+    return next(root_problems(file), None) or index_digest_problem(file, datasets)
+
+
+def index_digest_problem(
+    file: h5py.File, datasets: Mapping[str, h5py.Dataset] | None = None
+) -> str | None:
+    """Whether an index, or a packed cache, is not what its digest was made of."""
+    told = get_text(own(file, "cases"), schema.DIGEST, "")
+    if told and told != index_digest(file, datasets):
+        return "has another digest than its attributes, tables and cases"
     return None
 
 

@@ -14,6 +14,8 @@ import h5py
 import numpy as np
 
 from softlabel.cache import schema
+from softlabel.cache.damage import index_problem
+from softlabel.cache.digest import index_digest
 from softlabel.cache.facts import CaseFacts, read_facts
 from softlabel.cache.files import (
     DAMAGE,
@@ -28,6 +30,7 @@ from softlabel.cache.files import (
     new_group,
     open_for_reading,
     parts_folders,
+    put_text,
     read_header,
     read_table,
     read_texts,
@@ -259,6 +262,8 @@ def read_index(path: Path) -> IndexContent:
     with open_for_reading(path) as file:
         check_header(file, path, (schema.INDEX,))
         with damage_as_error(path, index_fix(path)):
+            if (problem := index_problem(file)) is not None:
+                raise ValueError(problem)
             header = read_header(file)
             number = int(file.attrs.get(schema.PARTS_NUMBER, 1))
             if not 1 <= number < schema.MOST_FOLDERS:
@@ -400,6 +405,8 @@ def _build_index(folder: Path, parts: list[PartSummary], content: IndexContent) 
         if content.findings:
             records = text_array([json.dumps(f, ensure_ascii=False) for f in content.findings])
             store(file, "findings", records, column_chunks(records), content.header.compression)
+        if content.header.format_version >= 2:
+            put_text(cases, schema.DIGEST, index_digest(file))
     return built[0]
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import h5py
 
 from softlabel.cache import schema
+from softlabel.cache.digest import index_digest
 from softlabel.cache.files import (
     DAMAGE,
     Header,
@@ -27,6 +28,7 @@ from softlabel.cache.files import (
     new_group,
     open_for_reading,
     parts_folders,
+    put_text,
     read_texts,
     store,
     text_array,
@@ -44,10 +46,10 @@ from softlabel.cache.index import (
 )
 from softlabel.cache.read import Cache, CachedCase, open_cache
 from softlabel.cache.stream import build_on_disk
-from softlabel.cache.structure import datasets_below
+from softlabel.cache.structure import datasets_below, own
 from softlabel.cache.transfer import copy_case, copy_dataset
 from softlabel.errors import CacheError, UsageError
-from softlabel.files.atomic import publish_by, remove_folder, sweep, sync_folder, temporary_name
+from softlabel.files.atomic import folder_at_once, publish_by, sweep
 from softlabel.files.owner import owners
 from softlabel.interrupt import stop_on_signals
 
@@ -151,7 +153,7 @@ def unpack_cache(
             raise CacheError(f"{path} is an ordinary cache already; give a file that was packed.")
         content = _index_content(path, opened.header)
         sweep(index.parent)
-        with _folder_at_once(folder) as unfinished:
+        with folder_at_once(folder) as unfinished:
             for case_id, made in _parts(opened):
                 _write(unfinished / schema.part_name(case_id), made)
                 if progress is not None:
@@ -202,16 +204,18 @@ def _write_packed(cache: Cache, told: Progress, path: Path) -> None:
             for name, dataset in datasets_below(index, leave_out="cases").items():
                 if name not in present:
                     copy_dataset(dataset, file, name, flush=False)
-        cases = new_group(file, "cases")
+        cases, usual = new_group(file, "cases"), _maker(file)
         for case in cache.values():
             with cache.group(case) as source, _copying(case.path, f"the case {case.id!r}"):
                 copy_case(source, new_group(cases, case.id), as_part=False)
                 record = _maker(source.file)
-            if record != _maker(file):
+            if record != usual:
                 made_by[case.id] = record
             disk.require()
             told(case.id)
         _write_made_by(file, made_by, cache.header)
+        if cache.header.format_version >= 2:
+            put_text(cases, schema.DIGEST, index_digest(file))
 
 
 def _maker(file: h5py.File) -> str:
@@ -267,10 +271,12 @@ def _read_made_by(cache: Cache) -> dict[str, Header]:
     with open_for_reading(cache.path) as file, _copying(cache.path, "the index"):
         if "made_by" not in file:
             return {}
-        ids, records = (read_texts(file[f"made_by/{name}"]) for name in schema.MADE_BY)
+        ids, records = (read_texts(own(file, f"made_by/{name}")) for name in schema.MADE_BY)
         headers = {}
         for case_id, record in zip(ids, records, strict=True):
             generator, software = json.loads(record)
+            if not isinstance(generator, str) or not isinstance(software, str):
+                raise ValueError("made_by/record names no software")
             headers[case_id] = replace(cache.header, generator=generator, software=software)
         return headers
 
@@ -281,22 +287,6 @@ def _part(cache: Cache, case: CachedCase, header: Header) -> bytes:
         with cache.group(case) as source, _copying(cache.path, f"the case {case.id!r}"):
             copy_case(source, new_group(file, "case"), as_part=True)
     return built[0]
-
-
-@contextlib.contextmanager
-def _folder_at_once(folder: Path) -> Iterator[Path]:
-    """A folder under a temporary name, which gets its own when the block ends without an error."""
-    unfinished = folder.parent / temporary_name()
-    unfinished.mkdir()
-    try:
-        yield unfinished
-        sync_folder(unfinished)
-        unfinished.rename(folder)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            remove_folder(unfinished)
-        raise
-    sync_folder(folder.parent)
 
 
 def _write(path: Path, data: bytes) -> None:

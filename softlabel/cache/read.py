@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ import numpy as np
 
 from softlabel.cache import schema
 from softlabel.cache.before import chain_problem, grids, read_notes, read_records
+from softlabel.cache.damage import index_problem
 from softlabel.cache.digest import case_digest
 from softlabel.cache.facts import CaseFacts, read_facts
 from softlabel.cache.files import (
@@ -117,6 +119,8 @@ class Cache(Mapping[str, "CachedCase"]):
             self._kind = get_text(file, "kind")
             self._fix = FIX_PACKED if self.is_packed else index_fix(path)
             with damage_as_error(path, self._fix):
+                if (problem := index_problem(file)) is not None:
+                    raise ValueError(problem)
                 self.header: Header = read_header(file)
                 # the values say nothing; a dict keeps the order and finds an id at once
                 self._ids = dict.fromkeys(sorted(own(file, "cases"), key=natural_key))
@@ -453,6 +457,19 @@ class CachedCase:
     def source(self) -> str:
         """File that it came from, relative to the data set."""
         return str(self._attributes["source"])
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Paths of the files that it was read from, relative to the data set; ``superpixels:`` and
+        its name for a file of given superpixels.
+
+        Raises
+        ------
+        CacheError
+            When they are no list of paths.
+        """
+        with damage_as_error(self.path, self.fix):
+            return tuple(str(path) for path, _, _ in json.loads(self._attributes["inputs"]))
 
     @property
     def spacing_mm(self) -> tuple[float, ...] | None:

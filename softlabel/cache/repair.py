@@ -11,7 +11,15 @@ from pathlib import Path
 
 from softlabel.cache import schema
 from softlabel.cache.files import followed_link, is_packed, packed_is_read_only
-from softlabel.cache.index import folder_of, purpose_of, read_index, rebuild_index, version_of
+from softlabel.cache.index import (
+    IndexContent,
+    folder_of,
+    purpose_of,
+    read_index,
+    rebuild_index,
+    recover,
+    version_of,
+)
 from softlabel.cache.verify import Finding
 from softlabel.errors import CacheError
 from softlabel.files.owner import claimed
@@ -34,17 +42,17 @@ def repair(path: Path, findings: Iterable[Finding]) -> list[str]:
     Raises
     ------
     CacheError
-        When the index cannot be read, or the cache is packed.
+        When the index is damaged, and cannot be rebuilt from the parts, or the cache is packed.
     OwnedError
         When a run of other settings, or an ``--overwrite``, is writing the cache.
     """
     path = followed_link(path)
     if is_packed(path):
         raise CacheError(packed_is_read_only(path))
-    content = read_index(path)
+    content = _content(path)
     cases = sorted({finding.case for finding in findings if finding.case})
     with claimed(path, purpose_of(content.header.fingerprint, content.number)):
-        content = read_index(path)
+        content = _content(path)
         folder = folder_of(path, content.number)
         for case_id in cases:
             part = folder / schema.part_name(case_id)
@@ -52,3 +60,11 @@ def repair(path: Path, findings: Iterable[Finding]) -> list[str]:
                 part.unlink()
         rebuild_index(path, content)
     return cases
+
+
+def _content(path: Path) -> IndexContent:
+    """What the index says, or the parts where something is wrong with it."""
+    try:
+        return read_index(path)
+    except CacheError:
+        return recover(path)

@@ -83,7 +83,7 @@ RECORDS, NOTES, ORIGINAL = "preprocessing", "notes", "original"
 """What the steps before superpixels did, what they noted, and the group of what was before them."""
 
 DIGEST = "digest"
-"""Attribute of a case: see :mod:`softlabel.cache.digest`."""
+"""Attribute of a case, and of an index: see :mod:`softlabel.cache.digest`."""
 
 MANIFEST = ("id", "digest", "bytes")
 """Columns of the table of parts in the index."""

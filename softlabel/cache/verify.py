@@ -6,16 +6,18 @@ import contextlib
 import itertools
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from softlabel import parallel
 from softlabel.cache import schema
 from softlabel.cache.before import before_problems
-from softlabel.cache.damage import stored_problem
+from softlabel.cache.damage import index_digest_problem, stored_problem
 from softlabel.cache.digest import case_digest
 from softlabel.cache.files import (
     DAMAGE,
@@ -56,8 +58,12 @@ from softlabel.cache.structure import (
 )
 from softlabel.errors import CacheError
 from softlabel.files.owner import owners
+from softlabel.interrupt import SafePoint, no_safe_point, stop_on_signals
 from softlabel.softmaps.class_index import class_index_map, ignored_index
 from softlabel.types import Array
+
+CASES_A_WORKER, BYTES_A_WORKER = 50, 32 << 20
+"""Cases, or stored bytes of them, that are worth a worker process, which takes time to start."""
 
 SUM_TOLERANCE = 1e-5
 """Allowed |Σq − 1| under ``normalize sum``: float32 values of up to a few classes."""
@@ -86,7 +92,9 @@ class Finding:
         return asdict(self)
 
 
-def verify(path: Path, progress: Callable[[str], None] | None = None) -> list[Finding]:
+def verify(
+    path: Path, progress: Callable[[str], None] | None = None, *, jobs: int = 1
+) -> list[Finding]:
     """Read every chunk of a cache and compare it with its recorded checksums.
 
     Checks that every linked part opens and is of this cache; that every dataset has its chunks
@@ -100,38 +108,39 @@ def verify(path: Path, progress: Callable[[str], None] | None = None) -> list[Fi
         The index.
     progress : callable, optional
         Called with the id of every case that was looked at.
+    jobs : int
+        Worker processes at most; the findings and their order do not depend on it.
 
     Raises
     ------
     CacheError
-        When the index itself cannot be opened.
+        When the index itself cannot be opened, or a worker process was killed from outside.
     """
     path = followed_link(path)
-    if is_packed(path):
-        return _verify_packed(path, progress)
+    packed = is_packed(path)
+    fix = FIX_PACKED if packed else index_fix(path)
     findings: list[Finding] = []
-    linked, folders = set(), set()
     with open_for_reading(path) as file:
         check_header(file, path, (schema.INDEX, schema.PACKED))
         require_known_link(file, path)
-        with damage_as_error(path, index_fix(path)):
-            header = read_header(file)
-            manifest = read_manifest(file)
-            links = {i: file["cases"].get(i, getlink=True) for i in file["cases"]}
-            findings += [Finding("", str(path), p) for p in _index_problems(file, index_fix(path))]
-        for case_id, link in links.items():
-            if isinstance(link, h5py.ExternalLink):
-                entry = manifest.get(case_id, Entry("", 0))
-                findings += _part_findings(path, link, case_id, header, entry.digest)
-                folder_name, _, part_name = link.filename.rpartition("/")
-                folders.add(folder_name)
-                linked.add(part_name)
-            else:
-                with _reported(findings, case_id, str(path)):
-                    problems = _case_problems(file["cases"][case_id], header)
-                    findings += [Finding(case_id, f"{path}:{w}", p) for w, p in problems]
-            if progress is not None:
-                progress(case_id)
+        with damage_as_error(path, fix):
+            header, manifest, cases = read_header(file), read_manifest(file), own(file, "cases")
+            links = {i: cases.get(i, getlink=True) for i in cases}
+            findings += [Finding("", str(path), p) for p in _index_problems(file, fix)]
+    looks = [
+        _Look(path, packed, case_id, link, header, manifest.get(case_id, Entry("", 0)))
+        for case_id, link in links.items()
+    ]
+    seen = _looked_at(looks, progress or (lambda case_id: None), jobs)
+    findings += [finding for look in looks for finding in seen[look.case_id].findings]
+    if packed:
+        if not findings:
+            found = [seen[look.case_id].summary for look in looks]
+            findings += _index_findings(path, manifest, found, fix)
+        return findings
+    external = [link.filename for link in links.values() if isinstance(link, h5py.ExternalLink)]
+    linked = {filename.rpartition("/")[2] for filename in external}
+    folders = {filename.rpartition("/")[0] for filename in external}
     findings += _folder_findings(path)
     folder = PartsFolder(parts_folder(path))
     foreign = sorted(folders - {folder.path.name})
@@ -141,11 +150,7 @@ def verify(path: Path, progress: Callable[[str], None] | None = None) -> list[Fi
                 f"then run `softlabel index {path}`")]  # fmt: skip
     parts = folder.read()
     if linked and not findings:
-        ours = [parts[name] for name in sorted(linked)]
-        fix = index_fix(path)
-        findings += _statistics_findings(path, ours, fix) or _manifest_findings(
-            path, manifest, ours, fix
-        )
+        findings += _index_findings(path, manifest, [parts[n] for n in sorted(linked)], fix)
     for name, part in parts.items():
         if name not in linked:
             problem = _stray_part(part, header, path)
@@ -153,40 +158,98 @@ def verify(path: Path, progress: Callable[[str], None] | None = None) -> list[Fi
     return findings
 
 
-def _verify_packed(path: Path, progress: Callable[[str], None] | None) -> list[Finding]:
-    """As :func:`verify`, of one file that holds all cases itself."""
-    findings: list[Finding] = []
-    found: list[PartSummary | CacheError] = []
+def case_ids(path: Path) -> tuple[str, ...]:
+    """The cases of a cache, whatever is wrong with its index otherwise.
+
+    Raises
+    ------
+    CacheError
+        When it cannot be opened.
+    """
+    path = followed_link(path)
     with open_for_reading(path) as file:
-        check_header(file, path, (schema.PACKED,))
-        with damage_as_error(path, FIX_PACKED):
-            header, manifest, cases = read_header(file), read_manifest(file), own(file, "cases")
-            findings += [Finding("", str(path), p) for p in _index_problems(file, FIX_PACKED)]
-        for case_id in cases:
-            with _reported(findings, case_id, str(path), FIX_PACKED):
-                case, entry = own(cases, case_id), manifest.get(case_id, Entry("", 0))
-                problems = _packed_problems(case, case_id, header, entry.digest)
-                findings += [Finding(case_id, f"{path}:{where}", p) for where, p in problems]
-                found.append(summary_of(case, "", entry.bytes))
-            if progress is not None:
-                progress(case_id)
-    if not findings:
-        findings += _statistics_findings(path, found, FIX_PACKED) or _manifest_findings(
-            path, manifest, found, FIX_PACKED
-        )
-    return findings
+        check_header(file, path, (schema.INDEX, schema.PACKED))
+        with damage_as_error(path, FIX_PACKED if is_packed(path) else index_fix(path)):
+            return tuple(own(file, "cases"))
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A case to look at, wherever: everything that a worker process needs for it."""
+
+    index: Path
+    packed: bool
+    case_id: str
+    link: object
+    header: Header
+    entry: Entry
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What is wrong with a case, and of a sound one of a packed file what the index sums up."""
+
+    case_id: str
+    findings: list[Finding]
+    summary: PartSummary | None = None
+
+
+def _looked_at(looks: list[_Look], progress: Callable[[str], None], jobs: int) -> dict[str, _Seen]:
+    """Look at all cases, in worker processes where that is worth it."""
+    stored = sum(look.entry.bytes for look in looks)
+    workers = min(jobs, 1 + len(looks) // CASES_A_WORKER + stored // BYTES_A_WORKER)
+    seen: dict[str, _Seen] = {}
+    with stop_on_signals() as stop:
+        work = partial(_look_at, safe_point=stop.safe_point)
+        tasks = [(look,) for look in looks]
+        try:
+            with contextlib.closing(parallel.run(work, tasks, workers, stop.safe_point)) as done:
+                for found in done:
+                    seen[found.case_id] = found
+                    progress(found.case_id)
+        except parallel.WorkerDied as error:
+            raise CacheError(f"{error} Use fewer --jobs.") from error
+        stop.safe_point()
+    return seen
+
+
+def _look_at(look: _Look, *, safe_point: SafePoint) -> Iterator[_Seen]:
+    if look.packed:
+        yield _packed_findings(look, safe_point)
+    elif isinstance(look.link, h5py.ExternalLink):
+        yield _Seen(look.case_id, _part_findings(look, look.link, safe_point))
+    else:
+        problem = f"is in the index itself, expected a link to its part; {index_fix(look.index)}"
+        yield _Seen(look.case_id, [Finding(look.case_id, str(look.index), problem)])
+
+
+def _packed_findings(look: _Look, safe_point: SafePoint) -> _Seen:
+    findings: list[Finding] = []
+    summary = None
+    with (
+        _reported(findings, look.case_id, str(look.index), FIX_PACKED),
+        open_for_reading(look.index) as file,
+    ):
+        case = own(own(file, "cases"), look.case_id)
+        findings += [
+            Finding(look.case_id, f"{look.index}:{where}", problem)
+            for where, problem in _packed_problems(case, look, safe_point)
+        ]
+        summary = summary_of(case, "", look.entry.bytes)
+    return _Seen(look.case_id, findings, summary)
 
 
 def _packed_problems(
-    case: h5py.Group, case_id: str, header: Header, digest: str
+    case: h5py.Group, look: _Look, safe_point: SafePoint
 ) -> Iterator[tuple[str, str]]:
     """(dataset or attribute, problem) of one case of a packed file."""
-    if get_text(case, "id") != case_id:
-        yield "id", f"is {get_text(case, 'id')!r}, expected {case_id!r}; {FIX_PACKED}"
+    digest = look.entry.digest
+    if get_text(case, "id") != look.case_id:
+        yield "id", f"is {get_text(case, 'id')!r}, expected {look.case_id!r}; {FIX_PACKED}"
     elif digest and get_text(case, schema.DIGEST, "") != digest:
         yield schema.DIGEST, f"is not the one that the manifest names; {FIX_PACKED}"
     else:
-        yield from _case_problems(case, header, FIX_PACKED)
+        yield from _case_problems(case, look.header, safe_point, FIX_PACKED)
 
 
 def _folder_findings(path: Path) -> Iterator[Finding]:
@@ -236,13 +299,18 @@ def _index_problems(file: h5py.File, fix: str) -> Iterator[str]:
         for name, dataset in datasets_below(file, leave_out="cases").items()
         for problem in _stored_problems(dataset, fix)
     ]
-    yield from problems or (f"{problem}; {fix}" for problem in root_problems(file))
+    yield from problems
+    if problems:
+        return
+    wrong = list(root_problems(file))
+    if not wrong and (problem := index_digest_problem(file)) is not None:
+        wrong.append(problem)
+    yield from (f"{problem}; {fix}" for problem in wrong)
 
 
-def _part_findings(
-    index: Path, link: h5py.ExternalLink, case_id: str, header: Header, digest: str
-) -> list[Finding]:
+def _part_findings(look: _Look, link: h5py.ExternalLink, safe_point: SafePoint) -> list[Finding]:
     findings: list[Finding] = []
+    index, case_id, header, digest = look.index, look.case_id, look.header, look.entry.digest
     with _reported(findings, case_id, f"{index.parent / link.filename}"):
         path = part_path(index, link, case_id)
         with open_for_reading(path) as file:
@@ -263,7 +331,7 @@ def _part_findings(
                     Finding(case_id, f"{path}:{name}", p)
                     for p in _stored_problems(dataset, FIX_PART)
                 ]
-            for where, problem in _case_problems(case, header):
+            for where, problem in _case_problems(case, header, safe_point):
                 findings.append(Finding(case_id, f"{path}:{where}", problem))
             if not findings:
                 findings += [
@@ -272,11 +340,20 @@ def _part_findings(
     return findings
 
 
-def _statistics_findings(
-    path: Path, parts: list[PartSummary | CacheError], fix: str
+def _index_findings(
+    path: Path,
+    manifest: Mapping[str, Entry],
+    parts: Sequence[PartSummary | CacheError | None],
+    fix: str,
 ) -> list[Finding]:
+    """Whether the index is that of its parts."""
+    sound = [part for part in parts if isinstance(part, PartSummary)]
+    return _statistics_findings(path, sound, fix) or _manifest_findings(path, manifest, sound, fix)
+
+
+def _statistics_findings(path: Path, parts: list[PartSummary], fix: str) -> list[Finding]:
     """A finding when the index does not sum up its parts, as after a run that was killed."""
-    expected = group_statistics(p for p in parts if isinstance(p, PartSummary))
+    expected = group_statistics(parts)
     with open_cache(path) as cache:
         found = cache.statistics
     same = set(found) == set(expected) and all(
@@ -291,10 +368,10 @@ def _statistics_findings(
 
 
 def _manifest_findings(
-    path: Path, manifest: Mapping[str, Entry], parts: list[PartSummary | CacheError], fix: str
+    path: Path, manifest: Mapping[str, Entry], parts: list[PartSummary], fix: str
 ) -> list[Finding]:
     """Whether the parts are those that the index was written for."""
-    found = {p.id: (p.digest, p.bytes) for p in parts if isinstance(p, PartSummary) and p.digest}
+    found = {p.id: (p.digest, p.bytes) for p in parts if p.digest}
     named = {
         case_id: (entry.digest, entry.bytes) if entry.digest else found.get(case_id)
         for case_id, entry in manifest.items()
@@ -307,7 +384,7 @@ def _manifest_findings(
 
 
 def _case_problems(
-    case: h5py.Group, header: Header, fix: str = FIX_PART
+    case: h5py.Group, header: Header, safe_point: SafePoint, fix: str = FIX_PART
 ) -> Iterator[tuple[str, str]]:
     """(dataset or attribute, problem) of one case."""
     datasets = datasets_below(case)
@@ -317,13 +394,14 @@ def _case_problems(
     ]
     for name, dataset in datasets.items():
         if layout_problem(dataset) is None:
-            problems += [(name, problem) for problem in _stored_problems(dataset, fix)]
+            found = _stored_problems(dataset, fix, safe_point)
+            problems += [(name, problem) for problem in found]
     problems = problems or [
         (where, f"{problem}; {fix}") for where, problem in lost_chunks(datasets)
     ]
     problems = problems or [
         *((where, f"{problem}; {fix}") for where, problem in before_problems(datasets)),
-        *_value_problems(case, header),
+        *_value_problems(case, header, safe_point),
     ]
     yield from problems
     told = get_text(case, schema.DIGEST, "")
@@ -331,7 +409,9 @@ def _case_problems(
         yield schema.DIGEST, f"is not that of the attributes and arrays; {fix}"
 
 
-def _stored_problems(dataset: h5py.Dataset, fix: str) -> Iterator[str]:
+def _stored_problems(
+    dataset: h5py.Dataset, fix: str, safe_point: SafePoint = no_safe_point
+) -> Iterator[str]:
     """Chunk count, SHA-256 over the stored bytes, and the checksum of every chunk."""
     if "chunks_allocated" not in dataset.attrs or "sha256" not in dataset.attrs:
         yield f"has no chunks_allocated or sha256 attribute; {fix}"
@@ -343,12 +423,15 @@ def _stored_problems(dataset: h5py.Dataset, fix: str) -> Iterator[str]:
             return
         UncheckedChunks(dataset).require(dataset)
         for offset in chunk_offsets(dataset):  # a shape may promise chunks without end
+            safe_point()
             dataset[tuple(slice(o, o + c) for o, c in zip(offset, dataset.chunks, strict=True))]
     except (OSError, RuntimeError, ValueError, zlib.error) as error:
         yield f"cannot be read ({first_line(error)}); {fix}"
 
 
-def _value_problems(case: h5py.Group, header: Header) -> Iterator[tuple[str, str]]:
+def _value_problems(
+    case: h5py.Group, header: Header, safe_point: SafePoint
+) -> Iterator[tuple[str, str]]:
     labels = case["labels"][...]
     try:
         index = class_index_map(labels, header.classes, header.ignore)
@@ -372,17 +455,24 @@ def _value_problems(case: h5py.Group, header: Header) -> Iterator[tuple[str, str
                 "superpixels",
                 f"have ids {int(ids.min())}..{int(ids.max())}, expected −1 or 0..{number - 1}",
             )
-    yield from (("soft", p) for p in _soft_problems(case["soft"], index, header, own_sum))
+    yield from (
+        ("soft", p) for p in _soft_problems(case["soft"], index, header, own_sum, safe_point)
+    )
 
 
 def _soft_problems(
-    soft: h5py.Dataset, index: Array, header: Header, own_class_sum: Array | None
+    soft: h5py.Dataset,
+    index: Array,
+    header: Header,
+    own_class_sum: Array | None,
+    safe_point: SafePoint,
 ) -> Iterator[str]:
     """Problems of the soft maps, read one tile of all classes at a time."""
     own = np.zeros(len(soft))
     outside = in_ignored = empty = 0
     worst = 0.0
     for where in _tiles(soft):
+        safe_point()
         values = soft[(slice(None), *where)]
         known = index[where] != ignored_index(index.dtype)
         outside += int(np.count_nonzero(~((values >= 0) & (values <= 1))))  # NaN is outside too

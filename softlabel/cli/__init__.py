@@ -23,6 +23,7 @@ COMMANDS = {
     "verify": "Read and check every byte of a cache.",
     "surfaces": "Measure the layer boundaries of OCT label maps.",
     "index": "Rebuild the index of a cache from its parts.",
+    "export": "Write soft labels as NIfTI, NPZ, zarr or DICOM-SEG.",
     "pack": "Put a cache into one file.",
     "unpack": "Turn a packed file into a cache of parts.",
     "phantom": "Write a synthetic data set whose true labels are known.",

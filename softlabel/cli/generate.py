@@ -45,13 +45,16 @@ from softlabel.cli.setting_options import (
     softening_settings,
     superpixel_settings,
 )
+from softlabel.cluster import LOCAL, require_reachable
 from softlabel.console.display import duration, progress
 from softlabel.console.group import EXIT_FAILED
 from softlabel.errors import UsageError, plural
 from softlabel.generation.check import Check, checked, readable
 from softlabel.generation.device_choice import named_devices
 from softlabel.generation.looks import SavedCheck, load_check
+from softlabel.generation.memory import workers_that_fit
 from softlabel.generation.networks import with_weights
+from softlabel.generation.on_cluster import require_fit
 from softlabel.generation.output import output_path
 from softlabel.generation.plan import STALE, Plan, check_method, plan
 from softlabel.generation.report import CaseReport, Report
@@ -123,7 +126,11 @@ STOPPING = b"\nStopping after this case; press Ctrl-C again to stop at once.\n"
 @method_options("Softening")
 @setting("Run", "compression", "gzip needs no plugin to be read, and is slower.")
 @option(
-    "Run", "--jobs", "-j", type=click.IntRange(min=1), help="Worker processes. Default: one a core."
+    "Run",
+    "--jobs",
+    "-j",
+    type=click.IntRange(min=1),
+    help="Worker processes, at most: as many as fit into the memory. Default: one a core.",
 )
 @option(
     "Run",
@@ -133,6 +140,13 @@ STOPPING = b"\nStopping after this case; press Ctrl-C again to stop at once.\n"
     metavar="cpu|auto|cuda|cuda:N",
     help="Where soft maps are computed, with the same bytes everywhere: cuda is all cards, auto "
     "what a measurement at the start finds faster.",
+)
+@option(
+    "Run",
+    "--scheduler",
+    metavar="tcp://HOST:PORT|FILE.json|local",
+    help="Compute on a Dask cluster: the address of its scheduler, the file that it wrote, or "
+    f"{LOCAL} for --jobs processes here.",
 )
 @option("Run", "--overwrite", is_flag=True, help="Make the cache anew, whatever settings it has.")
 @option(
@@ -171,6 +185,7 @@ def generate(
     superpixels: str,
     jobs: int | None,
     device: str,
+    scheduler: str | None,
     overwrite: bool,
     check_content: bool,
     check_parts: bool,
@@ -185,6 +200,9 @@ def generate(
     Running the same command again computes only what is missing or out of date.
     """
     share = None if shard is None else shard_of(shard)
+    if scheduler is not None:
+        require_fit(scheduler, device)
+        require_reachable(scheduler)  # before all label maps are read
     dataset = list_dataset(
         source, format_, given_reader_options(options), mapping_of(map_, threshold)
     )
@@ -209,20 +227,24 @@ def generate(
         overwrite=overwrite, check_content=check_content, check_parts=check_parts,
         superpixel_files=files,
         findings=[finding.as_record() for finding in found.findings], classes=found.class_table,
-        weights=weights, shard=share,
+        weights=weights, shard=share, largest=found.largest,
     )  # fmt: skip
     if dataset.classes is None and not quiet:
         click.echo(class_sentence(decided, recorded), err=True)
+    if scheduler in (None, LOCAL):
+        jobs, fewer = workers_that_fit(decided, jobs)
+        if fewer and not quiet:
+            click.echo(fewer, err=True)
     named_devices(decided, device)  # a plan for a device that is not there is none
     if dry_run:
         print_plan(decided, estimate(decided), jobs, verbose, as_json)
         return
     if not quiet:
-        click.echo(plan_sentence(decided, jobs), err=True)
+        click.echo(plan_sentence(decided, jobs, scheduler), err=True)
         for step in decided.steps if verbose else ():
             if step.action == STALE:
                 click.echo(f"  again {step.ref.id}: {step.reason}", err=True)
-    report = _carry_out(decided, jobs, device, verbose, quiet)
+    report = _carry_out(decided, jobs, device, scheduler, verbose, quiet)
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2, ensure_ascii=False))
     elif not quiet:
@@ -280,9 +302,12 @@ def _changed_sentence(changed: tuple[str, ...], saved_check: Path | None) -> str
     )
 
 
-def _carry_out(decided: Plan, jobs: int, device: str, verbose: bool, quiet: bool) -> Report:
+def _carry_out(
+    decided: Plan, jobs: int, device: str, scheduler: str | None, verbose: bool, quiet: bool
+) -> Report:
     """Carry a plan out, and show how far it is and why a case failed."""
     told: set[str] = set()
+    here = scheduler is None and min(jobs, len(decided.todo)) <= 1
     with progress(len(decided.todo) + len(decided.regroup), "cases", quiet) as advance:
 
         def on_case(report: CaseReport) -> None:
@@ -294,9 +319,9 @@ def _carry_out(decided: Plan, jobs: int, device: str, verbose: bool, quiet: bool
             told.add(reason)
 
         return carry_out(
-            decided, jobs=jobs, device=device, progress=on_case,
+            decided, jobs=jobs, device=device, scheduler=scheduler, progress=on_case,
             say=lambda text: None if quiet else click.echo(text, err=True),
-            stopping=_announce_stop if min(jobs, len(decided.todo)) <= 1 else lambda number: None,
+            stopping=_announce_stop if here else lambda number: None,
         )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from softlabel.console.estimate import estimate_text
 from softlabel.console.group import say
 from softlabel.errors import plural
 from softlabel.generation.failures import failures_path
+from softlabel.generation.memory import available_bytes, worker_bytes
 from softlabel.generation.plan import COMPUTE, FAILED, REGROUP, SKIP, STALE, Plan
 from softlabel.generation.report import CaseReport, Report
 from softlabel.generation.shards import Shard
@@ -52,7 +53,7 @@ def class_sentence(decided: Plan, recorded: bool) -> str:
     )
 
 
-def plan_sentence(decided: Plan, jobs: int) -> str:
+def plan_sentence(decided: Plan, jobs: int, scheduler: str | None = None) -> str:
     """How many cases a plan computes, and by how many workers."""
     counts = [
         f"{decided.count(action)} {words}"
@@ -67,7 +68,8 @@ def plan_sentence(decided: Plan, jobs: int) -> str:
     ]
     workers = min(jobs, max(1, len(decided.todo)))
     which = "" if decided.shard is None else f"Shard {decided.shard}: "
-    return f"{which}{', '.join(counts) or 'no cases'}; {plural(workers, 'worker')}."
+    who = plural(workers, "worker") if scheduler is None else f"Dask, {scheduler}"
+    return f"{which}{', '.join(counts) or 'no cases'}; {who}."
 
 
 def print_plan(
@@ -79,7 +81,8 @@ def print_plan(
     if as_json:
         steps = [{"id": s.ref.id, "action": s.action, "reason": s.reason} for s in decided.steps]
         record: dict[str, Any] = {"steps": steps, "workers": workers, "seconds": None,
-                                  "bytes": None, "step_seconds": {}}  # fmt: skip
+                                  "bytes": None, "step_seconds": {},
+                                  "worker_bytes": worker_bytes(decided)}  # fmt: skip
         if sample is not None and not sample.error:
             record["seconds"] = sample.seconds * count / workers
             record["bytes"] = sample.bytes * count
@@ -98,6 +101,13 @@ def print_plan(
         click.echo(f"The first case fails, so there is no estimate: {sample.error}")
     else:
         click.echo(estimate_text(sample, count, workers))
+    each = worker_bytes(decided)
+    if count and each is not None:
+        size_of_case = "×".join(map(str, decided.largest or ()))
+        click.echo(
+            f"A worker takes up to about {size(each)} for the largest case ({size_of_case}); "
+            f"{size(available_bytes())} of memory are free."
+        )
 
 
 def print_report(report: Report) -> None:

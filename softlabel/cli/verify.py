@@ -9,13 +9,14 @@ from typing import Any
 
 import click
 
-from softlabel.cache import open_cache
 from softlabel.cache.repair import repair as take_out
+from softlabel.cache.verify import case_ids
 from softlabel.cache.verify import verify as find_problems
 from softlabel.cli.options import cache_argument, json_option, verbosity_options
 from softlabel.console.display import progress
 from softlabel.console.group import EXIT_FAILED
 from softlabel.errors import plural
+from softlabel.parallel import cpu_count
 
 
 @click.command()
@@ -26,18 +27,24 @@ from softlabel.errors import plural
     help="Delete the cases in which something is wrong and rebuild the index: the same `softlabel "
     "generate` as before computes them again, and no others.",
 )
+@click.option(
+    "--jobs", "-j", type=click.IntRange(min=1), help="Worker processes. Default: up to one a core."
+)
 @json_option
 @verbosity_options
-def verify(cache: Path, repair: bool, as_json: bool, verbose: bool, quiet: bool) -> None:
+def verify(
+    cache: Path, repair: bool, jobs: int | None, as_json: bool, verbose: bool, quiet: bool
+) -> None:
     """Read every chunk of a cache and compare it with its recorded checksums.
 
     Checks checksums, chunk counts, shapes, types and ranges. Lists what it finds; exit status 1
     when there is anything.
     """
-    with open_cache(cache) as opened:
-        total = len(opened)
+    total = len(case_ids(cache))
     with progress(total, "verifying", quiet or as_json) as advance:
-        findings = find_problems(cache, lambda case_id: advance(case_id if verbose else ""))
+        findings = find_problems(
+            cache, lambda case_id: advance(case_id if verbose else ""), jobs=jobs or cpu_count()
+        )
     removed = take_out(cache, findings) if repair and findings else []
     if as_json:
         record: dict[str, Any] = {"cases": total, "findings": [f.as_dict() for f in findings]}

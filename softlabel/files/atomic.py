@@ -9,7 +9,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from softlabel.errors import UsageError
@@ -54,6 +54,38 @@ def _publish(path: Path, name: str, write: Callable[[Path], object]) -> None:
             error.filename = str(path)  # the name that its reader knows
         raise
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def folder_at_once(folder: Path, *, replace: bool = False) -> Iterator[Path]:
+    """A folder under a temporary name, which gets its own when the block ends without an error.
+
+    Parameters
+    ----------
+    folder : Path
+    replace : bool
+        Remove a folder of that name just before.
+
+    Raises
+    ------
+    OSError
+        As the file system reports it, also when there is a folder of that name that is not empty;
+        nothing is left behind.
+    """
+    unfinished = folder.parent / temporary_name()
+    unfinished.mkdir()
+    try:
+        yield unfinished
+        sync_folder(unfinished)
+        if replace and folder.is_dir():
+            remove_folder(folder)
+        unfinished.rename(folder)
+    except BaseException as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(folder), None
+        raise
+    sync_folder(folder.parent)
 
 
 def _write(path: Path, data: bytes | memoryview) -> None:

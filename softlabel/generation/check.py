@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -98,6 +99,12 @@ class Check:
     def errors(self) -> tuple[Finding, ...]:
         """Findings that would certainly give a wrong cache."""
         return tuple(f for f in self.findings if f.severity == ERROR)
+
+    @property
+    def largest(self) -> tuple[int, ...] | None:
+        """Shape of the largest label map; None when none could be read."""
+        shapes = [look.facts.shape for look in self.looks.values()]
+        return max(shapes, key=math.prod, default=None)
 
     @property
     def class_table(self) -> ClassTable | None:

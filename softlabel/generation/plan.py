@@ -91,6 +91,8 @@ class Plan:
         Which of several runs that compute the chosen cases together.
     together : tuple of str
         Ids of the cases of all these runs.
+    largest : tuple of int or None
+        Shape of the largest label map that was looked at; None when none was.
     """
 
     dataset: Dataset
@@ -106,6 +108,7 @@ class Plan:
     weights: Path | None = None
     shard: Shard | None = None
     together: tuple[str, ...] = ()
+    largest: tuple[int, ...] | None = None
 
     @property
     def todo(self) -> tuple[CaseRef, ...]:
@@ -161,6 +164,7 @@ def plan(
     classes: ClassTable | None = None,
     weights: Path | None = None,
     shard: Shard | None = None,
+    largest: tuple[int, ...] | None = None,
 ) -> Plan:
     """Decide for every case whether it must be computed; writes nothing.
 
@@ -192,6 +196,8 @@ def plan(
         The file of weights that the settings name, where it does not come with softlabel.
     shard : Shard, optional
         Only this part of the cases that ``ids`` and ``limit`` choose.
+    largest : tuple of int, optional
+        Shape of the largest label map that the check has seen.
 
     Raises
     ------
@@ -245,7 +251,7 @@ def plan(
     return Plan(
         replace(dataset, classes=header.classes), settings, out, header,
         tuple(step(ref) for ref in chosen), seen, folder, superpixel_files, present.replaces,
-        tuple(findings), weights, shard, tuple(ref.id for ref in together),
+        tuple(findings), weights, shard, tuple(ref.id for ref in together), largest,
     )  # fmt: skip
 
 

@@ -40,10 +40,12 @@ class IndexRefresh:
         """Whether one may be made now.
 
         Never where a cache is made anew: the index is that of the old one until all cases are
-        there.
+        there. Never by a shard: each would read the parts of all of them.
         """
         now = time.monotonic()
-        if self._decided.replaces is not None or now - self._ended < PAUSE_SECONDS:
+        if self._decided.replaces is not None or self._decided.shard is not None:
+            return False
+        if now - self._ended < PAUSE_SECONDS:
             return False
         # the next one may take longer than the last
         return self._spent + 2 * self._last <= SHARE * (now - self._started)

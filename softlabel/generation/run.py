@@ -26,6 +26,7 @@ from softlabel.cache import (
     schema,
     version_of,
 )
+from softlabel.cluster import LOCAL, Cluster, ClusterFailed, connected
 from softlabel.device import CPU
 from softlabel.errors import CacheError, UsageError
 from softlabel.files.atomic import publish, remove_folder, sweep
@@ -35,7 +36,15 @@ from softlabel.generation.device_choice import Sample, Say, chosen_devices, name
 from softlabel.generation.device_server import DeviceProcess
 from softlabel.generation.failures import gather_failures, listed_cases, write_failures
 from softlabel.generation.looks import load_check
+from softlabel.generation.memory import workers_that_fit
 from softlabel.generation.networks import with_weights
+from softlabel.generation.on_cluster import (
+    absolute,
+    described,
+    reports_of_cluster,
+    require_fit,
+    shares,
+)
 from softlabel.generation.output import (
     cannot_write,
     drop_foreign_parts,
@@ -66,6 +75,9 @@ INDEX_AS_IT_WAS = (
 
 Progress = Callable[[CaseReport], None]
 
+Computing = Callable[[Claim, SafePoint], Generator[CaseReport]]
+"""Computes the cases of a plan for a run that owns the output."""
+
 
 def generate(
     source: str | os.PathLike[str] | Dataset,
@@ -87,6 +99,7 @@ def generate(
     saved_check: str | os.PathLike[str] | None = None,
     weights: str | os.PathLike[str] | None = None,
     shard: tuple[int, int] | None = None,
+    scheduler: str | None = None,
 ) -> Report:
     """Compute the soft labels of a data set into a cache.
 
@@ -111,7 +124,7 @@ def generate(
     ids, limit, overwrite, check_content, check_parts
         See :func:`softlabel.generation.plan.plan`.
     jobs : int
-        Worker processes.
+        Worker processes, at most: as many as fit into the memory.
     device : {"cpu", "auto", "cuda", "cuda:1", …}
         Where soft maps are computed, with the same bytes everywhere: ``cuda`` is all cards of the
         machine, ``auto`` whatever a measurement at the start finds faster.
@@ -130,6 +143,10 @@ def generate(
         is depends on the listing alone, and cases of one source file stay together. As many runs,
         on any machines that share the output's folder, make the cache together; the one that
         finds all cases there writes the index.
+    scheduler : str, optional
+        Compute on a Dask cluster, whose workers see the data set and the output under the same
+        paths: the address of its scheduler, the file that it wrote, or ``local`` for ``jobs``
+        processes of this machine (from a script with ``if __name__ == "__main__":``).
 
     Returns
     -------
@@ -164,8 +181,11 @@ def generate(
         saved_check=saved_check, weights=weights, superpixel_files=files,
         shard=None if shard is None else Shard(*shard),
     )  # fmt: skip
-    report = carry_out(decided, jobs=jobs, device=device, progress=progress)
     told = [f"[{finding['code']}] {finding['text']}" for finding in decided.findings]
+    if scheduler in (None, LOCAL):
+        jobs, fewer = workers_that_fit(decided, jobs)
+        told += [fewer] if fewer else []
+    report = carry_out(decided, jobs=jobs, device=device, scheduler=scheduler, progress=progress)
     return replace(report, warnings=(*report.warnings, *told))
 
 
@@ -202,7 +222,7 @@ def decide(
         found.dataset, settings, path, ids=ids, limit=limit, overwrite=overwrite,
         check_content=check_content, check_parts=check_parts, superpixel_files=superpixel_files,
         findings=[finding.as_record() for finding in found.findings], classes=found.class_table,
-        weights=weights_file, shard=shard,
+        weights=weights_file, shard=shard, largest=found.largest,
     )  # fmt: skip
 
 
@@ -211,6 +231,7 @@ def carry_out(
     *,
     jobs: int = 1,
     device: str = CPU,
+    scheduler: str | None = None,
     progress: Progress | None = None,
     say: Say = lambda _: None,
     stopping: Callable[[int], object] = lambda _: None,
@@ -221,10 +242,23 @@ def carry_out(
     stop (see :func:`softlabel.interrupt.stop_on_signals`).
     """
     _require_jobs(jobs)
+    require_fit(scheduler, device)
     named_devices(decided, device)  # a device that is not there is seen before anything is written
-    with stop_on_signals(stopping) as stop:
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(stop_on_signals(stopping))
+        cluster = None
+        if scheduler is not None and decided.todo:
+            decided = absolute(decided)
+            cluster = stack.enter_context(connected(scheduler, jobs))
+            say(described(cluster))
         with owned_output(decided) as claim:
-            report = _carried_out(decided, jobs, device, progress, say, stop.safe_point, claim)
+            if cluster is None:
+                computing: Computing = partial(_reports_of_workers, decided, jobs, device, say)
+            else:
+                computing = partial(_reports_of_cluster, decided, cluster)
+            report = _carried_out(
+                decided, computing, progress, stop.safe_point, claim, may_go_on=cluster is not None
+            )
         # a signal that came after the last safe point is reported as well
         return replace(report, interrupted=report.interrupted or stop.asked)
 
@@ -236,23 +270,25 @@ def _require_jobs(jobs: int) -> None:
 
 def _carried_out(
     decided: Plan,
-    jobs: int,
-    device: str,
+    computing: Computing,
     progress: Progress | None,
-    say: Say,
     safe_point: SafePoint,
     claim: Claim,
+    may_go_on: bool,
 ) -> Report:
-    """As :func:`carry_out`, by a run that owns the output."""
+    """As :func:`carry_out`, by a run that owns the output.
+
+    Workers that ``may_go_on`` with the case that they have when the run is stopped.
+    """
     # before workers start, so that they load the kernels instead of compiling them each
     compile_seconds = warm_up(decided.settings.method) if decided.todo else 0.0
     started = time.perf_counter()
     waiting = (*decided.todo, *decided.regroup)
     before = {ref.id: version_of(decided.part_of(ref.id)) for ref in waiting}
-    tally = _Tally(seen=dict(decided.seen))
+    tally = _Tally(seen=dict(decided.seen), may_go_on=may_go_on)
     refresh = IndexRefresh(decided, claim)
     try:
-        with contextlib.closing(_reports(decided, jobs, device, say, safe_point, claim)) as told:
+        with contextlib.closing(_reports(decided, computing, safe_point, claim)) as told:
             for report in told:
                 if report.fatal:
                     tally.stopped = report.error
@@ -266,7 +302,7 @@ def _carried_out(
         tally.interrupted = True
     except parallel.WorkerDied as error:
         tally.stopped = f"{error} Use fewer --jobs or a machine with more memory."
-    except LostClaimError as error:
+    except (ClusterFailed, LostClaimError) as error:
         tally.stopped = str(error)
     reported = {report.id for report in tally.reports}
     unfinished = {
@@ -308,9 +344,13 @@ def _regroup(decided: Plan, ref: CaseRef, claim: Claim) -> CaseReport:
 
 @dataclass
 class _Tally:
-    """Reports received so far."""
+    """Reports received so far.
+
+    Workers that ``may_go_on`` when the run is stopped may still replace the part of a case.
+    """
 
     seen: dict[str, SeenFile]
+    may_go_on: bool
     reports: list[CaseReport] = field(default_factory=list)
     stopped: str = ""
     interrupted: bool = False
@@ -321,18 +361,34 @@ class _Tally:
 
 
 def _reports(
-    decided: Plan, jobs: int, device: str, say: Say, safe_point: SafePoint, claim: Claim
+    decided: Plan, computing: Computing, safe_point: SafePoint, claim: Claim
 ) -> Generator[CaseReport]:
-    """Regroup, then let workers compute the cases of a plan; closing it stops them."""
+    """Regroup, then have the cases of a plan computed; closing it stops that."""
     for ref in decided.regroup:
         yield _regroup(decided, ref, claim)
         safe_point()
-    work = partial(compute_source, safe_point=safe_point)
     safe_point()  # before a device is started
+    with contextlib.closing(computing(claim, safe_point)) as done:
+        yield from done
+
+
+def _reports_of_workers(
+    decided: Plan, jobs: int, device: str, say: Say, claim: Claim, safe_point: SafePoint
+) -> Generator[CaseReport]:
+    """Let worker processes of this machine compute the cases of a plan."""
+    work = partial(compute_source, safe_point=safe_point)
     with chosen_devices(decided, device, jobs, lambda: _sample(decided), say) as devices:
         tasks = [(task,) for task in tasks_of(decided, decided.todo, jobs, devices, claim)]
         with contextlib.closing(parallel.run(work, tasks, jobs, safe_point)) as done:
             yield from done
+
+
+def _reports_of_cluster(
+    decided: Plan, cluster: Cluster, claim: Claim, safe_point: SafePoint
+) -> Generator[CaseReport]:
+    """Let the workers of a cluster compute the cases of a plan."""
+    tasks = tasks_of(decided, decided.todo, shares(cluster), claim=claim)
+    return reports_of_cluster(cluster, tasks, claim, safe_point)
 
 
 def _finish(decided: Plan, tally: _Tally, claim: Claim, *, complete: bool) -> int:
@@ -375,7 +431,11 @@ def _publish_index(
         if complete:
             keep_what_was_not_replaced(decided, failures)
             drop_foreign_parts(decided, failures)
-        rebuild_index(decided.out, decided.index_content(tally.seen), decided.parts)
+        content = decided.index_content(tally.seen)
+        if tally.may_go_on:
+            reported = {report.id for report in tally.reports}
+            content = replace(content, unsettled=decided.unsettled - reported)
+        rebuild_index(decided.out, content, decided.parts)
         if complete:
             remove_other_folders(decided)
 

@@ -35,6 +35,6 @@ def warm_up(method: str = "superpixel") -> float:
         maps.own_class_sums(maps.index)
     if not METHODS[method].takes_soft_labels:
         for shape in ((2, 4), (2, 2, 4)):
-            labels = np.arange(np.prod(shape)).reshape(shape) % 2
-            soften(labels, np.zeros(shape, int), method=method)
+            labels = np.indices(shape)[0]  # layers: every method takes them
+            soften(labels, np.zeros(shape, int), image=labels, method=method)
     return time.perf_counter() - started

@@ -48,8 +48,9 @@ def soften(
         Ids from 0; negative where there is none (those pixels stay hard). Needed by the method
         ``superpixel`` unless ``image`` is given.
     image : ndarray, shape (*spatial) or (C, *spatial), optional
-        Superpixels are made from it by :func:`softlabel.slic` with its defaults, each channel
-        mapped to 0..1 and ``spacing`` divided by its smallest value first.
+        What the method ``geols`` looks at. For ``superpixel`` without superpixels they are made
+        from it by :func:`softlabel.slic` with its defaults, each channel mapped to 0..1 and
+        ``spacing`` divided by its smallest value first.
     method : str
         A name in :data:`METHODS`.
     classes : ClassTable, {value: name}, or values, optional
@@ -75,7 +76,8 @@ def soften(
     **method_options
         ``min_minority`` (superpixel); ``in_plane``, ``slice_axis`` (superpixel, distance);
         ``width`` (distance); ``blur`` (gaussian); ``epsilon`` (smoothing); ``dilations``, ``ring``
-        (dilation).
+        (dilation); ``alpha`` (geols); ``surface_sigma``, ``over``, ``depth_axis``
+        (surface-cdf).
 
     Returns
     -------
@@ -159,13 +161,16 @@ def soften_by(
     step, width = request.step(ndim), request.width(ndim)
     table = request.table(maps)
     ids = _superpixel_ids(method, superpixels, image, maps[0].shape, step)
+    channels = _channels_for(request.method, method, image, maps[0].shape)
     indices = [class_index_map(m, table, request.ignore) for m in maps]
     if backend is not None:
         assert ids is not None  # every method with tensor code needs superpixels
         softened = backend(indices, table, [ids] * len(maps), step, width, request.options)
     else:
         softened = [
-            method.run(MethodInput(i, table, ids, step, width, request.ignore), request.options)
+            method.run(
+                MethodInput(i, table, ids, step, width, request.ignore, channels), request.options
+            )
             for i in indices
         ]
     result = softened[0] if request.rater_axis is None else mean_over_raters(softened)
@@ -224,7 +229,22 @@ def _superpixel_ids(
     return ids
 
 
-def _slic_of(image: Array, shape: tuple[int, ...], spacing: tuple[float, ...]) -> Array:
+def _channels_for(
+    name: str, method: Method, image: Array | None, shape: tuple[int, ...]
+) -> Array | None:
+    """The image for a method that looks at it; None for the others."""
+    if not method.needs_image:
+        return None
+    if image is None:
+        raise ValueError(f"The method {name} looks at the image; give image=.")
+    channels = _channels(np.asarray(image), shape)
+    if not np.isfinite(channels).all():
+        raise ValueError("image holds NaN or infinite values; replace them.")
+    return channels
+
+
+def _channels(image: Array, shape: tuple[int, ...]) -> Array:
+    """The image with its axis of channels."""
     channels = image[None] if image.shape == shape else image
     if channels.shape[1:] != shape:
         with_channels = ", ".join(("C", *map(str, shape)))
@@ -234,6 +254,11 @@ def _slic_of(image: Array, shape: tuple[int, ...], spacing: tuple[float, ...]) -
             f"image must have shape {shape} or ({with_channels}) like the labels; "
             f"got {image.shape}{hint}."
         )
+    return channels
+
+
+def _slic_of(image: Array, shape: tuple[int, ...], spacing: tuple[float, ...]) -> Array:
+    channels = _channels(image, shape)
     # in units of the smallest spacing, so that compactness and sigma mean the same in mm and µm
     step = tuple(s / min(spacing) for s in spacing)
     return slic(scale_channels(channels), spacing=step, channel_axis=0)

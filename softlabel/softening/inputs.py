@@ -24,6 +24,8 @@ class MethodInput:
         Distance at which Eq. 1 is ¾ (¼ outside).
     ignore : int or None
         Label value of ignored pixels. The class table may hold it, as a class without pixels.
+    image : ndarray, shape (C, *spatial), or None
+        Intensities. None for methods that need none.
     """
 
     index: Array
@@ -32,3 +34,4 @@ class MethodInput:
     spacing: tuple[float, ...]
     scale: float
     ignore: int | None
+    image: Array | None = None

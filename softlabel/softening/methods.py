@@ -14,11 +14,13 @@ from typing import Any
 from softlabel.softening.dilation import DilationOptions, soften_by_dilation
 from softlabel.softening.distance import DistanceOptions, soften_by_distance
 from softlabel.softening.gaussian import GaussianOptions, soften_by_gaussian
+from softlabel.softening.geols import GeoLSOptions, soften_by_geols
 from softlabel.softening.given import GivenOptions, refuse_hard_labels
 from softlabel.softening.hard import HardOptions, keep_hard
 from softlabel.softening.inputs import MethodInput
 from softlabel.softening.smoothing import SmoothingOptions, soften_by_smoothing
 from softlabel.softening.superpixel import SuperpixelOptions, soften_by_superpixels
+from softlabel.softening.surface_cdf import SurfaceCDFOptions, soften_by_surface_cdf
 from softlabel.softening.svls import SVLSOptions, soften_by_svls
 from softlabel.softmaps.maps import SoftMaps
 from softlabel.types import Array, ClassTable
@@ -49,6 +51,8 @@ class Method:
     run : callable (MethodInput, options) -> SoftMaps
     on_device : bool
         There is tensor code for it as well (:mod:`softlabel.softening.tensor.images`).
+    needs_image : bool
+        It looks at the intensities of the image itself.
     takes_soft_labels : bool
         It takes soft labels (:attr:`softlabel.types.Case.soft`) and no hard ones.
     distances : {"spacing", "pixels", "none"}
@@ -61,6 +65,7 @@ class Method:
     needs_superpixels: bool
     run: Callable[[MethodInput, Any], SoftMaps]
     on_device: bool = False
+    needs_image: bool = False
     takes_soft_labels: bool = False
     distances: str = SPACING
 
@@ -115,6 +120,20 @@ METHODS: dict[str, Method] = {
         False,
         soften_by_dilation,
         distances=PIXELS,
+    ),
+    "geols": Method(
+        "nearness on ways through the image (GeoLS, Vasudeva et al. 2023)",
+        GeoLSOptions,
+        False,
+        soften_by_geols,
+        needs_image=True,
+        distances=NONE,
+    ),
+    "surface-cdf": Method(
+        "layers whose boundaries have a Gaussian place along the A-scan",
+        SurfaceCDFOptions,
+        False,
+        soften_by_surface_cdf,
     ),
     "hard": Method(
         "the hard labels as they are",

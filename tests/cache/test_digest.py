@@ -1,4 +1,4 @@
-"""The digest of a case: computed here from docs/format.md's own words."""
+"""The digests of a case and of an index: computed here from docs/format.md's own words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from softlabel.cache.digest import case_digest
+from softlabel.cache.digest import case_digest, index_digest
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def part(tmp_path):
     return factories.part(factories.full_cache(tmp_path), factories.full_case().id)
 
 
-def by_the_words_of_the_format(case):
+def by_the_words_of_the_format(case, *more):
     attributes = []
     for name in sorted(case.attrs):
         value = case.attrs[name]
@@ -37,13 +37,21 @@ def by_the_words_of_the_format(case):
         for name, node in sorted(datasets)
         if isinstance(node, h5py.Dataset)
     ]
-    return hashlib.sha256(json.dumps([attributes, rows]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([attributes, rows, *more]).encode()).hexdigest()
 
 
 def test_it_is_what_the_format_says(part):
     with h5py.File(part) as file:
         told = bytes(file["case"].attrs["digest"]).decode()
         assert told == case_digest(file["case"]) == by_the_words_of_the_format(file["case"])
+
+
+def test_that_of_an_index_is_what_the_format_says(tmp_path):
+    ids = ("s10", "s2", "größer 1")
+    with h5py.File(factories.make_cache(tmp_path, ids)) as file:  # h5py walks along no links
+        named = sorted(case_id.encode().hex() for case_id in ids)
+        told = bytes(file["cases"].attrs["digest"]).decode()
+        assert told == index_digest(file) == by_the_words_of_the_format(file, named)
 
 
 @pytest.mark.parametrize("name", ["group", "affine", "class_pixels", "spacing_mm", "soft_sum"])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 
 import factories
 import h5py
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from softlabel.cache import (
     PartsFolder,
@@ -20,6 +22,10 @@ from softlabel.cache import (
     recover,
 )
 from softlabel.cache import index as index_module
+from softlabel.cache.files import store, text_array
+from softlabel.cache.repair import repair
+from softlabel.cache.verify import verify
+from softlabel.cli import main
 from softlabel.errors import CacheError
 
 
@@ -158,3 +164,114 @@ def test_both_move_together(cache, tmp_path):
     assert factories.same(factories.read_everything(moved), expected)
     with h5py.File(moved) as file:
         assert file["cases/a2/soft"].shape == (3, 40, 44)
+
+
+def rewritten(name, change):
+    """Replace the values of a dataset of an index by others, with right checksums."""
+
+    def rewrite(file):
+        values = change(file[name][...])
+        kept = file[name].attrs
+        attributes = {n: kept[n] for n in kept if n not in ("sha256", "chunks_allocated")}
+        del file[name]
+        made = store(file, name, values, values.shape, "zstd")
+        made.attrs.update(attributes)
+
+    return rewrite
+
+
+def another(values):
+    """The last text is another one."""
+    texts = [value.decode() for value in values]
+    return text_array([*texts[:-1], "another"])
+
+
+ALTERATIONS = {
+    "a class": rewritten("classes/names", another),
+    "a class value": rewritten("classes/values", lambda values: values + 1),
+    "a channel": rewritten("channels", another),
+    "a group": rewritten("statistics/groups", another),
+    "class pixels": rewritten("statistics/class_pixels", lambda values: values + np.uint64(7)),
+    "intensities": rewritten("statistics/intensity_sum", lambda values: values * 2),
+    "what info tells": rewritten("manifest/facts", another),
+    "a digest": rewritten("manifest/digest", another),
+    "a size": rewritten("manifest/bytes", lambda values: values + 1),
+    "a finding": rewritten("findings", lambda values: text_array(['{"code": "x"}'])),
+    "the cases that are expected": rewritten("expected", another),
+    "an ignored value": lambda file: file["classes/values"].attrs.modify("ignore", np.int64(5)),
+    "a dataset that is gone": lambda file: file.pop("findings"),
+    "a dataset more": lambda file: store(file, "more", np.arange(3), (3,), "zstd"),
+    "the settings": lambda file: file.attrs.modify("settings", np.bytes_(b"{}")),
+    "the software": lambda file: file.attrs.modify("software", np.bytes_(b"{}")),
+    "the folder of parts": lambda file: file.attrs.create("parts", np.int64(2)),
+    "a case that is gone": lambda file: file["cases"].pop(factories.full_case().id),
+}
+"""What somebody may do to an index with a library that writes HDF5 files."""
+
+
+@pytest.fixture
+def full(tmp_path):
+    """A cache with everything that an index can have."""
+    return factories.full_cache(tmp_path)
+
+
+@pytest.mark.parametrize("what", ALTERATIONS)
+def test_an_altered_index_is_found_by_readers_and_by_verify(full, what):
+    parts = factories.files_of(full)
+    with open_cache(full) as opened:
+        before = (dict(opened.classes), opened.channels, opened.ignore, opened.statistics.keys())
+    with h5py.File(full, "r+") as file:
+        ALTERATIONS[what](file)
+    for read in (open_cache, read_index):
+        with pytest.raises(CacheError, match="softlabel index") as told:
+            read(full)
+        assert str(full) in str(told.value)
+    assert [(f.case, f.where) for f in verify(full)][:1] == [("", str(full))]
+    done = CliRunner().invoke(main, ["index", str(full)])
+    assert done.exit_code == 0, done.output
+    with open_cache(full) as opened:
+        after = (dict(opened.classes), opened.channels, opened.ignore, opened.statistics.keys())
+    assert after == before and verify(full) == [] and factories.files_of(full) == parts
+
+
+def test_an_index_of_earlier_softlabel_has_no_digest_and_reads(full):
+    expected = factories.read_everything(full)
+    with h5py.File(full, "r+") as file:
+        del file["cases"].attrs["digest"]
+    assert verify(full) == []
+    assert factories.same(factories.read_everything(full), expected)
+
+
+def test_a_run_goes_on_from_the_parts_where_the_index_was_altered(tmp_path):
+    cache = factories.make_cache(tmp_path)
+    good = cache.read_bytes()
+    with h5py.File(cache, "r+") as file:
+        rewritten("classes/names", another)(file)
+    assert factories.computed(factories.again(cache)) == (0, 3)
+    assert verify(cache) == [] and set(open_cache(cache).classes.names) != {"another"}
+    with h5py.File(cache, "r+") as file:
+        rewritten("channels", another)(file)
+    assert repair(cache, verify(cache)) == [] and verify(cache) == []
+    assert factories.computed(factories.again(cache)) == (0, 3)
+    assert open_cache(cache).channels == ("intensity",) and len(cache.read_bytes()) == len(good)
+
+
+@pytest.mark.slow
+def test_no_flipped_bit_of_an_index_stays(full):
+    """Wherever it is: readers and verify refuse the index, or read what they read before."""
+    whole, content = full.read_bytes(), factories.read_everything(full)
+    rng, found = random.Random(3), 0
+    for _ in range(300):
+        data = bytearray(whole)
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        full.write_bytes(data)
+        try:
+            findings = verify(full)
+        except CacheError:
+            findings = ["the index cannot be opened"]
+        try:
+            assert factories.same(factories.read_everything(full), content) or findings
+        except CacheError:
+            assert findings
+        found += bool(findings)
+    assert found > 150

@@ -106,6 +106,7 @@ def test_an_index_holds_what_format_md_names_and_nothing_else(cache):
         datasets, attributes = names_in(file)
         assert datasets == shared | own
         assert attributes["/"] == set(table("Root attributes of every file", "attribute"))
+        assert set(file["cases"].attrs) == set(table("Index", "attribute of `/cases`"))
         link = file["cases"].get(factories.full_case().id, getlink=True)
         assert list(file["cases"]) == [factories.full_case().id]
     assert (link.filename, link.path) == (
@@ -121,6 +122,9 @@ def test_types_are_those_of_format_md(part, cache):
     with h5py.File(part) as file, h5py.File(cache) as index_file:
         found = {n: (file["case"].attrs.get_id(n).dtype, numbers[n]) for n in file["case"].attrs}
         found |= {n: (file.attrs.get_id(n).dtype, root[n]) for n in file.attrs}
+        found |= {n: (index_file.attrs.get_id(n).dtype, root[n]) for n in index_file.attrs}
+        of_cases, own = index_file["cases"].attrs, table("Index", "attribute of `/cases`")
+        found |= {n: (of_cases.get_id(n).dtype, own[n]) for n in of_cases}
         found |= {n: (index_file[n].dtype, kind) for n, kind in index.items() if n != "/cases/<id>"}
         assert {n: file[f"case/{n}"].dtype for n in ("soft", "mask", "labels", "superpixels")} == {
             "soft": np.float32, "mask": np.uint8, "labels": np.uint16, "superpixels": np.int32,

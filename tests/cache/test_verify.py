@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from dataclasses import replace
 
 import factories
@@ -10,7 +11,9 @@ import h5py
 import numpy as np
 import pytest
 
+from softlabel import parallel
 from softlabel.cache import read_index, rebuild_index, schema
+from softlabel.cache import verify as verify_module
 from softlabel.cache.digest import case_digest
 from softlabel.cache.files import put_text, seal
 from softlabel.cache.verify import verify
@@ -56,7 +59,12 @@ def test_a_sound_cache_has_no_findings(cache):
 )
 def test_every_method_makes_sound_caches(tmp_path, normalize, method):
     settings = Settings(n_segments=30, method=method, normalize=normalize)
-    assert verify(factories.full_cache(tmp_path, settings=settings)) == []
+    if method == "surface-cdf":  # takes layers only
+        settings = replace(settings, method_options={"over": 9})
+        cache = factories.oct_cache(tmp_path, settings=settings)
+    else:
+        cache = factories.full_cache(tmp_path, settings=settings)
+    assert verify(cache) == []
 
 
 def put(index, value):
@@ -282,6 +290,7 @@ def rewrite_index(cache, name, change):
     with h5py.File(cache, "r+") as file:
         file[name][...] = change(file[name][...])
         seal(file[name])
+    factories.reseal_index(cache)
 
 
 def test_a_part_of_an_older_algorithm(cache, part):
@@ -290,6 +299,70 @@ def test_a_part_of_an_older_algorithm(cache, part):
     ((case, _, problem),) = found(cache)
     assert case == factories.full_case().id
     assert "made by version 0 of the algorithm and its index by 1" in problem
+
+
+@pytest.fixture
+def in_workers(monkeypatch):
+    """Caches of a few small cases are worth worker processes too."""
+    monkeypatch.setattr(verify_module, "CASES_A_WORKER", 1)
+
+
+def test_the_number_of_workers_changes_nothing(tmp_path, in_workers, monkeypatch):
+    cache = factories.make_cache(tmp_path, "abcdef")
+    rewrite(factories.part(cache, "b"), "soft", put((1, 8, 9), 1.5))
+    factories.part(cache, "d").unlink()
+    factories.drop_chunk(factories.part(cache, "e"), "case/soft")
+    factories.relink(cache, "f", "../secret.h5")
+    expected = verify(cache)
+    assert list(dict.fromkeys(f.case for f in expected)) == ["b", "d", "e", "f", ""]
+    for jobs in (2, 3):
+        told = []
+        with pytest.MonkeyPatch.context() as context:
+            # what this process looks at itself would count as nothing wrong
+            context.setattr(verify_module, "_part_findings", lambda *_: [])
+            assert verify(cache, told.append, jobs=jobs) == expected
+        assert sorted(told) == list("abcdef")
+
+
+def test_a_cache_of_few_small_cases_starts_no_workers(tmp_path, monkeypatch):
+    cache, asked = factories.make_cache(tmp_path), []
+    real = parallel.run
+
+    def run(function, tasks, jobs, safe_point):
+        asked.append(jobs)
+        return real(function, tasks, 1, safe_point)
+
+    monkeypatch.setattr(parallel, "run", run)
+    assert verify(cache, jobs=8) == []
+    monkeypatch.setattr(verify_module, "BYTES_A_WORKER", factories.part(cache, "a").stat().st_size)
+    assert verify(cache, jobs=8) == [] and verify(cache, jobs=2) == []
+    assert asked[0] == 1 and 3 <= asked[1] <= 4 and asked[2] == 2
+
+
+@pytest.mark.parametrize("name", ["stored_problem", "_soft_problems"])
+def test_ctrl_c_stops_between_two_pieces_of_a_case(cache, monkeypatch, ctrl_c, name):
+    real, calls = getattr(verify_module, name), []
+
+    def press(*arguments):
+        calls.append(arguments)
+        signal.raise_signal(signal.SIGINT)
+        return real(*arguments)
+
+    monkeypatch.setattr(verify_module, name, press)
+    with pytest.raises(KeyboardInterrupt):
+        verify(cache)
+    assert len(calls) == 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_killed_worker_is_a_sentence(cache, monkeypatch):
+    def run(*arguments):
+        raise parallel.WorkerDied("A worker process was killed.")
+        yield
+
+    monkeypatch.setattr(parallel, "run", run)
+    with pytest.raises(CacheError, match=r"killed\. Use fewer --jobs\."):
+        verify(cache, jobs=2)
 
 
 def test_folders_of_parts_that_the_index_does_not_name(cache):

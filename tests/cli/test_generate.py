@@ -211,6 +211,7 @@ def test_options_of_another_method_are_refused(data, tmp_path):
         ("smoothing", {"epsilon": 0.2}),
         ("svls", {}),
         ("dilation", {"dilations": 2, "ring": 0.4}),
+        ("geols", {"alpha": 0.3}),
         ("hard", {}),
     ],
 )
@@ -225,7 +226,7 @@ def test_methods_without_superpixels(data, tmp_path, method, options):
             assert case.superpixels is None
             wanted = softlabel.soften(
                 case.labels[...], method=method, classes=cache.classes, ignore=cache.ignore,
-                **options,
+                image=case.image[...], **options,
             )  # fmt: skip
             np.testing.assert_array_equal(case.soft[...], wanted.dense())
 

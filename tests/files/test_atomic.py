@@ -13,6 +13,7 @@ import pytest
 from softlabel.errors import UsageError
 from softlabel.files.atomic import (
     TEMPORARY_PREFIX,
+    folder_at_once,
     publish,
     publish_by,
     remove_folder,
@@ -134,6 +135,23 @@ def test_a_folder_that_cannot_be_written_is_refused_and_nothing_is_made(tmp_path
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may do everything
     with pytest.raises(UsageError, match=f"{tmp_path} may not be written to"):
         require_writable(tmp_path / "c")
+
+
+def test_a_folder_comes_as_a_whole_or_not_at_all(tmp_path):
+    folder = tmp_path / "c.zarr"
+    with folder_at_once(folder) as unfinished:
+        (unfinished / "a").write_text("1")
+        assert not folder.exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["c.zarr"]
+    with pytest.raises(OSError, match="not empty") as raised, folder_at_once(folder):
+        pass
+    assert (raised.value.filename, raised.value.filename2) == (str(folder), None)
+    with pytest.raises(KeyboardInterrupt), folder_at_once(folder, replace=True) as unfinished:
+        raise KeyboardInterrupt
+    assert [p.name for p in tmp_path.rglob("*")] == ["c.zarr", "a"]
+    with folder_at_once(folder, replace=True) as unfinished:
+        (unfinished / "b").write_text("2")
+    assert [p.name for p in tmp_path.rglob("*")] == ["c.zarr", "b"]
 
 
 def test_a_folder_goes_as_a_whole_and_what_a_killed_process_left_of_it_is_swept(

@@ -144,7 +144,7 @@ def test_refreshes_take_a_fiftieth_of_the_time(monkeypatch, growth):
     clock, spent, times, rng = [0.0], [], [], random.Random(4)
 
     class Decided:
-        replaces, out, parts, unsettled = None, None, None, frozenset()
+        replaces, shard, out, parts, unsettled = None, None, None, None, frozenset()
 
         def index_content(self, seen):
             return None

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from softlabel.cache import open_cache
 from softlabel.cache.verify import verify
 from softlabel.errors import UsageError
+from softlabel.generation import refresh
 from softlabel.generation.failures import failures_path, read_failures
 from softlabel.generation.run import decide, generate
 from softlabel.generation.settings import Settings
@@ -140,6 +141,17 @@ def test_the_shard_that_ends_last_writes_the_index(tmp_path):
     assert reports == [(2, 6, 0), (3, 3, 0), (3, 0, 8)]
     assert factories.files_of(out) == factories.files_of(tmp_path / "calm.h5")
     assert verify(out) == []
+
+
+def test_a_shard_does_not_refresh_the_index_meanwhile(tmp_path, monkeypatch):
+    monkeypatch.setattr(refresh, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(refresh, "SHARE", float("inf"))
+    data, out = factories.write_scenes(tmp_path / "data", IDS), tmp_path / "c.h5"
+    seen = []
+    generate(data, out, QUICK, shard=(1, 2), progress=lambda _: seen.append(len(open_cache(out))))
+    assert seen == [0, 0, 0, 0]
+    generate(data, out, QUICK, progress=lambda _: seen.append(len(open_cache(out))))
+    assert seen[4:] == [5, 6, 7, 8], "a run of all does"
 
 
 def test_a_chosen_part_of_the_data_set_is_complete_with_its_last_shard(tmp_path):

@@ -38,7 +38,8 @@ def test_a_full_disk_stops_the_run_and_keeps_what_is_finished(tmp_path, monkeypa
     report = generate(data, out, QUICK)
     monkeypatch.undo()
     assert report.stopped == (
-        f"The cache {out} cannot be written (No space left on device); free some space."
+        f"The cache {out} cannot be written (No space left on device); free some space. Its index "
+        "stays as it was; the cases finished since are taken in when the run goes on."
     )
     assert (report.cases, report.remaining, report.failures) == (3, 5, {})
     assert not report.complete and not report.interrupted

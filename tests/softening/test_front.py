@@ -105,16 +105,16 @@ def test_arguments_are_left_alone():
 @pytest.mark.parametrize("shape", [(1,), (1, 1), (1, 1, 1)])
 @pytest.mark.parametrize("method", SOFTENING)
 def test_one_pixel(shape, method):
-    maps = softlabel.soften(np.full(shape, 3), np.zeros(shape, int), method=method)
+    zeros = np.zeros(shape, int)
+    maps = softlabel.soften(np.full(shape, 3), zeros, image=zeros, method=method)
     assert maps.dense().tolist() == np.ones((1, *shape)).tolist()
 
 
 @pytest.mark.parametrize("method", SOFTENING)
 def test_only_ignored_pixels(method):
     labels = np.full((3, 4), 255)
-    maps = softlabel.soften(
-        labels, np.zeros((3, 4), int), method=method, ignore=255, classes=(0, 1)
-    )
+    zeros = np.zeros((3, 4), int)
+    maps = softlabel.soften(labels, zeros, image=zeros, method=method, ignore=255, classes=(0, 1))
     assert not maps.dense().any() and not maps.band.any() and maps.total() == 0
 
 

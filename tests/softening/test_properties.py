@@ -20,7 +20,8 @@ REACH = {"gaussian": 4, "distance": 9, "smoothing": 0, "svls": 1, "dilation": 3,
 
 METHODS_ALONE = sorted(
     name for name, method in METHODS.items()
-    if not method.needs_superpixels and not method.takes_soft_labels
+    if not (method.needs_superpixels or method.takes_soft_labels or method.needs_image)
+    and name != "surface-cdf"  # which takes layers only
 )  # fmt: skip
 
 SUMS_TO_ONE = {"gaussian", "smoothing", "svls", "hard"}
