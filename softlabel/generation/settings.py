@@ -181,6 +181,9 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise UsageError(f"{name} must be positive; got {value}.")
+        for name in ("n_segments", "max_num_iter"):
+            if getattr(self, name) >= 2**63:  # a cache records them as int64
+                raise UsageError(f"{name} must be below 2^63; got {getattr(self, name):.3g}.")
         if not 0 <= self.sigma < float("inf"):
             raise UsageError(f"sigma must not be negative; got {self.sigma}.")
         low, high = self.channel_percentiles

@@ -11,6 +11,9 @@ from softlabel.readers.safety import load_json
 
 NAME = "dataset.json"
 
+MOST_DIGITS = 19
+"""Of a number in a key: labels are below 2^63."""
+
 
 def load_dataset_json(root: Path) -> tuple[Path, dict[str, Any]]:
     """Read ``dataset.json`` in a folder.
@@ -64,10 +67,11 @@ def numbered_names(entry: Mapping[str, Any], key: str, path: Path) -> dict[int, 
     """
     names: dict[int, str] = {}
     for number, name in entry.items():
-        if not (number.isascii() and number.isdigit()) or not isinstance(name, str | int):
+        is_number = number.isascii() and number.isdigit() and len(number) <= MOST_DIGITS
+        if not is_number or not isinstance(name, str | int):
             raise SourceError(
-                f"{path} has the entry {number!r}: {name!r:.60} in {key!r}; expected a number with "
-                'its name, such as "0": "T1". Correct it.'
+                f"{path} has the entry {number!r:.60}: {name!r:.60} in {key!r}; expected a number "
+                'with its name, such as "0": "T1". Correct it.'
             )
         names[int(number)] = str(name)
     return dict(sorted(names.items()))

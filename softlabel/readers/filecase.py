@@ -28,8 +28,13 @@ import numpy as np
 
 from softlabel.errors import CaseError, SourceError, UsageError
 from softlabel.mapping import LabelMapping
-from softlabel.readers.geometry import check_same_grid, check_same_shape, labels_on_grid
-from softlabel.readers.imagefiles import read_label_map, read_pixels
+from softlabel.readers.geometry import (
+    check_same_grid,
+    check_same_shape,
+    labels_on_grid,
+    require_same_shape,
+)
+from softlabel.readers.imagefiles import read_label_map, read_pixels, stated_shape
 from softlabel.readers.labelfacts import label_facts
 from softlabel.readers.labels import check_values, distinct_values
 from softlabel.readers.listing import parse_spacing
@@ -54,6 +59,8 @@ def read_case(dataset: Dataset, ref: CaseRef, opened: object = None) -> Case:
     CaseError
         When a file cannot be read, the files differ in shape or grid, or a value is not allowed.
     """
+    if _grids(dataset) != "resample":
+        _require_same_shapes(dataset, ref)
     annotation = _read_annotation(dataset, ref)
     image, first, notes = _read_channels(dataset, ref, annotation.first)
     annotation = annotation.on_grid_of(first, _grids(dataset))
@@ -182,6 +189,17 @@ class Annotation:
     def on_grid_of(self, image: Located, grids: str) -> Annotation:
         """The maps on the grid of the image (see :func:`on_same_grid`)."""
         return replace(self, maps=tuple(on_same_grid(image, m, grids) for m in self.maps))
+
+
+def _require_same_shapes(dataset: Dataset, ref: CaseRef) -> None:
+    """Compare the shapes that headers state, before voxels are unpacked in vain."""
+    files = [*ref.key["images"], *ref.key.get("raters", {}).values()]
+    files += [path for path, _ in ref.key.get("label_files") or ()]
+    files += [ref.key["label"]] if "label" in ref.key else []
+    paths = [dataset.root / relative for relative in files]
+    known = [(shape, path) for path in paths if (shape := stated_shape(path)) is not None]
+    for shape, path in known[1:]:
+        require_same_shape(*known[0], shape, path)
 
 
 def _grids(dataset: Dataset) -> str:

@@ -87,10 +87,23 @@ def check_same_shape(image: Pixels, image_path: Path, other: Pixels, other_path:
     CaseError
         Naming both files and both shapes.
     """
-    if image.spatial_shape != other.spatial_shape:
+    require_same_shape(image.spatial_shape, image_path, other.spatial_shape, other_path)
+
+
+def require_same_shape(
+    image: tuple[int, ...], image_path: Path, other: tuple[int, ...], other_path: Path
+) -> None:
+    """:func:`check_same_shape`, of shapes that are known before anything else.
+
+    Raises
+    ------
+    CaseError
+        As there.
+    """
+    if image != other:
         raise CaseError(
-            f"{image_path} has the shape {_by(image.spatial_shape)} and {other_path} has "
-            f"{_by(other.spatial_shape)}; expected the same shape. "
+            f"{image_path} has the shape {_by(image)} and {other_path} has "
+            f"{_by(other)}; expected the same shape. "
             "Check that they belong together, or resample one onto the grid of the other."
         )
 

@@ -21,7 +21,9 @@ from softlabel.readers.itk import read_itk
 from softlabel.readers.itkheader import DETACHED_ENDING, voxel_file_of
 from softlabel.readers.labels import whole_numbers
 from softlabel.readers.mgh import read_mgh
+from softlabel.readers.mgh import stated_shape as stated_shape_of_mgh
 from softlabel.readers.nifti import read_nifti
+from softlabel.readers.nifti import stated_shape as stated_shape_of_nifti
 from softlabel.readers.pixels import Pixels, require_finite
 from softlabel.readers.raster import read_raster
 from softlabel.readers.safety import relative_name
@@ -149,6 +151,24 @@ def input_files(root: Path, names: Iterable[str]) -> tuple[str, ...]:
     """Names relative to a data set of all files that its images lie in, each once, in order."""
     paths = (path for name in names for path in files_of(root / name))
     return tuple(dict.fromkeys(relative_name(path, root) for path in paths))
+
+
+def stated_shape(path: Path) -> tuple[int, ...] | None:
+    """The spatial shape of a volume that may be packed a thousandfold, before it is unpacked.
+
+    None for files of other kinds, and for those of which reading says what is wrong.
+
+    Parameters
+    ----------
+    path : Path
+    """
+    try:
+        kind = sniff(path)
+        if kind == "nifti":
+            return stated_shape_of_nifti(path)
+        return stated_shape_of_mgh(path) if kind == "mgh" else None
+    except CaseError:
+        return None
 
 
 def read_pixels(path: Path, *, as_labels: bool = False, key: str | None = None) -> Pixels:

@@ -42,6 +42,19 @@ def read_nifti(path: Path) -> Pixels:
         return with_place(values, header, pixdim, path)
 
 
+def stated_shape(path: Path) -> tuple[int, ...]:
+    """The spatial shape that the header of a NIfTI file states; no voxel is read.
+
+    Raises
+    ------
+    CaseError
+        When it does not begin like one.
+    """
+    with reading(path, "a NIfTI file"), opened(path) as (stream, _):
+        header, _ = _header(stream, path)
+        return tuple(int(n) for n in header.get_data_shape()[:3])
+
+
 def _header(stream: Any, path: Path) -> tuple[Any, tuple[float, ...]]:
     """The header, and its voxel size as stored; NIfTI-1 or NIfTI-2, in either byte order.
 

@@ -51,3 +51,8 @@ def test_names_are_ordered_by_their_number():
     for entry in ({"x": "a"}, {"-1": "a"}, {"²": "a"}, {"1": ["a"]}, {"1": None}):
         with pytest.raises(SourceError, match=r"in 'labels'; expected a number with its name"):
             numbered_names(entry, "labels", PATH)
+
+
+def test_numbers_of_thousands_of_digits_are_no_keys():
+    with pytest.raises(SourceError, match=r"has the entry '9{59}: 'a' in 'labels'; expected"):
+        numbered_names({"9" * 5000: "a"}, "labels", PATH)

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 
 from softlabel.errors import CaseError, UsageError
-from softlabel.readers import list_dataset
+from softlabel.readers import list_dataset, mgh, nifti
 
 from .factories import (
     label_volume,
@@ -126,3 +126,20 @@ def test_tiff_volumes_take_their_spacing_from_the_json_beside(tmp_path):
         write_json(spacing, {"spacing": bad})
         with pytest.raises(CaseError, match="spacing"):
             read_one(tmp_path)
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".mgz"])
+def test_shapes_that_differ_are_told_before_a_voxel_is_unpacked(tmp_path, monkeypatch, ending):
+    for folder, shape in (("images", (60, 50, 40)), ("labels", (6, 5, 4))):
+        path = tmp_path / folder / f"a{ending}"
+        path.parent.mkdir()
+        kind = nib.MGHImage if ending == ".mgz" else nib.Nifti1Image
+        nib.save(kind(np.zeros(shape, np.uint8), np.eye(4)), path)
+
+    def unpack(*_):
+        raise AssertionError("voxels were unpacked")
+
+    for module in (nifti, mgh):
+        monkeypatch.setattr(module, "read_values", unpack)
+    with pytest.raises(CaseError, match=r"60 × 50 × 40 and .*labels.* 6 × 5 × 4; expected"):
+        read_one(tmp_path)

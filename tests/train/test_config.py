@@ -275,3 +275,33 @@ def test_overrides_and_grids_are_read_as_yaml():
     assert parse_grid("arm=ce-hard,wce-hard") == ("arm", ["ce-hard", "wce-hard"])
     with pytest.raises(UsageError, match="key=v1,v2"):
         parse_grid("arm")
+
+
+LAUGHS = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "\n".join(
+    f"{after}: &{after} [{', '.join([f'*{name}'] * 10)}]"
+    for name, after in zip("abcde", "bcdef", strict=True)
+)
+"""A million values."""
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("base: {a: b}", "base must be the name or path"),
+        ("seed: " + "9" * 5000, "a number of 5000 characters"),
+        ("seed: 1\nseed: 2", r"has the key 'seed' twice \(line 2\)"),
+        ("seed: 10000000000000000000000", "seed: input should be less than"),
+        ("seed: 2001-99-99", "a value of it cannot be"),
+        ("a: " + "[" * 2000, "nested more than 100 deep"),
+        ("generate: {n_segments: 99999999999999999999}", "n_segments must be below"),
+        (LAUGHS, "more than 100000 values"),
+    ],
+)  # fmt: skip
+def test_recipes_of_others_are_read_within_bounds(tmp_path, text, sentence):
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=rf"The recipe .*r\.yaml.*{sentence}"):
+        load_recipe(path)
+    if text.startswith("seed: 9"):
+        with pytest.raises(UsageError, match="The value of seed cannot be used: it has a number"):
+            load_recipe("smoke", [text.replace(": ", "=")])

@@ -48,8 +48,8 @@ def _with_numbers(value: Any) -> Any:
 
 # strict, as the settings of a cache are: `true` is no number, and neither is "3"
 Number = Annotated[float, BeforeValidator(_with_numbers), Field(strict=True)]
-Whole = Annotated[int, Field(ge=0, strict=True)]
-Positive = Annotated[int, Field(gt=0, strict=True)]
+Whole = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
+Positive = Annotated[int, Field(gt=0, lt=2**63, strict=True)]
 Share = Annotated[Number, Field(ge=0, le=1)]
 Axes = tuple[Annotated[int, Field(ge=0, le=2, strict=True)], ...]
 NotNegative = Annotated[Number, Field(ge=0, allow_inf_nan=False)]
@@ -581,6 +581,8 @@ def _read_with_bases(name_or_path: str | Path, seen: tuple[str, ...]) -> dict[st
         )
     values = _read_yaml(name_or_path)
     base = values.pop("base", None)
+    if base is not None and not isinstance(base, str):
+        raise UsageError(f"The recipe {source}: base must be the name or path of another recipe.")
     arms = values.get("arms", {})
     if not isinstance(arms, dict) or not all(isinstance(a, dict) for a in arms.values()):
         raise UsageError(f"The recipe {source}: arms must map names to {{dotted.key: value}}.")
