@@ -28,8 +28,10 @@ from softlabel.cache.superblock import with_checksum
 from softlabel.errors import CacheError, SourceError
 from softlabel.types import Array, ClassTable
 
-DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError,
-          SourceError, zlib.error)  # fmt: skip
+DAMAGE = (
+    OSError, KeyError, IndexError, ValueError, TypeError, RuntimeError, AttributeError,
+    OverflowError, SourceError, zlib.error,
+)  # fmt: skip
 """What h5py, and what we make of what it reads, raise for a damaged file."""
 
 FIX_PART = "delete it and run `softlabel generate` again: only this case is computed anew"
