@@ -21,7 +21,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-from softlabel.errors import UsageError, missing_extra
+from softlabel.errors import SoftlabelError, UsageError, missing_extra
 from softlabel.interrupt import SafePoint, no_safe_point
 from softlabel.parallel import ONE_THREAD, SAFE_POINT_SECONDS, STOPPING
 
@@ -42,7 +42,7 @@ TRIES = 2
 """How often a task is tried by itself after workers have died of it, or beside it."""
 
 
-class ClusterFailed(Exception):
+class ClusterFailed(SoftlabelError):
     """The cluster cannot go on with a run: results that were not yet delivered are lost."""
 
 

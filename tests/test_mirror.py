@@ -18,6 +18,13 @@ PACKAGES = {
 NO_CODE = ("__init__.py", "__main__.py", "_version.py")
 
 TESTED_ELSEWHERE: dict[str, str] = {
+    "cache/transfer.py": "cache/test_pack.py: packing and unpacking are all that copy by it",
+    "cli/unpack.py": "cli/test_pack.py",
+    "console/drawing.py": "console/test_terminal.py: tables escape what a terminal would obey",
+    "exports/case.py": "exports/test_run.py: grids and ids of every format",
+    "exports/format.py": "exports/test_run.py: what every format is given",
+    "exports/formats.py": "exports/test_run.py: the register",
+    "generation/failures.py": "generation/test_report.py, test_shards.py",
     "distance/blocks.py": "distance/test_measure.py: what it asks for and gives",
     "distance/bounds.py": "distance/test_measure.py: a box too small gives other values",
     "distance/number_types.py": "distance/test_measure.py: every type gives the same values",
@@ -47,8 +54,13 @@ TESTED_ELSEWHERE: dict[str, str] = {
 
 TESTS_OF_THE_WHOLE = {
     "cache/test_compatibility.py": "caches of earlier versions",
+    "cache/test_large_and_read_only.py": "thousands of parts, and folders that cannot be written",
+    "cache/test_links.py": "folders of parts that are symbolic links",
     "cli/test_main.py": "the command line of softlabel",
+    "cli/test_irregular.py": "commands that are given pipes, devices and folders for files",
+    "faults/test_inputs.py": "damaged and hostile inputs of every kind",
     "faults/test_faults.py": "kills, full disks, flipped bits, runs that meet",
+    "readers/test_irregular.py": "readers that are given pipes, devices and folders for files",
     "readers/test_real_data.py": "scans of real patients, where they are",
     "softening/test_properties.py": "what all methods promise",
     "test_benchmarks.py": "the folder benchmarks/",

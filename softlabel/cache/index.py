@@ -278,7 +278,7 @@ def is_damaged_index(path: Path) -> bool:
     """Whether an unreadable file can be an index of ours that was damaged.
 
     Another program's HDF5 file, a packed cache, or a file that is not HDF5, is not; a file that is
-    empty or begins with zeros is.
+    empty or begins with zeros is, and one that has our tree: a changed byte can hide an attribute.
     """
     try:
         with open_regular(path) as stream:
@@ -290,9 +290,18 @@ def is_damaged_index(path: Path) -> bool:
     try:
         with open_for_reading(path) as file:
             packed = get_text(file, "kind", "") == schema.PACKED
-            return get_text(file, "format", "") == schema.FORMAT and not packed
+            ours = get_text(file, "format", "") == schema.FORMAT or _has_tree_of_index(file)
+            return ours and not packed
     except (CacheError, *DAMAGE):
         return True
+
+
+def _has_tree_of_index(file: h5py.File) -> bool:
+    """Whether a file has a class table, and cases that are links to parts."""
+    cases = file.get("cases")
+    if not isinstance(cases, h5py.Group) or "classes/values" not in file:
+        return False
+    return any(isinstance(cases.get(i, getlink=True), h5py.ExternalLink) for i in cases)
 
 
 def read_inputs(file: h5py.File) -> dict[str, SeenFile]:

@@ -20,6 +20,7 @@ FAULTS = {
     "disks": "Disks that fill up",
     "flips": "Bytes that change in a finished cache",
     "collisions": "Two runs that write one output",
+    "inputs": "Damaged and hostile inputs",
     "reads": "Training samples read by many processes",
 }
 TITLE = "Faults on purpose"
@@ -32,7 +33,7 @@ def main() -> None:
     options = parser.parse_args()
     for name in options.only or FAULTS:
         started = time.perf_counter()
-        rows = import_module(f"faults.{name}").main()
+        rows = import_module(f"faults.{name}").rows()
         minutes = (time.perf_counter() - started) / 60
         show(FAULTS[name], rows)
         when = datetime.now(UTC).strftime("%Y-%m-%d")

@@ -21,10 +21,10 @@ KINDS: dict[str, tuple[int, tuple[str, ...]]] = {
 """Superpixels and options of the second run; the first one asks for 150 superpixels."""
 
 
-def main(pairs: int = 50, n_cases: int = 12) -> list[dict[str, Any]]:
+def rows(pairs: int = 50, n_cases: int = 12) -> list[dict[str, Any]]:
     """Let so many pairs of runs meet; the second one starts somewhere in the first."""
     rng = random.Random(0)
-    rows = {
+    found = {
         name: {"second run": name, "pairs": 0, "both ended well": 0, "one was refused": 0,
                "cases lost": 0}
         for name in KINDS
@@ -39,16 +39,16 @@ def main(pairs: int = 50, n_cases: int = 12) -> list[dict[str, Any]]:
             out = Path(folder, str(pair), "c.h5")
             out.parent.mkdir()
             statuses = _met(data, out, name, rng.uniform(0, 0.8) * took)
-            row = rows[name]
+            row = found[name]
             row["pairs"] += 1
             row["both ended well"] += statuses == (0, 0)
             row["one was refused"] += sorted(statuses) == [0, 2]
             row["cases lost"] += n_cases - len(open_cache(out))
             assert 0 in statuses and not verify(out) and not runs.stray_files(out), statuses
-    for row in rows.values():
+    for row in found.values():
         assert row["cases lost"] == 0, row
         assert row["both ended well"] + row["one was refused"] == row["pairs"], row
-    return list(rows.values())
+    return list(found.values())
 
 
 def _met(data: Path, out: Path, name: str, after_s: float) -> tuple[int, int]:

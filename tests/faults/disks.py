@@ -44,7 +44,7 @@ def _mount(*arguments: object) -> None:
     subprocess.run(["mount", *map(str, arguments)], check=True, capture_output=True)
 
 
-def main(fills: int = 40, n_cases: int = 12) -> list[dict[str, Any]]:
+def rows(fills: int = 40, n_cases: int = 12) -> list[dict[str, Any]]:
     """Fill a disk so many times; each time it is made larger afterwards, and the run goes on."""
     rng = random.Random(0)
     sound = resumed = kept = 0

@@ -59,9 +59,9 @@ FAULTS: dict[str, tuple[Callable[[bytearray, random.Random], bytearray], float]]
 """What is done, and the share of the number of faults that are asked for."""
 
 
-def main(count: int = 1000) -> list[dict[str, Any]]:
+def rows(count: int = 1000) -> list[dict[str, Any]]:
     """So many flips, and a tenth as many truncations, in parts and in the index."""
-    rows = []
+    found = []
     with tempfile.TemporaryDirectory() as folder:
         cache = factories.make_cache(Path(folder))
         good, bytes_ = factories.read_everything(cache), _files(cache)
@@ -72,11 +72,11 @@ def main(count: int = 1000) -> list[dict[str, Any]]:
                 counts = [
                     _one(cache, good, bytes_, where, fault, rng) for _ in range(row["faults"])
                 ]
-                rows.append(row | {key: sum(c[key] for c in counts) for key in counts[0]})
-    for row in rows:
+                found.append(row | {key: sum(c[key] for c in counts) for key in counts[0]})
+    for row in found:
         assert row["silent"] == 0 and row["not found by verify"] == 0, row
         assert row["right after a rerun"] == row["faults"], row
-    return rows
+    return found
 
 
 def _files(cache: Path) -> dict[Path, bytes]:

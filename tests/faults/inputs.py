@@ -25,8 +25,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 TESTS = Path(__file__).parents[1]
+RESULTS = ("refused", "read", "fault")
 SECONDS, MEMORY_MB = 30, 1500
 """What reading one input may take: far more than it does, on a busy machine."""
 
@@ -173,22 +175,54 @@ def _run(kinds: Sequence[str], first: int, count: int) -> tuple[list[str], str]:
         return lines, f"ended with {status}: {told}" if status else ""
 
 
-def table(found: Sequence[Outcome]) -> str:
-    """A row a kind: inputs, how many were refused and read, faults, the slowest, memory."""
-    head = ("format", "inputs", "errors", "successes", "faults", "slowest s", "largest MB")
-    rows = [head]
+def rows(count: int = 1000) -> list[dict[str, Any]]:
+    """A row for each kind of input, of so many inputs in all.
+
+    Raises
+    ------
+    AssertionError
+        When one of them is a fault.
+    """
+    kinds = possible_kinds()
+    found = [o for kind in kinds for o in outcomes([kind], 0, -(-count // len(kinds)))]
+    faults = [f"{o.kind} {o.number}: {o.text}" for o in found if o.result == "fault"]
+    assert not faults, "\n".join(faults)
+    return by_kind(found)
+
+
+def possible_kinds() -> list[str]:
+    """Kinds of input that can be written and read here."""
+    from faults.subjects import subjects
+
+    return [name for name, subject in subjects().items() if subject.is_possible]
+
+
+def by_kind(found: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """For each kind: inputs, how many were refused and read, faults, the slowest, memory."""
+    table = []
     for kind in dict.fromkeys(outcome.kind for outcome in found):
         mine = [outcome for outcome in found if outcome.kind == kind]
-        numbers = [sum(o.result == result for o in mine) for result in ("refused", "read", "fault")]
-        slowest, largest = max(o.seconds for o in mine), max(o.mb for o in mine)
-        rows.append((kind, *map(str, (len(mine), *numbers)), f"{slowest:.2f}", f"{largest:.0f}"))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+        numbers = {result: sum(o.result == result for o in mine) for result in RESULTS}
+        table.append(
+            {"format": kind, "inputs": len(mine), "errors": numbers["refused"],
+             "successes": numbers["read"], "faults": numbers["fault"],
+             "slowest s": max(o.seconds for o in mine), "largest MB": max(o.mb for o in mine)}
+        )  # fmt: skip
+    return table
+
+
+def table(found: Sequence[Outcome]) -> str:
+    """The same as text."""
+    cells = [list(by_kind(found)[0])] if found else []
+    for row in by_kind(found):
+        cells.append([f"{v:.2f}" if isinstance(v, float) else str(v) for v in row.values()])
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if not column else cell.rjust(width)
+            cell.rjust(width) if column else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
-        for row in rows
+        for row in cells
     )
 
 
@@ -204,9 +238,7 @@ def main() -> None:
         _serve(arguments)
         return
     sys.path.insert(0, str(TESTS))
-    from faults.subjects import subjects
-
-    kinds = arguments.only or [name for name, subject in subjects().items() if subject.is_possible]
+    kinds = arguments.only or possible_kinds()
     found: list[Outcome] = []
     for kind in kinds:  # a process each: memory is told by process
         found += outcomes([kind], arguments.first, arguments.count)

@@ -19,11 +19,11 @@ STATUS = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}
 """Exit status of a run that a signal ends."""
 
 
-def main(
+def rows(
     kills: int = 200, signals: int = 30, workers: tuple[int, ...] = (1, 2, 4), n_cases: int = 12
 ) -> list[dict[str, Any]]:
     """Stop runs until so many were met alive; a row for each signal and number of workers."""
-    rows = []
+    found = []
     with tempfile.TemporaryDirectory() as folder:
         calm = Path(folder, "calm.h5")
         data = runs.data_set(Path(folder), n_cases)
@@ -33,8 +33,8 @@ def main(
             for jobs in workers:
                 out = Path(folder, f"{number.name}-{jobs}", "c.h5")
                 out.parent.mkdir()
-                rows.append(_stopped(data, out, calm, number, jobs, -(-wanted // len(workers))))
-    return rows
+                found.append(_stopped(data, out, calm, number, jobs, -(-wanted // len(workers))))
+    return found
 
 
 def _stopped(

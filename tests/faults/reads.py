@@ -13,13 +13,13 @@ import factories
 CASES = tuple(f"s{i}" for i in range(16))
 
 
-def main(reads: int = 10_000, workers: tuple[int, ...] = (0, 2, 4)) -> list[dict[str, Any]]:
+def rows(reads: int = 10_000, workers: tuple[int, ...] = (0, 2, 4)) -> list[dict[str, Any]]:
     """So many reads over the numbers of workers and the ways to start them."""
     from softlabel_train.data import CacheDataset
 
     ways = [(0, "this process")]
     ways += [(n, way) for n in workers if n for way in ("fork", "spawn", "forkserver")]
-    rows = []
+    found = []
     with tempfile.TemporaryDirectory() as folder:
         cache = factories.make_cache(Path(folder), CASES)
         for keep_mb in (0, 64):
@@ -29,12 +29,12 @@ def main(reads: int = 10_000, workers: tuple[int, ...] = (0, 2, 4)) -> list[dict
                 count = -(-reads // (2 * len(ways)))
                 wrong = sum(d != expected[k] for k, d in _read(dataset, n, way, count))
                 kept = "decoded once" if keep_mb else "read every time"
-                rows.append(
+                found.append(
                     {"samples": kept, "workers": n, "started by": way, "reads": count,
                      "wrong": wrong}
                 )  # fmt: skip
-                assert not wrong, rows[-1]
-    return rows
+                assert not wrong, found[-1]
+    return found
 
 
 def _keys(n: int) -> list[tuple[int, int]]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 
 import factories
 import h5py
 import numpy as np
 import pytest
 
-from softlabel.cache import open_cache, parts_folder, schema
+from softlabel.cache import is_damaged_index, open_cache, parts_folder, read_index, schema
 from softlabel.cache.verify import verify
-from softlabel.errors import UsageError
+from softlabel.errors import CacheError, UsageError
 from softlabel.files.atomic import TEMPORARY_PREFIX, temporary_name
 from softlabel.generation import worker
 from softlabel.generation.run import generate
@@ -125,6 +126,26 @@ def test_a_damaged_index_is_mended_by_a_run(cache, damaged):
     cache.write_bytes(damaged(cache.read_bytes()))
     assert factories.computed(factories.again(cache)) == (0, 3)
     assert factories.same(factories.read_everything(cache), good)
+
+
+def test_an_index_of_which_a_changed_byte_hides_an_attribute_is_still_ours(cache):
+    """HDF5 keeps more than eight attributes, of a cache made anew, where that can happen."""
+    assert factories.again(cache, overwrite=True).complete
+    good, rng, hidden = cache.read_bytes(), random.Random(5), []
+    for _ in range(200):
+        data = bytearray(good)
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        cache.write_bytes(data)
+        try:
+            read_index(cache)
+        except CacheError as error:
+            hidden += [data] if "not a softlabel cache" in str(error) else []
+            assert is_damaged_index(cache) or not data.startswith(b"\x89HDF\r\n\x1a\n")
+    cache.write_bytes(hidden[0])  # it happened
+    assert factories.computed(factories.again(cache)) == (0, 3) and verify(cache) == []
+    with h5py.File(cache, "w") as file:
+        file["cases/1"] = file["classes/values"] = np.arange(3)
+    assert not is_damaged_index(cache)
 
 
 def test_an_output_below_a_file_cannot_be_written(tmp_path):
