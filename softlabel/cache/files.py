@@ -28,8 +28,10 @@ from softlabel.cache.superblock import with_checksum
 from softlabel.errors import CacheError, SourceError
 from softlabel.types import Array, ClassTable
 
-DAMAGE = (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError,
-          SourceError, zlib.error)  # fmt: skip
+DAMAGE = (
+    OSError, KeyError, IndexError, ValueError, TypeError, RuntimeError, AttributeError,
+    OverflowError, SourceError, zlib.error,
+)  # fmt: skip
 """What h5py, and what we make of what it reads, raise for a damaged file."""
 
 FIX_PART = "delete it and run `softlabel generate` again: only this case is computed anew"
@@ -466,9 +468,11 @@ def require_known_link(file: h5py.File, path: Path) -> None:
     CacheError
         Saying how to take the link for right.
     """
-    if get_text(file, "kind", "") != schema.INDEX or schema.PARTS_LINK in file.attrs:
+    if get_text(file, "kind", "") != schema.INDEX:
         return
     with damage_as_error(path, index_fix(path)):
+        if schema.PARTS_LINK in own(file, "cases").attrs:
+            return
         number = int(file.attrs.get(schema.PARTS_NUMBER, 1))
     folder = path.with_suffix(schema.parts_suffix(number))
     if folder.is_symlink():

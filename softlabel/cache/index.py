@@ -398,9 +398,9 @@ def _build_index(folder: Path, parts: list[PartSummary], content: IndexContent) 
         write_header(file, schema.INDEX, content.header)
         if content.number > 1:
             file.attrs[schema.PARTS_NUMBER] = np.int64(content.number)
-        if folder.is_symlink():
-            file.attrs[schema.PARTS_LINK] = np.int64(1)
         cases = new_group(file, "cases")
+        if folder.is_symlink():
+            cases.attrs[schema.PARTS_LINK] = np.int64(1)
         for part in parts:
             cases[part.id] = h5py.ExternalLink(f"{folder.name}/{part.file}", "/case")
         if parts:

@@ -26,7 +26,7 @@ PARTS_NUMBER = "parts"
 """Attribute of an index: the number of its folder of parts, see :func:`parts_suffix`."""
 
 PARTS_LINK = "parts_link"
-"""Attribute of an index whose folder of parts was a symbolic link when it was written: 1."""
+"""Attribute of ``cases`` in an index that was written beside a symbolic link to its parts: 1."""
 
 MOST_FOLDERS = 10**9
 """Numbers of folders of parts are below."""

@@ -143,16 +143,26 @@ class UncheckedChunks:
 def _touched(dataset: h5py.Dataset, key: Any) -> list[tuple[int, ...]] | None:
     """Offsets of the chunks that whole numbers and slices touch; None for any other key."""
     parts = key if isinstance(key, tuple) else (key,)
-    if not all(isinstance(part, int | slice) for part in parts):
+    if not all(map(_is_plain, parts)):
         return None
     ranges = []
     for axis, (size, edge) in enumerate(zip(dataset.shape, dataset.chunks, strict=True)):
         part = parts[axis] if axis < len(parts) else slice(None)
-        start, stop, _ = part.indices(size) if isinstance(part, slice) else (part, part + 1, 1)
+        if not isinstance(part, slice):
+            part = slice(int(part), int(part) + 1) if part >= 0 else slice(0, 0)
+        start, stop, _ = part.indices(size)
         if not 0 <= start < stop <= size:
             return None  # empty, or wrong: HDF5 says so
         ranges.append(range(start // edge * edge, stop, edge))
     return [*itertools.product(*ranges)]
+
+
+def _is_plain(part: Any) -> bool:
+    """Whether it is a whole number, or a slice between such."""
+    whole = int | np.integer
+    if isinstance(part, slice):
+        return all(bound is None or isinstance(bound, whole) for bound in (part.start, part.stop))
+    return isinstance(part, whole)
 
 
 def case_problems(

@@ -227,8 +227,8 @@ def load_check(path: str | os.PathLike[str]) -> SavedCheck:
         raise UsageError(f"{path} is no saved check; {again}.")
     if content["version"] != RECORD_VERSION:
         raise UsageError(
-            f"{path} is a check of version {content['version']}, and this softlabel reads version "
-            f"{RECORD_VERSION}; {again}."
+            f"{path} is a check of version {content['version']!r:.40}, and this softlabel reads "
+            f"version {RECORD_VERSION}; {again}."
         )
     reading, records = content.get("reading"), content.get("cases")
     if not isinstance(reading, dict) or not isinstance(records, dict):

@@ -42,7 +42,9 @@ _META_LOCAL = (b"LOCAL", b"Local", b"local")
 _NRRD_DATA_FILE = re.compile(rb"[ \t]*data[ \t]*file[ \t]*:(?!=)", re.IGNORECASE)
 """The field in all spellings; with ``:=`` it is a key of the user's, which the library keeps."""
 
-MAX_LINE_BYTES = 1000
+MAX_FIELD_BYTES = 1000
+"""Of a field of NRRD; comments and keys of the user's may be longer."""
+
 LONGEST_NUMBER = 60
 _LONG_NUMBER = re.compile(rb"[0-9]{%d}" % (LONGEST_NUMBER + 1))
 _META_DIMENSIONS = re.compile(rb"[1-9]|10")
@@ -170,7 +172,7 @@ def _require_attached_nrrd(header: bytes, path: Path) -> None:
             return
         _require_text(line, path)
         if not _NRRD_KEY.match(line):
-            _require_bounded(line, path)
+            _require_bounded(line, path, MAX_FIELD_BYTES)
         if _NRRD_DATA_FILE.match(line):
             raise _detached(line, path)
     raise _endless("the empty line that ends the header of NRRD", path)
@@ -204,7 +206,7 @@ def _meta_end(header: bytes, path: Path) -> _End:
         if not line:
             continue
         _require_text(line, path)
-        _require_bounded(line, path)
+        _require_bounded(line, path, HEADER_BYTES)
         name, value = _meta_entry(line)
         if name == b"NDims" and not _META_DIMENSIONS.fullmatch(value):
             raise CaseError(
@@ -243,9 +245,9 @@ def _require_text(line: bytes, path: Path) -> None:
         )
 
 
-def _require_bounded(line: bytes, path: Path) -> None:
+def _require_bounded(line: bytes, path: Path, most: int) -> None:
     """Refuse what the library has no room for: ITK 5.4 ends the process by a segmentation fault."""
-    if len(line) > MAX_LINE_BYTES or _LONG_NUMBER.search(line):
+    if len(line) > most or _LONG_NUMBER.search(line):
         raise CaseError(
             f"{path} has a header line of {len(line)} characters or a number of more than "
             f"{LONGEST_NUMBER} digits ({_shown(line)}); expected less. {COPY_AGAIN}"

@@ -7,6 +7,8 @@ import os
 import re
 from pathlib import Path
 
+from softlabel.files.regular import open_regular
+
 _MEMINFO = Path("/proc/meminfo")
 _CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _OF_THIS_PROCESS = Path("/proc/self/statm")
@@ -20,13 +22,18 @@ def free_bytes() -> int | None:
     """
     bounds = []
     with contextlib.suppress(OSError):
-        if found := re.search(r"MemAvailable:\s+(\d+) kB", _MEMINFO.read_text("ascii")):
+        if found := re.search(r"MemAvailable:\s+(\d+) kB", _text(_MEMINFO)):
             bounds.append(int(found[1]) << 10)
     with contextlib.suppress(OSError, ValueError):  # "max": no limit
-        bounds.append(int(_CONTAINER_LIMIT.read_text("ascii")))
+        bounds.append(int(_text(_CONTAINER_LIMIT)))
     with contextlib.suppress(OSError, ImportError):
         bounds += _left_by_ulimit()
     return min(bounds, default=None)
+
+
+def _text(path: Path) -> str:
+    with open_regular(path) as stream:
+        return stream.read().decode("ascii")
 
 
 def _left_by_ulimit() -> list[int]:
@@ -35,5 +42,5 @@ def _left_by_ulimit() -> list[int]:
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
         return []
-    pages = int(_OF_THIS_PROCESS.read_text("ascii").split()[0])
+    pages = int(_text(_OF_THIS_PROCESS).split()[0])
     return [max(0, limit - pages * os.sysconf("SC_PAGE_SIZE"))]

@@ -55,10 +55,10 @@ def test_a_link_that_was_there_first_is_known(tmp_path):
         assert not report.failures
     assert any((tmp_path / "disk").glob("*.h5")) and (tmp_path / "c.parts").is_symlink()
     with h5py.File(tmp_path / "c.h5") as file:
-        assert file.attrs["parts_link"] == 1
+        assert file["cases"].attrs["parts_link"] == 1
     assert verify(tmp_path / "c.h5") == []
 
 
 def test_indexes_beside_folders_say_nothing_of_links(cache):
     with h5py.File(cache) as file:
-        assert "parts_link" not in file.attrs
+        assert "parts_link" not in file["cases"].attrs

@@ -8,7 +8,7 @@ import hdf5plugin
 import numpy as np
 import pytest
 
-from softlabel.cache import open_cache
+from softlabel.cache import open_cache, structure
 from softlabel.cache.files import put_text, seal, stored_digest
 from softlabel.cache.structure import UncheckedChunks
 from softlabel.cache.verify import verify
@@ -205,6 +205,8 @@ def test_only_chunks_that_are_read_are_looked_at(tmp_path):
         dataset[30:, 30:] = 1
         dataset.id.write_direct_chunk((30, 30), b"x" * 50, 0b1)
         chunks = UncheckedChunks(dataset)
+        for key in ("name", slice("a", "b"), None, 1.5):
+            assert structure._touched(dataset, key) is None  # HDF5 says what is wrong with it
         for key in ((slice(0, 30), slice(0, 30)), (5, 5), slice(0, 20), (slice(25, 28), ...), ()):
             if key not in ((slice(25, 28), ...), ()):
                 chunks.require(dataset, key)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from softlabel import parallel
-from softlabel.cache import read_index, rebuild_index, schema
+from softlabel.cache import open_cache, read_index, rebuild_index, schema
 from softlabel.cache import verify as verify_module
 from softlabel.cache.digest import case_digest
-from softlabel.cache.files import put_text, seal
+from softlabel.cache.files import put_text, seal, store, text_array
 from softlabel.cache.verify import verify
 from softlabel.errors import CacheError
 from softlabel.files.owner import claimed
@@ -388,3 +388,13 @@ def test_an_index_that_lacks_a_table_of_its_statistics(cache):
         del file["statistics/pixels"]
     factories.reseal_index(cache)  # as a faulty writer would have left it
     assert any("statistics are not the sums" in problem for *_, problem in found(cache))
+
+
+def test_an_index_whose_tables_are_of_different_lengths(cache):
+    with h5py.File(cache, "r+") as file:
+        groups = text_array(["one", "two"])
+        del file["statistics/groups"]
+        store(file, "statistics/groups", groups, groups.shape, "zstd")
+    factories.reseal_index(cache)
+    with open_cache(cache) as opened, pytest.raises(CacheError, match="is damaged"):
+        _ = opened.statistics

@@ -66,6 +66,7 @@ def read_all(kind: str, first: int, count: int, folder: Path) -> Iterator[Outcom
     from faults.subjects import subjects
 
     subject = subjects()[kind]
+    _lift_limit()
     folder.mkdir()
     subject.make(folder)
     subject.read(folder)  # the original is sound, and libraries are loaded
@@ -105,8 +106,13 @@ def _result(read, folder: Path) -> tuple[str, str]:
 def _limit_memory() -> None:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * os.sysconf("SC_PAGE_SIZE") + (MEMORY_MB << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
+def _lift_limit() -> None:
+    """The next kind may load a library."""
     _, most = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, most))  # the next kind may load a library
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def _largest_mb() -> float:

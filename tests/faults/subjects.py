@@ -251,13 +251,10 @@ def _write_cache(folder: Path, kept: dict[str, Path]) -> None:
 
 
 def _read_cache(folder: Path) -> None:
-    from softlabel.cache import open_cache
     from softlabel.cache.damage import damage
-    from softlabel.cache.describe import describe
     from softlabel.cache.index import read_index
     from softlabel.cache.verify import verify
     from softlabel.errors import CacheError
-    from softlabel.generation.settings import Settings
 
     path = next(folder.glob("*.h5"))
     for part in folder.glob("*.parts/*.h5"):
@@ -266,7 +263,19 @@ def _read_cache(folder: Path) -> None:
         read_index(path)
     verify(path)
     errors = []
-    with open_cache(path) as cache:
+    for verify_digests in (True, False):  # whoever writes a part can write its digests as well
+        _read_cases(path, verify_digests, errors)
+    if errors:
+        raise errors[0]
+
+
+def _read_cases(path: Path, verify_digests: bool, errors: list[Exception]) -> None:
+    from softlabel.cache import open_cache
+    from softlabel.cache.describe import describe
+    from softlabel.errors import CacheError
+    from softlabel.generation.settings import Settings
+
+    with open_cache(path, verify=verify_digests) as cache:
         describe(cache)
         Settings.from_json(cache.header.settings)
         for case in cache.values():
@@ -277,8 +286,6 @@ def _read_cache(folder: Path) -> None:
                 _ = case.statistics, case.spacing_mm, case.group, case.preprocessing
             except CacheError as error:
                 errors.append(error)
-    if errors:
-        raise errors[0]
 
 
 def subjects() -> Mapping[str, Subject]:

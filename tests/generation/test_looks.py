@@ -36,6 +36,13 @@ def path(dataset, tmp_path):
     return path
 
 
+def test_a_version_is_told_in_one_line(tmp_path):
+    path = tmp_path / "check.json"
+    path.write_text('{"kind": "softlabel check", "version": "\\u001b[2J\\n"}')
+    with pytest.raises(UsageError, match=r"of version '\\x1b\[2J\\n', and"):
+        load_check(path)
+
+
 def test_what_was_seen_comes_back(dataset, path):
     found = unchanged(dataset, dataset.refs, load_check(path).records)
     seen = check_dataset(dataset, Settings(n_segments=24), remember=False).seen

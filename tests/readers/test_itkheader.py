@@ -229,3 +229,23 @@ def test_compressed_voxels_beside_a_header_that_are_cut_off(tmp_path):
     assert sitk.GetArrayFromImage(sitk.ReadImage(str(path))).shape == (4, 5, 6)
     with pytest.raises(CaseError, match=r"a\.zraw holds \d+ bytes of voxels, .* promises 240"):
         read_pixels(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "what"),
+    [
+        (
+            "a.nrrd",
+            NRRD.replace(b"sizes: ", b"sizes: " + b"9" * 5000) + b"\n",
+            "more than 60 digits",
+        ),
+        ("a.nrrd", NRRD + b"kinds: " + b"domain " * 1000 + b"\n\n", "line of 7007 characters"),
+        ("a.mha", META.replace(b"NDims = ", b"NDims = 999") + META_END, "1 to 10 dimensions"),
+        ("a.mha", META.replace(b"DimSize = ", b"DimSize = " + b"9" * 99) + META_END, "60 digits"),
+    ],
+)
+def test_headers_for_which_the_library_ends_the_process(tmp_path, name, header, what):
+    path = tmp_path / name
+    path.write_bytes(header + bytes(10_000))
+    with pytest.raises(CaseError, match=what):
+        image_io_of(path)

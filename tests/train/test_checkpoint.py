@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import zipfile
+from dataclasses import replace
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from softlabel_train.checkpoint import (
 from softlabel_train.config import load_recipe
 from softlabel_train.data import Intensity
 from softlabel_train.models import build_model
+from softlabel_train.predict import load_network
 
 from softlabel.errors import UsageError
 from softlabel.types import ClassTable
@@ -182,3 +184,14 @@ def test_a_checkpoint_of_another_network_names_the_difference():
             options["options"]["strides"] = (2, 2)
         with pytest.raises(CheckpointError, match=f"of another network: .*{what}|{what}"):
             load_model_state(build_model(**options), make(), "last.pt")
+
+
+@pytest.mark.parametrize("size", [1 << 20, 10**12])
+def test_a_network_that_no_memory_holds_is_not_made(size):
+    """Its weights would take terabytes, and the checkpoint has none of them."""
+    options = {"channels": (size, size), "strides": (2,)}
+    recipe = make().recipe
+    model = recipe.model.model_copy(update={"architecture": "monai_unet", "options": options})
+    hostile = replace(make(), recipe=recipe.model_copy(update={"model": model}))
+    with pytest.raises(CheckpointError, match=r"another network|cannot be made"):
+        load_network(hostile, "best.pt", "cpu")

@@ -335,6 +335,18 @@ def load_model_state(net: nn.Module, checkpoint: Checkpoint, source: str) -> Non
     CheckpointError
         When they belong to another network, naming the first difference.
     """
+    require_same_network(net, checkpoint, source)
+    net.load_state_dict(dict(checkpoint.model))
+
+
+def require_same_network(net: nn.Module, checkpoint: Checkpoint, source: str) -> None:
+    """Compare names and shapes of the weights with those of a network, which may have no memory.
+
+    Raises
+    ------
+    CheckpointError
+        When they belong to another network, naming the first difference.
+    """
     own, given = net.state_dict(), checkpoint.model
     for name in own:
         if name not in given:
@@ -353,7 +365,6 @@ def load_model_state(net: nn.Module, checkpoint: Checkpoint, source: str) -> Non
             f"The checkpoint {source} is of another network: it has {extra[0]} besides. Its "
             f"recipe says {_kind(checkpoint.recipe)}."
         )
-    net.load_state_dict(dict(given))
 
 
 def _kind(recipe: Recipe) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import io
 import os
 import re
@@ -29,7 +31,14 @@ from softlabel.readers.imagefiles import (
 )
 from softlabel.readers.pixels import Pixels, require_finite
 from softlabel.types import Array
-from softlabel_train.checkpoint import Checkpoint, load_checkpoint, load_model_state, publish
+from softlabel_train.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+    load_model_state,
+    publish,
+    require_same_network,
+)
 from softlabel_train.data import Intensity, require_axes
 from softlabel_train.labelfiles import write_label_map
 from softlabel_train.masks import mask_files, match_masks, read_mask
@@ -160,12 +169,31 @@ def choose_device(name: str) -> torch.device:
 
 
 def load_network(checkpoint: Checkpoint, source: str, device: str = "auto") -> nn.Module:
-    """The network of a checkpoint, on a device, in eval mode."""
+    """The network of a checkpoint, on a device, in eval mode.
+
+    Raises
+    ------
+    CheckpointError
+        When its weights are of another network than its recipe.
+    UsageError
+        When there is no such network, or no such device.
+    """
     recipe = checkpoint.recipe.model
-    net = build_model(
-        recipe.architecture, recipe.encoder, in_channels=checkpoint.channels,
+    make = functools.partial(
+        build_model, recipe.architecture, recipe.encoder, in_channels=checkpoint.channels,
         n_classes=len(checkpoint.classes), dims=checkpoint.dims, options=recipe.options,
     )  # fmt: skip
+    # Options may state a network of any size: it is compared with the weights before it takes
+    # memory. A few networks need real weights to be made.
+    with torch.device("meta"), contextlib.suppress(RuntimeError):
+        require_same_network(make(), checkpoint, source)
+    try:
+        net = make()
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"The checkpoint {source} states a network that cannot be made "
+            f"({str(error).splitlines()[0][:200]}); give last.pt or best.pt of a run."
+        ) from error
     load_model_state(net, checkpoint, source)
     return net.to(choose_device(device)).eval()
 
