@@ -47,6 +47,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "readers/rtstruct.py": "readers/test_dicom.py",
     "readers/voxelstream.py": "every file of readers/test_nifti.py, test_mgh.py, test_analyze.py",
     "readers/niftiplace.py": "readers/test_nifti.py: headers that contradict themselves",
+    "softening/fusions.py": "softening/test_staple.py: all ways, and refusals",
     "softening/inputs.py": "softening/test_methods.py: what every method is given",
     "softening/windows.py": "softening/test_gaussian.py, test_svls.py: filters of one class",
 }

@@ -119,6 +119,12 @@ def softening_settings(command: F) -> F:
             "finest spacing.",
         ),
         setting("Softening", "normalize", "sum: divide by the sum over the classes."),
+        setting(
+            "Softening",
+            "fuse",
+            "How label maps of several raters become one: the mean of their soft labels, or STAPLE "
+            "of hard (--method hard) or soft labels.",
+        ),
     )
 
 

@@ -145,6 +145,7 @@ def request_of(case: Case, header: Header, settings: Settings) -> SoftenRequest:
         normalize=settings.normalize,
         ignore=header.ignore,
         rater_axis=case.rater_axis,
+        fuse=settings.fuse,
         method_options=options,
     )
 

@@ -23,7 +23,7 @@ from softlabel.preprocess import (
     step_fields,
     word_fields,
 )
-from softlabel.softening import METHODS, NORMALIZATIONS
+from softlabel.softening import FUSIONS, METHODS, NORMALIZATIONS, fusion_problem
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "superpixels": ("slic", "grid", "file"),
@@ -34,6 +34,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "boundary": tuple(BOUNDARIES),
     "distance_unit": ("pixel", "mm"),
     "normalize": NORMALIZATIONS,
+    "fuse": tuple(FUSIONS),
     "compression": ("zstd", "gzip"),
     "preprocess": tuple(PRESETS),
 }
@@ -95,6 +96,8 @@ class Settings:
         Name in :data:`softlabel.softening.METHODS`.
     boundary, scale, normalize
         See :func:`softlabel.soften`.
+    fuse : {"mean", "staple", "soft-staple"}
+        How label maps of several raters become one (:mod:`softlabel.softening.fusions`).
     distance_unit : {"pixel", "mm"}
     method_options : mapping
         Further options of the method: ``{"in_plane": True}``, ``{"min_minority": 0.05}``,
@@ -125,6 +128,7 @@ class Settings:
     distance_unit: str = "pixel"
     scale: float | None = None
     normalize: str = "none"
+    fuse: str = "mean"
     method_options: Mapping[str, Any] = field(default_factory=dict)
     compression: str = "zstd"
     preprocess: str = "none"
@@ -142,6 +146,8 @@ class Settings:
         given = {name: options[name] for name in self.method_options}
         object.__setattr__(self, "method_options", given)
         object.__setattr__(self, "preprocess_options", self._plain_preprocess_options())
+        if problem := fusion_problem(self.fuse, self.method):
+            raise UsageError(f"{problem}.")
         if self.slic_code == "device" and self.mask_mode == "slic":
             raise UsageError(
                 'slic_code="device" knows no masked SLIC; use mask_mode="after" or slic_code="cpu".'

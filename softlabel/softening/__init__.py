@@ -2,16 +2,20 @@
 
 from softlabel.softening.area import soften_by_area
 from softlabel.softening.front import soften, soften_by
+from softlabel.softening.fusions import FUSIONS, Fusion, fusion_problem
 from softlabel.softening.methods import METHODS, Backend, Method
 from softlabel.softening.normalize import NORMALIZATIONS
 from softlabel.softening.request import SoftenRequest
 
 __all__ = [
+    "FUSIONS",
     "METHODS",
     "NORMALIZATIONS",
     "Backend",
+    "Fusion",
     "Method",
     "SoftenRequest",
+    "fusion_problem",
     "soften",
     "soften_by",
     "soften_by_area",

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from softlabel.device import AUTO, CPU, DeviceUnusable, torch_device
+from softlabel.softening.fusions import FUSIONS
 from softlabel.softening.inputs import MethodInput
 from softlabel.softening.methods import Backend, Method
 from softlabel.softening.normalize import normalized
-from softlabel.softening.raters import mean_over_raters
 from softlabel.softening.request import SoftenRequest
 from softlabel.softmaps.class_index import class_index_map
 from softlabel.softmaps.maps import SoftMaps
@@ -34,6 +34,7 @@ def soften(
     normalize: str = "none",
     ignore: int | None = None,
     rater_axis: int | None = None,
+    fuse: str = "mean",
     device: str = "cpu",
     **method_options: Any,
 ) -> SoftMaps:
@@ -42,8 +43,7 @@ def soften(
     Parameters
     ----------
     labels : ndarray of an integer or bool type, shape (*spatial), 1 to 3 spatial axes
-        Label values; with ``rater_axis`` one map for each rater, and the result is the mean of
-        the raters' soft maps.
+        Label values; with ``rater_axis`` one map for each rater.
     superpixels : ndarray of an integer type, shape (*spatial), optional
         Ids from 0; negative where there is none (those pixels stay hard). Needed by the method
         ``superpixel`` unless ``image`` is given.
@@ -69,6 +69,9 @@ def soften(
         Label value of pixels that were not annotated: 0 in every class.
     rater_axis : int, optional
         Axis of ``labels`` that counts the raters.
+    fuse : {"mean", "staple", "soft-staple"}
+        How the soft maps of the raters become one (:mod:`softlabel.softening.fusions`); ``staple``
+        takes the method ``hard`` only.
     device : {"cpu", "auto", "cuda", "cuda:1", …}
         Where it is computed; the result is the same, byte for byte. ``auto`` takes the first CUDA
         device if there is one. What does not fit into a device's memory is computed on the CPU,
@@ -122,8 +125,9 @@ def soften(
     array([1.   , 1.   , 1.   , 1.   , 0.5  , 0.25 , 0.167, 0.125], dtype=float32)
     """
     request = SoftenRequest(
-        method, classes, spacing, boundary, scale, normalize, ignore, rater_axis, method_options
-    )
+        method, classes, spacing, boundary, scale, normalize, ignore, rater_axis, fuse,
+        method_options,
+    )  # fmt: skip
     if device == AUTO and not request.entry.on_device:
         device = CPU
     backend = _local_backend(device)
@@ -173,7 +177,7 @@ def soften_by(
             )
             for i in indices
         ]
-    result = softened[0] if request.rater_axis is None else mean_over_raters(softened)
+    result = softened[0] if len(softened) == 1 else FUSIONS[request.fuse].run(softened)
     return normalized(result) if request.normalize == "sum" else result
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from softlabel.softening.fusions import fusion_problem
 from softlabel.softening.methods import METHODS, Method
 from softlabel.softening.normalize import NORMALIZATIONS
 from softlabel.types import Array, ClassTable, class_table, spacing_in_order
@@ -20,7 +21,7 @@ class SoftenRequest:
 
     Attributes
     ----------
-    method, classes, spacing, boundary, scale, normalize, ignore, rater_axis
+    method, classes, spacing, boundary, scale, normalize, ignore, rater_axis, fuse
         As for :func:`softlabel.soften`.
     method_options : mapping
         Options of the method beside ``boundary``.
@@ -47,12 +48,20 @@ class SoftenRequest:
     normalize: str = "none"
     ignore: int | None = None
     rater_axis: int | None = None
+    fuse: str = "mean"
     method_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}; got {self.method!r}.")
         check_normalize(self.normalize)
+        if problem := fusion_problem(self.fuse, self.method):
+            raise ValueError(f"{problem}.")
+        if self.fuse != "mean" and self.rater_axis is None:
+            raise ValueError(
+                f"the fusion {self.fuse} takes label maps of several raters, and there is one; "
+                "leave fuse out."
+            )
         if self.scale is not None:
             check_scale(self.scale)
         self.options  # noqa: B018 - options that cannot be are found here, before any array

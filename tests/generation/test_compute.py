@@ -235,3 +235,23 @@ def test_sums_of_intensities_are_those_of_float64(dtype, block, monkeypatch):
         assert found.intensity_sum_squares[c] == np.dot(channel, channel)
         assert (found.intensity_min[c], found.intensity_max[c]) == (channel.min(), channel.max())
     assert found.class_pixels.tolist()[:2] == [1200, 0]
+
+
+@pytest.mark.parametrize("fuse", ["mean", "soft-staple"])
+def test_raters_are_fused_as_the_settings_say(fuse):
+    image, labels = factories.scene()
+    maps = np.stack([labels, np.roll(labels, 2, axis=0), np.roll(labels, -1, axis=1)])
+    case = factories.small_case(image=image[None], labels=maps, rater_axis=0)
+    header = header_of(case, ignore=None)
+    found = compute(case, header, Settings(method="gaussian", fuse=fuse)).soft.dense()
+    wanted = softlabel.soften(
+        maps, method="gaussian", rater_axis=0, fuse=fuse, classes=header.classes
+    ).dense()
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_case_of_one_rater_is_not_fused():
+    image, labels = factories.scene()
+    case = factories.small_case(image=image[None], labels=labels)
+    with pytest.raises(CaseError, match="takes label maps of several raters, and there is one"):
+        compute(case, header_of(case, ignore=None), Settings(fuse="soft-staple", n_segments=9))

@@ -243,7 +243,7 @@ OTHER = {
     "sigma": 2.0, "max_num_iter": 5, "slic_dims": "slice", "slice_axis": 0,
     "channel_percentiles": (1.0, 99.0), "mask_mode": "slic", "slic_code": "device",
     "method": "gaussian", "boundary": "edge", "distance_unit": "mm", "scale": 2.0,
-    "normalize": "sum", "method_options": {"min_minority": 0.1}, "compression": "gzip",
+    "fuse": "soft-staple", "normalize": "sum", "method_options": {"min_minority": 0.1}, "compression": "gzip",
     "preprocess": "oct", "preprocess_options": {"crop": "retina"}, "keep_original": False,
 }  # fmt: skip
 
@@ -364,3 +364,11 @@ def test_settings_can_be_copied_and_pickled():
     assert pickle.loads(pickle.dumps(settings)) == settings
     assert dataclasses.replace(settings, n_segments=8).n_segments == 8
     assert Settings("grid").superpixels == "grid"
+
+
+def test_staple_takes_hard_labels_only():
+    with pytest.raises(UsageError, match="takes hard labels; use the method hard, or soft-staple"):
+        Settings(fuse="staple")
+    record = json.loads(Settings(method="hard", fuse="staple").as_json({}))
+    assert record == {"fuse": "staple", "method": "hard"}
+    assert "fuse" not in json.loads(Settings().as_json({})), "caches made before stay what they are"
