@@ -243,7 +243,8 @@ OTHER = {
     "sigma": 2.0, "max_num_iter": 5, "slic_dims": "slice", "slice_axis": 0,
     "channel_percentiles": (1.0, 99.0), "mask_mode": "slic", "slic_code": "device",
     "method": "gaussian", "boundary": "edge", "distance_unit": "mm", "scale": 2.0,
-    "fuse": "soft-staple", "normalize": "sum", "method_options": {"min_minority": 0.1}, "compression": "gzip",
+    "fuse": "soft-staple", "normalize": "sum", "method_options": {"min_minority": 0.1},
+    "compression": "gzip",
     "preprocess": "oct", "preprocess_options": {"crop": "retina"}, "keep_original": False,
 }  # fmt: skip
 
