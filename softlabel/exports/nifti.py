@@ -48,7 +48,7 @@ def names(ids: Sequence[str]) -> dict[str, str]:
     Examples
     --------
     >>> list(names(["sub-01_ses-2", "scan_10", "scan-10"]).values())
-    ['sub-01_ses-2', 'sub-scan10b0b3bd8d', 'sub-scan10ef3e11ba']
+    ['sub-01_ses-2', 'sub-scan108b1a66cf', 'sub-scan108b11ff2a']
     """
     ready = {i for i in ids if len(i) <= _LONGEST and _ENTITIES.fullmatch(i)}
     plain = {case_id: _letters(safe_stem(case_id)) for case_id in ids if case_id not in ready}
