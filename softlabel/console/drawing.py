@@ -7,7 +7,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from softlabel.console.terminal import EscapingStream, one_line
+from softlabel.console.terminal import EscapingStream, lines, one_line
 
 TABLE_WIDTH = 120
 """Columns of a table that goes into a file or a pipe."""
@@ -19,6 +19,11 @@ class TextConsole(Console):
     def render_str(self, text: str, *args: Any, **options: Any) -> Text:
         """The text as rich draws it."""
         return super().render_str(one_line(text), *args, **options)
+
+
+def in_lines(text: str) -> Text:
+    """A cell or caption whose line ends are meant; all else is escaped."""
+    return Text(lines(text))
 
 
 def console(stream: TextIO, **options: Any) -> TextConsole:

@@ -8,7 +8,6 @@ import math
 
 import numpy as np
 import pytest
-from rich.console import Console
 from softlabel_train.scores import (
     MEAN,
     Score,
@@ -23,6 +22,8 @@ from softlabel_train.scores import (
     tables,
     with_class_means,
 )
+
+from softlabel.console import drawing
 
 NAN = float("nan")
 
@@ -102,9 +103,10 @@ def test_the_table_shows_means_intervals_and_what_was_left_out():
     summary = summarise(with_class_means(scores_of(TABLE)))
     text = io.StringIO()
     for table in tables(summary, "mm"):
-        Console(file=text, width=120).print(table)
+        drawing.console(text, width=120).print(table)
     assert "distances in mm" in text.getvalue()
     assert "6.00 (1 left out)" in text.getvalue() and "0.800" in text.getvalue()
+    assert "\\u000a" not in text.getvalue(), "line ends in a cell are meant"
 
 
 def test_every_further_convention_has_a_table_of_its_surfaces():
@@ -115,7 +117,7 @@ def test_every_further_convention_has_a_table_of_its_surfaces():
     text = io.StringIO()
     first, second = tables(summarise(with_class_means(scores)), "mm")
     for table in (first, second):
-        Console(file=text, width=120).print(table)
+        drawing.console(text, width=120).print(table)
     assert second.title == "against labels, surfaces by medpy (mm)"
     assert [c.header for c in second.columns] == ["class", "HD95", "ASD", "ASSD", "NSD"]
     assert text.getvalue().count("3.25") == 2 and text.getvalue().count("2.00") == 2

@@ -6,11 +6,11 @@ import csv
 import io
 import json
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 from softlabel_train import sweep as module
 from softlabel_train.config import EvaluateConfig
 from softlabel_train.evaluate import evaluate_run
@@ -27,6 +27,7 @@ from softlabel_train.sweep import (
 )
 
 import softlabel
+from softlabel.console import drawing
 from softlabel.errors import UsageError
 from softlabel.phantom import write_mri_dataset
 
@@ -89,7 +90,7 @@ def test_distances_are_compared_over_what_both_arms_found():
     assert soft.values[key] == (3.5,) and hard.values[key] == (5.0,)
     assert soft.differences[key].mean == pytest.approx(0.5), "worse where both have a distance"
     assert (hard.left_out[key], soft.left_out[key]) == (0, 1)
-    console = Console(width=120, record=True, file=io.StringIO())
+    console = drawing.console(io.StringIO(), width=120, record=True)
     for table in sweep_tables(SweepResult((hard, soft), {}, False, "pixels", Path())):
         console.print(table)
     assert console.export_text().count("1 left out") == 1
@@ -186,7 +187,7 @@ def test_arms_that_leak_say_so_in_every_table(oct_cache, tmp_path):
     overrides = [*SMALL, f"data.cache={oct_cache}", "generate={}"]
     result = sweep("smoke", grid, tmp_path / "s", overrides=overrides, show=False)
     assert [a.leaks for a in result.arms] == [False, True]
-    console = Console(width=150, record=True, file=io.StringIO())
+    console = drawing.console(io.StringIO(), width=150, record=True)
     for table in sweep_tables(result):
         console.print(table)
     text = console.export_text()
@@ -276,6 +277,7 @@ def test_the_table_shows_deviation_and_difference(capsys):
     }
     result = SweepResult(tuple(compare(arms, runs, {})), {}, False, "mm", None)
     for table in sweep_tables(result):
-        Console(width=120).print(table)
+        drawing.console(sys.stdout, width=120).print(table)
     text = capsys.readouterr().out
     assert "±" in text and "+0.0500" in text and "2 of 4" in text
+    assert "\\u000a" not in text, "line ends in a cell are meant"

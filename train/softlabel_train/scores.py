@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.table import Table
 
+from softlabel.console.drawing import in_lines
 from softlabel_train.metrics import DISTANCES, HIGHER_IS_BETTER, SURFACES, metric_of
 
 MEAN, ALL = "mean", "all"
@@ -282,7 +283,7 @@ def _classes(summaries: Sequence[Summary], metrics: Sequence[str], title: str) -
         if label == MEAN:
             table.add_section()
         cells = [_cell(rows.get((label, m)), m, with_interval=label == MEAN) for m in metrics]
-        table.add_row(label, *cells)
+        table.add_row(label, *map(in_lines, cells))
     return table
 
 

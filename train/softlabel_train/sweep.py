@@ -23,6 +23,7 @@ import numpy as np
 from rich.table import Table
 
 from softlabel.cache import Cache, open_cache
+from softlabel.console.drawing import in_lines
 from softlabel.errors import SoftlabelError, UsageError
 from softlabel.files import atomic
 from softlabel.files.names import file_name
@@ -431,7 +432,7 @@ def sweep_tables(result: SweepResult, about: str | None = None) -> list[Table]:
         pooled = f", folds {', '.join(map(str, result.folds))}" if result.folds else ""
         table = Table(
             title=f"against {against} (distances in {result.unit}{pooled})",
-            caption="\n".join(notes) or None,
+            caption=in_lines("\n".join(notes)) if notes else None,
         )
         table.add_column("arm")
         table.add_column("seeds", justify="right")
@@ -450,7 +451,7 @@ def sweep_tables(result: SweepResult, about: str | None = None) -> list[Table]:
                     text += f"\n{difference.low:+.4f} to {difference.high:+.4f}"
                 tail = [text, f"{difference.wins} of {difference.pairs}"]
             name = f"{row.arm.name} (leaks)" if row.leaks else row.arm.name
-            table.add_row(name, str(len(row.seeds)), *cells, *tail)
+            table.add_row(name, str(len(row.seeds)), *map(in_lines, (*cells, *tail)))
         found.append(table)
     return found
 
