@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -35,7 +36,13 @@ def start(
         [*map(str, command), "--n-segments", str(n_segments), *options],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, encoding="utf-8",
         env=os.environ | ONE_THREAD,
+        preexec_fn=_obey_ctrl_c,
     )  # fmt: skip
+
+
+def _obey_ctrl_c() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and so do all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
