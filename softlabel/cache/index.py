@@ -277,15 +277,16 @@ def read_index(path: Path) -> IndexContent:
 def is_damaged_index(path: Path) -> bool:
     """Whether an unreadable file can be an index of ours that was damaged.
 
-    Another program's HDF5 file, a packed cache, or a file that is not HDF5, is not; a file that is
-    empty or begins with zeros is, and one that has our tree: a changed byte can hide an attribute.
+    Another program's HDF5 file, a packed cache, or a file that is not HDF5, is not; a file whose
+    beginning can be what became of HDF5's is, and one that has our tree: a changed byte can hide an
+    attribute.
     """
     try:
         with open_regular(path) as stream:
             start = stream.read(len(HDF5_SIGNATURE))
     except OSError:
         return False
-    if start.strip(b"\0") and start != HDF5_SIGNATURE:  # zeros are what a power failure leaves
+    if not _was_signature(start):
         return False
     try:
         with open_for_reading(path) as file:
@@ -294,6 +295,22 @@ def is_damaged_index(path: Path) -> bool:
             return ours and not packed
     except (CacheError, *DAMAGE):
         return True
+
+
+def _was_signature(start: bytes) -> bool:
+    """Whether the first bytes of a file are, or can have been, those of an HDF5 file.
+
+    Zeros are what a power failure leaves; a file may have been cut; and one word may have changed.
+
+    Examples
+    --------
+    >>> changed = b"\\x09" + HDF5_SIGNATURE[1:]
+    >>> [_was_signature(start) for start in (HDF5_SIGNATURE, b"", b"\\x89HD", changed, b"GIF89a")]
+    [True, True, True, True, False]
+    """
+    same = sum(a == b for a, b in zip(start, HDF5_SIGNATURE, strict=False))
+    is_cut = HDF5_SIGNATURE.startswith(start)
+    return is_cut or not start.strip(b"\0") or same >= len(HDF5_SIGNATURE) - 2
 
 
 def _has_tree_of_index(file: h5py.File) -> bool:

@@ -217,6 +217,14 @@ def test_a_run_that_is_killed_while_it_replaces_parts_loses_none(cache, monkeypa
     assert verify(cache) == []
 
 
+@pytest.mark.parametrize("start", [b"\x09HDF", b"\x89HDF\r\n\xff\xff", b""])
+def test_an_index_whose_first_bytes_changed_is_made_anew(cache, start):
+    whole = cache.read_bytes()
+    cache.write_bytes(start + whole[len(start) :] if start else whole[:3])
+    assert factories.computed(factories.again(cache)) == (0, 3)
+    assert cache.read_bytes() == whole
+
+
 def test_parts_of_a_run_that_was_killed_are_kept_when_they_are_sound(cache):
     """The index does not name them yet."""
     whole = cache.read_bytes()
