@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS = (
-    ("errors", "coerce", "kernels", "parallel", "interrupt", "_version"),
+    ("errors", "coerce", "kernels", "parallel", "interrupt", "free_memory", "_version"),
     ("ids", "device", "cluster", "files", "mapping", "wedges"),
     ("types",),
     ("distance", "superpixels", "softmaps", "readers", "phantom", "surfaces", "preprocess"),

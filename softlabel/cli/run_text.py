@@ -14,8 +14,9 @@ from softlabel.console.display import duration, percent, size
 from softlabel.console.estimate import estimate_text
 from softlabel.console.group import say
 from softlabel.errors import plural
+from softlabel.free_memory import shared_bytes
 from softlabel.generation.failures import failures_path
-from softlabel.generation.memory import available_bytes, worker_bytes
+from softlabel.generation.memory import worker_bytes
 from softlabel.generation.plan import COMPUTE, FAILED, REGROUP, SKIP, STALE, Plan
 from softlabel.generation.report import CaseReport, Report
 from softlabel.generation.shards import Shard
@@ -104,9 +105,10 @@ def print_plan(
     each = worker_bytes(decided)
     if count and each is not None:
         size_of_case = "×".join(map(str, decided.largest or ()))
+        there = shared_bytes()
+        free = "" if there is None else f"; {size(there)} of memory are free"
         click.echo(
-            f"A worker takes up to about {size(each)} for the largest case ({size_of_case}); "
-            f"{size(available_bytes())} of memory are free."
+            f"A worker takes up to about {size(each)} for the largest case ({size_of_case}){free}."
         )
 
 

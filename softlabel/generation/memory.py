@@ -8,10 +8,9 @@ anatomy, not of noise: a worker too few costs some time, one too many costs the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from pathlib import Path
 
 from softlabel.errors import plural
+from softlabel.free_memory import shared_bytes
 from softlabel.generation.plan import Plan
 
 PROCESS_BYTES = 260_000_000
@@ -66,7 +65,9 @@ def workers_that_fit(decided: Plan, jobs: int) -> tuple[int, str]:
     workers = min(jobs, max(1, len(decided.todo)))
     if each is None or workers <= 1:
         return jobs, ""
-    there = available_bytes()
+    there = shared_bytes()
+    if there is None:
+        return jobs, ""
     most = max(1, int(SHARE * there / each))
     if most >= workers:
         return jobs, ""
@@ -86,47 +87,3 @@ def gigabytes(count: float) -> str:
     '2.3 GB'
     """
     return f"{count / 1e9:.1f} GB"
-
-
-def available_bytes() -> int:
-    """Memory that new processes may take, by the machine and by the control groups of this one."""
-    return min((_free_of_machine(), *_free_of_groups()))
-
-
-def _free_of_machine() -> int:
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    raise OSError("/proc/meminfo does not tell the memory that is available")
-
-
-def _free_of_groups(
-    groups: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/cgroup")
-) -> Iterator[int]:
-    """What each limit above this process leaves: batch systems set them, and containers do."""
-    try:
-        lines = groups.read_text().splitlines()
-    except OSError:  # a system without control groups
-        return
-    for line in lines:
-        _, controllers, name = line.split(":", 2)
-        if controllers == "":  # version 2
-            root, limit, used = mount, "memory.max", "anon"
-        elif "memory" in controllers.split(","):
-            root, limit, used = mount / "memory", "memory.limit_in_bytes", "total_rss"
-        else:
-            continue
-        folder = root / name.lstrip("/")
-        for group in (folder, *folder.parents):
-            if group.is_relative_to(root):
-                yield from _free_of_group(group / limit, group / "memory.stat", used)
-
-
-def _free_of_group(limit: Path, statistics: Path, used: str) -> Iterator[int]:
-    try:
-        most = limit.read_text().strip()
-        numbers = dict(line.split() for line in statistics.read_text().splitlines())
-    except (OSError, ValueError):  # another layout, or hidden by a container
-        return
-    if most.isdecimal():  # "max" is none
-        yield max(0, int(most) - int(numbers.get(used, 0)))

@@ -19,7 +19,7 @@ from softlabel.errors import CaseError, SoftlabelError, SourceError
 from softlabel.files.documents import DocumentError, parse_json
 from softlabel.files.frames import MAX_DEFLATE_RATIO as MAX_DEFLATE_RATIO
 from softlabel.files.regular import IrregularFileError, open_regular
-from softlabel.readers.memory import free_bytes
+from softlabel.free_memory import free_bytes
 
 MAX_VOXELS = 2**31
 """Values that one array of a file may have: four times a whole-body CT of 512 × 512 × 2000."""

@@ -11,7 +11,7 @@ import pytest
 
 from softlabel.cli import main
 from softlabel.generation import memory
-from softlabel.generation.memory import available_bytes, worker_bytes, workers_that_fit
+from softlabel.generation.memory import worker_bytes, workers_that_fit
 from softlabel.generation.run import decide, generate
 from softlabel.generation.settings import Settings
 from softlabel.readers import list_dataset
@@ -63,17 +63,19 @@ def test_a_process_takes_what_was_foretold_or_up_to_three_times_less(
 
 def test_workers_that_do_not_fit_are_not_started(decided, monkeypatch):
     each = worker_bytes(decided)
-    monkeypatch.setattr(memory, "available_bytes", lambda: int(3.9 * each))
+    monkeypatch.setattr(memory, "shared_bytes", lambda: int(3.9 * each))
     jobs, told = workers_that_fit(decided, 16)
     assert jobs == 3
     assert told.startswith("3 workers instead of 4: one may take 0.3 GB for a case of 40×44, and ")
     assert workers_that_fit(decided, 3) == (3, "")
-    monkeypatch.setattr(memory, "available_bytes", lambda: 0)
+    monkeypatch.setattr(memory, "shared_bytes", lambda: 0)
     assert workers_that_fit(decided, 16)[0] == 1
+    monkeypatch.setattr(memory, "shared_bytes", lambda: None)
+    assert workers_that_fit(decided, 16) == (16, "")
 
 
 def test_it_is_said_by_the_command_and_from_python(decided, tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(memory, "available_bytes", lambda: int(1.5 * worker_bytes(decided)))
+    monkeypatch.setattr(memory, "shared_bytes", lambda: int(1.5 * worker_bytes(decided)))
     report = generate(decided.dataset, tmp_path / "p.h5", factories.QUICK, jobs=2)
     assert any("1 worker instead of 2" in warning for warning in report.warnings)
     options = ["generate", str(tmp_path / "data"), "-o", str(tmp_path / "c.h5"), "-j", "2"]
@@ -92,30 +94,3 @@ def test_a_plan_as_json_has_the_bytes_of_a_worker(decided, tmp_path, capfd):
         main(["generate", str(tmp_path / "data"), "-o", str(tmp_path / "c.h5"), "--dry-run",
               "--json", "--n-segments=24"])  # fmt: skip
     assert json.loads(capfd.readouterr().out)["worker_bytes"] == worker_bytes(decided)
-
-
-# The memory that is there
-
-
-def test_this_machine_has_memory():
-    assert available_bytes() > 100_000_000
-
-
-@pytest.mark.parametrize(
-    ("line", "folder", "limit", "used"),
-    [
-        ("0::/user/job", "user/job", "memory.max", "anon"),
-        ("0::/user/job/step", "user/job", "memory.max", "anon"),
-        ("4:cpu,memory:/job", "memory/job", "memory.limit_in_bytes", "total_rss"),
-    ],
-)
-def test_limits_of_control_groups_count(tmp_path, line, folder, limit, used):
-    groups, mount = tmp_path / "cgroup", tmp_path / "mount"
-    groups.write_text(f"9:name=systemd:/x\n{line}\n")
-    (mount / folder).mkdir(parents=True)
-    (mount / folder / limit).write_text("5000000\n")
-    (mount / folder / "memory.stat").write_text(f"file 77\n{used} 1000000\n")
-    assert list(memory._free_of_groups(groups, mount)) == [4_000_000]
-    (mount / folder / limit).write_text("max\n")
-    assert list(memory._free_of_groups(groups, mount)) == []
-    assert list(memory._free_of_groups(tmp_path / "none", mount)) == []
