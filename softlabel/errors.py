@@ -80,6 +80,19 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
+def first_of(names: Iterable[str], most: int) -> str:
+    """The first of some names, and how many more there are.
+
+    Examples
+    --------
+    >>> first_of("abcd", 3), first_of("ab", 3)
+    ('a, b, c and 1 more', 'a, b')
+    """
+    every = list(names)
+    more = len(every) - most
+    return ", ".join(every[:most]) + (f" and {more} more" if more > 0 else "")
+
+
 def plural(count: int, noun: str) -> str:
     """A count and its noun.
 

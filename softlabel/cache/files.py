@@ -25,7 +25,7 @@ from softlabel._version import __version__
 from softlabel.cache import schema
 from softlabel.cache.structure import UncheckedChunks, own
 from softlabel.cache.superblock import with_checksum
-from softlabel.errors import CacheError, SourceError
+from softlabel.errors import CacheError, SourceError, UsageError
 from softlabel.types import Array, ClassTable
 
 DAMAGE = (
@@ -492,6 +492,18 @@ def refuse_new_link(path: Path) -> None:
     """
     with open_for_reading(path) as file:
         require_known_link(file, path)
+
+
+def require_index_name(path: Path) -> None:
+    """Refuse an output that is not called as an index is, ``NAME.h5``.
+
+    Raises
+    ------
+    UsageError
+    """
+    if path.suffix != ".h5":
+        name = path.stem if path.suffix in (".hdf5", ".hdf", ".H5") else path.name
+        raise UsageError(f"The output {path} must end in .h5; for example {name or 'cache'}.h5.")
 
 
 def followed_link(path: Path) -> Path:

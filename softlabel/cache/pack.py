@@ -30,6 +30,7 @@ from softlabel.cache.files import (
     parts_folders,
     put_text,
     read_texts,
+    require_index_name,
     store,
     text_array,
     write_header,
@@ -166,8 +167,7 @@ def unpack_cache(
 def _free_output(out: str | os.PathLike[str]) -> Path:
     """The path of an output, with its folder made."""
     path = Path(out)
-    if path.suffix != ".h5":
-        raise UsageError(f"The output {path} must end in .h5; for example {path.stem}.h5.")
+    require_index_name(path)
     taken = [p for p in (path, *parts_folders(path).values()) if p.exists() or p.is_symlink()]
     if taken:
         raise UsageError(f"{taken[0]} exists; give another output, or delete it.")

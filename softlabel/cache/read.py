@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -53,10 +53,13 @@ from softlabel.cache.structure import (
     lost_chunks,
     own,
 )
-from softlabel.errors import CacheError, plural
-from softlabel.ids import natural_key
+from softlabel.errors import CacheError, UsageError, did_you_mean, first_of, plural
+from softlabel.ids import fitting_ids, natural_key
 from softlabel.preprocess import Record
 from softlabel.types import Array, ClassTable, Note
+
+SHOWN_IDS = 10
+"""Cases that an error names of those that there are."""
 
 OPEN_FILES = 64
 """Handles of parts that a process keeps open at a time."""
@@ -254,6 +257,27 @@ class Cache(Mapping[str, "CachedCase"]):
             case_id, path, node, self.header.fingerprint, self.header.algorithm,
             "" if entry is None else entry.digest, self._handles,
         )  # fmt: skip
+
+    def chosen(self, texts: Sequence[str] = ()) -> list[str]:
+        """Ids that are one of some texts or fit one as a pattern, or all, in the cache's order.
+
+        Raises
+        ------
+        UsageError
+            When the cache is empty, or has none for one of the texts.
+        """
+        if not len(self):
+            raise UsageError(f"{self.path} holds no case; run `softlabel generate` first.")
+        wanted: set[str] = set()
+        for text in texts:
+            found = fitting_ids(text, self)
+            if not found:
+                known = did_you_mean(text, self) or f"; it has {first_of(self, SHOWN_IDS)}"
+                raise UsageError(
+                    f"{self.path} has no case {text!r}{known} (`softlabel info -v` lists them)."
+                )
+            wanted.update(found)
+        return [case_id for case_id in self if not texts or case_id in wanted]
 
     def __contains__(self, case_id: object) -> bool:
         return case_id in self._ids

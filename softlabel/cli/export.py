@@ -12,7 +12,7 @@ from softlabel.cli.options import cache_argument, verbosity_options
 from softlabel.console.display import progress
 from softlabel.console.group import EXIT_FAILED, fail
 from softlabel.errors import plural
-from softlabel.exports import FORMATS, GRIDS, chosen_ids, export_cache
+from softlabel.exports import FORMATS, GRIDS, export_cache
 
 
 @click.command()
@@ -61,7 +61,7 @@ def export(cache: Path, output: Path, verbose: bool, quiet: bool, **options: Any
     Exit status 1 when a case could not be exported; the others are.
     """
     with open_cache(cache) as opened:
-        total = len(chosen_ids(opened, options["ids"]))
+        total = len(opened.chosen(options["ids"]))
     with progress(total, "exporting", quiet) as advance:
         report = export_cache(
             cache, output, progress=lambda case_id: advance(case_id if verbose else ""), **options

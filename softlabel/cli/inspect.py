@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -10,8 +9,7 @@ import click
 from softlabel.cache import Cache, open_cache
 from softlabel.cli.options import cache_argument, verbosity_options
 from softlabel.console.display import progress
-from softlabel.errors import CaseError, SourceError, UsageError, plural
-from softlabel.ids import fitting_ids
+from softlabel.errors import CaseError, SourceError, UsageError, first_of, plural
 from softlabel.parallel import cpu_count
 
 SHOWN_NAMES = 10
@@ -87,7 +85,7 @@ def inspect(
     from softlabel.render.steps import shows_steps, steps_path
 
     with open_cache(cache) as opened:
-        chosen = _choose(opened, ids)[:limit]
+        chosen = opened.chosen(ids)[:limit]
         view = View(
             _class_index(opened, class_name),
             _channel_index(opened, channel),
@@ -114,24 +112,10 @@ def inspect(
     if failures:
         raise CaseError(
             f"{plural(len(failures), 'case')} of {len(chosen)} could not be drawn: "
-            + "; ".join(failures.values() if len(chosen) == 1 else [_listed(list(failures))])
-        )
-
-
-def _choose(cache: Cache, ids: Sequence[str]) -> list[str]:
-    """Ids in the order of the cache."""
-    if not len(cache):
-        raise UsageError(f"{cache.path} holds no case; run `softlabel generate` first.")
-    wanted: set[str] = set()
-    for text in ids:
-        found = fitting_ids(text, cache)
-        if not found:
-            raise UsageError(
-                f"{cache.path} has no case {text!r}; it has {_listed(list(cache))} "
-                "(`softlabel info -v` lists them)."
+            + "; ".join(
+                failures.values() if len(chosen) == 1 else [first_of(failures, SHOWN_NAMES)]
             )
-        wanted.update(found)
-    return [case_id for case_id in cache if not ids or case_id in wanted]
+        )
 
 
 def _class_index(cache: Cache, name: str | None) -> int | None:
@@ -151,10 +135,9 @@ def _channel_index(cache: Cache, channel: str | None) -> int:
         return cache.channels.index(channel)
     if channel.isascii() and channel.isdigit():
         return int(channel)
-    known = f"are {_listed(cache.channels)}" if cache.channels else "have no names: give an index"
+    known = (
+        f"are {first_of(cache.channels, SHOWN_NAMES)}"
+        if cache.channels
+        else "have no names: give an index"
+    )
     raise UsageError(f"{cache.path} has no channel {channel!r}; its channels {known}.")
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:SHOWN_NAMES])
-    return shown if len(names) <= SHOWN_NAMES else f"{shown} and {len(names) - SHOWN_NAMES} more"

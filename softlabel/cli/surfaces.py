@@ -21,7 +21,7 @@ from softlabel.cli.options import (
 from softlabel.console import drawing
 from softlabel.console.display import percent, progress
 from softlabel.console.group import EXIT_FAILED, fail, say
-from softlabel.errors import UsageError, plural
+from softlabel.errors import UsageError, first_of, plural
 
 if TYPE_CHECKING:
     from softlabel.measurements import Report
@@ -202,22 +202,17 @@ def _print(report: Report, folder: Path, quiet: bool) -> None:
     if report.unmatched:
         click.echo(
             f"Warning: {plural(len(report.unmatched), 'case')} without a reference, and without "
-            f"errors: {_listed(report.unmatched)}.",
+            f"errors: {first_of(report.unmatched, SHOWN)}.",
             err=True,
         )
     if report.without_grid and not quiet:
         click.echo(
             "No ETDRS grid: nothing states the distance of the B-scans of "
-            f"{_listed(report.without_grid)}; give it with --bscan-mm.",
+            f"{first_of(report.without_grid, SHOWN)}; give it with --bscan-mm.",
             err=True,
         )
     for case_id, reason in list(report.failures.items())[:SHOWN]:
         say(f"failed: {case_id}: {reason}")
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
 
 
 def _print_table(report: Report) -> None:

@@ -13,7 +13,6 @@ from softlabel.exports.case import GRIDS, Grid, exported
 from softlabel.exports.format import ExportOptions, Format
 from softlabel.exports.formats import FORMATS
 from softlabel.files.atomic import publish, require_writable, sweep
-from softlabel.ids import fitting_ids
 from softlabel.interrupt import stop_on_signals
 
 
@@ -96,7 +95,7 @@ def export_cache(
     written: list[Path] = []
     failures: dict[str, str] = {}
     with open_cache(cache) as opened, stop_on_signals() as stop:
-        chosen = chosen_ids(opened, ids)
+        chosen = opened.chosen(ids)
         format_.require(opened, options)
         paths = _paths(opened, chosen, folder, format_, options)
         shared = {folder / name: data for name, data in format_.shared(opened).items()}
@@ -131,26 +130,6 @@ def _format(to: str, options: ExportOptions) -> Format:
                 f"The option {name} has no meaning for {to}, only for {takers}; leave it out."
             )
     return FORMATS[to]
-
-
-def chosen_ids(cache: Cache, ids: Sequence[str]) -> list[str]:
-    """The ids that are one of ``ids`` or fit one as a pattern, in the order of the cache.
-
-    Raises
-    ------
-    UsageError
-        When there is none for one of them.
-    """
-    wanted: set[str] = set()
-    for text in ids:
-        found = fitting_ids(text, cache)
-        if not found:
-            raise UsageError(
-                f"{cache.path} has no case {text!r}{did_you_mean(text, cache)}"
-                " (`softlabel info -v` lists them)."
-            )
-        wanted.update(found)
-    return [case_id for case_id in cache if not ids or case_id in wanted]
 
 
 def _paths(

@@ -25,6 +25,7 @@ from softlabel.cache import (
     rebuild_index,
     schema,
 )
+from softlabel.cache.files import require_index_name
 from softlabel.errors import CacheError, UsageError
 from softlabel.files.atomic import publish_by, remove_folder, sweep, temporary_name
 from softlabel.files.owner import Claim, claimed
@@ -35,9 +36,7 @@ from softlabel.generation.present import refuse_other_settings
 def output_path(out: str | os.PathLike[str]) -> Path:
     """The index path, which must end in ``.h5``; of a link to a cache that of the cache itself."""
     path = Path(out)
-    if path.suffix != ".h5":
-        name = path.stem if path.suffix in (".hdf5", ".hdf", ".H5") else path.name
-        raise UsageError(f"The output {path} must end in .h5; for example {name or 'cache'}.h5.")
+    require_index_name(path)
     return followed_link(path)
 
 

@@ -108,7 +108,7 @@ def _by_itk(votes: Votes) -> npt.NDArray[np.float64]:
         import SimpleITK as sitk
     except ImportError:
         raise missing_extra("The fusion staple", "SimpleITK", "itk") from None
-    if (votes == votes[:1]).all():  # nothing to estimate from, and 0 / 0 for ITK
+    if votes.all():  # a prior of 1, for which ITK returns NaN
         return votes[0]
     images = [sitk.GetImageFromArray(vote.astype(np.uint8)[None]) for vote in votes]
     fuse = sitk.STAPLEImageFilter()

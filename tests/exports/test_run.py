@@ -11,7 +11,7 @@ import pytest
 
 from softlabel.cache import open_cache, pack_cache
 from softlabel.errors import UsageError
-from softlabel.exports import FORMATS, chosen_ids, export_cache
+from softlabel.exports import FORMATS, export_cache
 from softlabel.exports import case as case_module
 from softlabel.exports.format import ExportOptions
 
@@ -26,7 +26,7 @@ def test_some_cases_have_the_names_that_they_have_among_all(volumes, tmp_path, i
         export_cache(volumes, tmp_path / "one", "npz", ids=[case_id])
     assert files_below(tmp_path / "all") == files_below(tmp_path / "one")
     with open_cache(volumes) as cache:
-        assert chosen_ids(cache, ["sub-*"]) == ["sub-02"] and chosen_ids(cache, []) == ids
+        assert cache.chosen(["sub-*"]) == ["sub-02"] and cache.chosen() == ids
 
 
 @pytest.mark.parametrize("to", ["nifti", "npz"])

@@ -116,11 +116,13 @@ def test_range_ignored_pixels_and_agreement(seed, n):
     np.testing.assert_array_equal(found[:, 4], mean[:, 4])
 
 
-def test_raters_who_agree_everywhere():
-    labels = np.array([[0, 0, 1, 1, 2, 2]] * 3)[:, None].repeat(4, axis=1)
-    for fuse in ("staple", "soft-staple") if "SimpleITK" in sys.modules else ("soft-staple",):
-        q = softlabel.soften(labels, method="hard", rater_axis=0, fuse=fuse).dense()
-        np.testing.assert_allclose(q, np.eye(3)[labels[0]].transpose(2, 0, 1), atol=1e-6)
+@pytest.mark.parametrize("fuse", ["staple", "soft-staple"])
+@pytest.mark.parametrize("row", [[0, 0, 1, 1, 2, 2], [1, 1, 1]], ids=["layers", "all of a class"])
+def test_raters_who_agree_everywhere(fuse, row):
+    pytest.importorskip("SimpleITK")
+    labels = np.array([row] * 3)[:, None].repeat(4, axis=1)
+    q = softlabel.soften(labels, method="hard", rater_axis=0, fuse=fuse, classes=(0, 1, 2)).dense()
+    np.testing.assert_allclose(q, np.eye(3)[labels[0]].transpose(2, 0, 1), atol=1e-6)
 
 
 @pytest.mark.parametrize(

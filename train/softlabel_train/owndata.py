@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from softlabel.cache import Cache
-from softlabel.errors import UsageError, plural
+from softlabel.errors import UsageError, first_of, plural
 from softlabel.ids import natural_key
 from softlabel_train.splits import Split
 
@@ -46,7 +46,8 @@ def require_same_data(
         ("is", "are", "new", [i for i in now if i not in before]),
     )
     changes = [
-        f"{plural(len(ids), 'case')} {one if len(ids) == 1 else many} {what} ({_named(ids)})"
+        f"{plural(len(ids), 'case')} {one if len(ids) == 1 else many} {what} "
+        f"({first_of(ids, SHOWN_CASES)})"
         for one, many, what, ids in found
         if ids
     ]
@@ -55,12 +56,6 @@ def require_same_data(
             f"The run {folder} was started with other data than {cache} now holds: "
             f"{', '.join(changes)}; give the cache of that run, or another folder for a new run."
         )
-
-
-def _named(ids: Iterable[str]) -> str:
-    first = list(ids)
-    more = len(first) - SHOWN_CASES
-    return ", ".join(first[:SHOWN_CASES]) + (f" and {more} more" if more > 0 else "")
 
 
 def untold(checkpoint: Path) -> str:
