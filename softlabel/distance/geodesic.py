@@ -43,7 +43,8 @@ def geodesic_distance(image: Array, seeds: Array) -> npt.NDArray[np.float64]:
     shape = (1,) * (3 - image.ndim) + image.shape
     distance = np.where(seeds, 0.0, np.inf).reshape(shape)
     values = np.ascontiguousarray(image, np.float64).reshape(shape)
-    before = np.array([o for o in product((-1, 0, 1), repeat=3) if o < (0, 0, 0)], np.int64)
+    steps = product(*((0,) if n == 1 else (-1, 0, 1) for n in shape))  # none along a missing axis
+    before = np.array([s for s in steps if s < (0, 0, 0)], np.int64).reshape(-1, 3)
     while _sweep(values, distance, before) + _sweep(
         values[::-1, ::-1, ::-1], distance[::-1, ::-1, ::-1], before
     ):

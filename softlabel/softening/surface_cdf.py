@@ -37,7 +37,8 @@ REACH = 6.0
 """Standard deviations beyond which Φ is taken as 0 or 1; it is 1e-9 there."""
 
 MOST_DISORDERED = 0.1
-"""Share of the A-scans that may go back to a layer above, as a slip of the hand does."""
+"""Share of the A-scans with a layer in which it may lie above another one that belongs above it, as
+after a slip of the hand. A class such as fluid does so nearly wherever it is."""
 
 
 @dataclass(frozen=True)
@@ -131,13 +132,14 @@ def _boundaries(
     for k in range(1, n_layers):
         last = np.where((rank >= 0) & (rank < k), row, -np.inf).max(axis=0)
         first = np.where(rank >= k, row, np.inf).min(axis=0)
-        disordered = float((last > first).mean())
+        here = (rank == k).any(axis=0)
+        disordered = float((last > first)[here].mean()) if here.any() else 0.0
         if disordered > MOST_DISORDERED:
             above, below = (table.values[layers[n]] for n in (k - 1, k))
             raise ValueError(
-                f"in {disordered:.0%} of the A-scans classes up to {above} lie below classes from "
-                f"{below} on, so that they are no layers in the order of their values; name a "
-                "class that lies over the layers as `over`, another `depth_axis`, or take another "
+                f"in {disordered:.0%} of the A-scans with the class {below} it lies above classes "
+                f"up to {above}, so that they are no layers in the order of their values; name a "
+                "class that lies over the layers as over, give another depth_axis, or take another "
                 "method."
             )
         with np.errstate(invalid="ignore"):  # an A-scan without a known pixel

@@ -73,6 +73,13 @@ def test_fluid_stays_hard_and_hides_no_boundary():
     np.testing.assert_array_equal(found[:3, ~fluid], plain[:, ~fluid])
 
 
+def test_fluid_that_nobody_named_is_refused_however_little_there_is():
+    labels = np.repeat(np.array([0, 0, 0, 1, 1, 1, 1, 2, 2])[:, None], 50, axis=1)
+    labels[4:6, 7] = 9
+    with pytest.raises(ValueError, match="in 100% of the A-scans with the class 9 it lies above"):
+        softlabel.soften(labels, method="surface-cdf")
+
+
 def test_a_boundary_inside_of_fluid_lies_in_its_middle():
     labels = np.array([0, 0, 9, 9, 9, 1, 1])
     q = softlabel.soften(labels, method="surface-cdf", over=9, surface_sigma=1).dense()
@@ -103,7 +110,11 @@ def test_a_slip_of_the_hand_is_passed_over():
 @pytest.mark.parametrize(
     ("labels", "options", "sentence"),
     [
-        ([[1, 1], [0, 0]], {}, "in 100% of the A-scans classes up to 0 lie below classes from 1"),
+        (
+            [[1, 1], [0, 0]],
+            {},
+            "in 100% of the A-scans with the class 1 it lies above",
+        ),
         ([[0, 0], [1, 1]], {"over": 3}, "over is 3, which is no class; there are 0, 1"),
         ([[0, 0], [1, 1]], {"depth_axis": 2}, "depth_axis is 2 and the label map has 2 axes"),
         ([[0, 0], [1, 1]], {"depth_axis": 3}, "depth_axis must be 0, 1 or 2; got 3"),
