@@ -59,6 +59,16 @@ def test_staple_is_its_formula_in_the_surroundings_of_the_class(seed):
         assert not found[value][outside].any()
 
 
+@pytest.mark.parametrize("fuse", ["staple", "soft-staple"])
+def test_more_background_far_away_changes_nothing(fuse):
+    pytest.importorskip("SimpleITK")
+    _, maps = raters(2)
+    options = {"method": "hard", "rater_axis": 0, "fuse": fuse}
+    near = softlabel.soften(np.pad(maps, ((0, 0), (3, 3), (3, 3))), **options).dense()[1]
+    far = softlabel.soften(np.pad(maps, ((0, 0), (40, 40), (40, 40))), **options).dense()[1]
+    np.testing.assert_array_equal(far[37:-37, 37:-37], near)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_soft_staple_of_hard_labels_is_staple(seed):
     pytest.importorskip("SimpleITK")

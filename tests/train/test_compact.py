@@ -184,3 +184,9 @@ def test_the_nth_pixel_of_a_class_is_that_of_flatnonzero(values, value):
     np.testing.assert_array_equal(picked, found[::97])
     with pytest.raises(IndexError, match="Fewer than"):
         nth_position(values, value, len(found))
+
+
+def test_the_nth_pixel_of_a_class_is_found_behind_a_block_of_as_many():
+    values = np.zeros(9000, np.uint8)
+    values[[3, 4000, 5000, 8999]] = 1
+    assert [nth_position(values, 1, n) for n in range(4)] == [3, 4000, 5000, 8999]
