@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from rich.table import Table
 
 from softlabel.cli.options import (
@@ -164,6 +165,7 @@ def compare(
     from softlabel.generation.plan import check_method, choose
     from softlabel.readers import list_dataset, scan_classes
 
+    _check_picture_options(output, against_raters)
     settings = settings_of_methods(options, _methods_of(methods))
     given = given_reader_options(options)
     dataset = list_dataset(source, format_, given, mapping_of(map_, threshold))
@@ -174,7 +176,6 @@ def compare(
         click.echo(dataset.description, err=True)
     classes = scan_classes(dataset)
     if against_raters:
-        _refuse_pictures(output)
         report = _against_raters(dataset, refs, settings, classes, truth, band_px, verbose, quiet)
         _print_report(report, settings, csv_path, as_json)
         return
@@ -208,8 +209,15 @@ def _methods_of(text: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _refuse_pictures(output: Path | None) -> None:
-    if output is not None:
+def _check_picture_options(output: Path | None, against_raters: bool) -> None:
+    """Refuse a picture over several cases, and options of a picture without one."""
+    context = click.get_current_context()
+    of_pictures = ("class_name", "channel", "axis", "slice_", "window_px", "dpi")
+    for name in of_pictures if output is None else ():
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            [given] = [p.opts[0] for p in context.command.params if p.name == name]
+            raise UsageError(f"{given} is of the picture, and has no meaning without -o.")
+    if output is not None and against_raters:
         raise UsageError(
             "-o draws one case, and --against-raters compares over cases; leave one of them out."
         )

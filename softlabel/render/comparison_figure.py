@@ -91,9 +91,9 @@ def draw_comparison(picture: ComparisonPicture) -> Figure:
     )  # fmt: skip
     window = intensity_window(picture.whole.sections)
     _draw_whole(figure.add_axes(frame.panel(0)), picture, window)
-    _draw_window(figure.add_axes(frame.panel(1)), picture, window)
+    draw_framed_part(figure.add_axes(frame.panel(1)), picture, window)
     for number, method in enumerate(picture.methods):
-        _draw_method(figure.add_axes(frame.panel(number + 2)), picture, method)
+        draw_method(figure.add_axes(frame.panel(number + 2)), picture, method)
     _draw_scale(figure, frame, len(picture.methods) + 2)
     if picture.profile is not None:
         _draw_profile(figure, frame, picture, picture.profile)
@@ -152,7 +152,8 @@ def _keep_ratio(ax: Axes, true_ratio: float) -> None:
     )  # fmt: skip
 
 
-def _draw_window(ax: Axes, picture: ComparisonPicture, window: tuple[float, float]) -> None:
+def draw_framed_part(ax: Axes, picture: ComparisonPicture, window: tuple[float, float]) -> None:
+    """Draw the image in the window, with the outline of the class and the line."""
     show(ax, grey(picture.window.sections[0].image, window), picture.window, "nearest")
     _outline(ax, picture.window, 1.4)
     _draw_line(ax, picture)
@@ -160,7 +161,8 @@ def _draw_window(ax: Axes, picture: ComparisonPicture, window: tuple[float, floa
     _ticks(ax, picture.window, labels=False)
 
 
-def _draw_method(ax: Axes, picture: ComparisonPicture, method: MethodPanel) -> None:
+def draw_method(ax: Axes, picture: ComparisonPicture, method: MethodPanel) -> None:
+    """Draw the soft label of one method in the window."""
     colours, top = soft_scale(True, 2)
     rgb = colours(np.clip(method.values / top, 0, 1))[..., :3]
     show(ax, rgb, picture.window, "nearest")

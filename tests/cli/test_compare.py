@@ -98,6 +98,8 @@ def test_without_a_truth_there_are_no_scores(scenes):
         (["--class", "nothing", "-o", "x.png"], "There is no class 'nothing'"),
         (["--channel", "T1", "-o", "x.png"], "no channel 'T1'"),
         (["--slice", "3", "-o", "x.png"], "has no slices"),
+        (["--slice", "3"], "--slice is of the picture, and has no meaning without -o"),
+        (["--class", "1", "--against-raters"], "--class is of the picture"),
         (["--truth", "grader2"], "has no label map 'grader2'"),
         (["--against-raters", "-o", "x.png"], "leave one of them out"),
         (["--methods", "given"], "is read as hard labels"),
