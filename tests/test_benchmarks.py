@@ -15,6 +15,7 @@ from scipy.stats import entropy
 import softlabel
 from benchmarks.run import BENCHMARKS
 from softlabel.generation.settings import Settings
+from softlabel.softening import METHODS
 from softlabel.types import Case, ClassTable
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -198,3 +199,27 @@ def test_differences_are_of_the_pixels_that_either_softened(benchmark_module):
     known = torch.ones(1, 4, dtype=torch.bool)
     found = benchmark_module("resoftening").compare(one, other, known)
     assert found == pytest.approx((0.2, 0.5, 0.25))
+
+
+# --- methods --------------------------------------------------------------------------------------
+
+
+def test_every_method_that_softens_has_a_peer_that_agrees(benchmark_module):
+    """What ``measure`` demands of both sides before it times them."""
+    methods, dense = benchmark_module("methods"), benchmark_module("dense")
+    rng = np.random.default_rng(0)
+    labels = np.sort(rng.integers(0, 4, (24, 20)), axis=0).astype(np.uint8)
+    labels[10:13, 5:9] = methods.FLUID
+    image = rng.random(labels.shape).astype(np.float32)
+    ids = np.indices(labels.shape).sum(axis=0) // 6
+    peers = dense.PEERS | {"surface-cdf": dense.surface_cdf(methods.FLUID)}
+    assert set(peers) == set(METHODS) - {"given"}
+    for method, one in peers.items():
+        row = methods.measure("scene", method, one, (labels, ids, image, 10), 1)
+        assert row["dense MB"] == 10 * labels.size * 4 / 1e6
+
+
+def test_memory_is_what_a_function_takes_at_the_most(benchmark_module):
+    growth = benchmark_module("methods").growth
+    found = growth(lambda: (np.ones(40_000_000, np.uint8).sum(), np.ones(1000).sum()))
+    assert found != found or 38e6 < found < 60e6

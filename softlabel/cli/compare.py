@@ -254,6 +254,10 @@ def _truth_of(case: Case, dataset: Dataset, truth: str | None) -> tuple[Array | 
         pixels = read_label_map(path, mapping=dataset.mapping)
         values = pixels.values
         return values if dataset.mapping is None else dataset.mapping.apply(values), path.name
+    if path.suffix and truth not in case.label_maps:
+        raise UsageError(
+            f"--truth: there is no file {truth}; give one, or a label map by its name."
+        )
     return other_map(case, truth), truth
 
 

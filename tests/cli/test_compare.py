@@ -100,6 +100,7 @@ def test_without_a_truth_there_are_no_scores(scenes):
         (["--slice", "3", "-o", "x.png"], "has no slices"),
         (["--slice", "3"], "--slice is of the picture, and has no meaning without -o"),
         (["--class", "1", "--against-raters"], "--class is of the picture"),
+        (["--truth", "nowhere/a.png"], "--truth: there is no file nowhere/a.png"),
         (["--truth", "grader2"], "has no label map 'grader2'"),
         (["--against-raters", "-o", "x.png"], "leave one of them out"),
         (["--methods", "given"], "is read as hard labels"),
