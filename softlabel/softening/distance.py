@@ -20,8 +20,14 @@ from softlabel.distance.blocks import Blocks
 from softlabel.distance.boundary import BOUNDARIES, ROUNDING, Metric
 from softlabel.distance.measure import measure_blocks
 from softlabel.kernels import kernel
+from softlabel.softening.conversion import EQ1, check_conversion
 from softlabel.softening.inputs import MethodInput
-from softlabel.softening.superpixel import check_boundary, metric_of, soften_measured
+from softlabel.softening.superpixel import (
+    CONVERSION_TEXT,
+    check_boundary,
+    metric_of,
+    soften_measured,
+)
 from softlabel.softmaps.class_index import ignored_index
 from softlabel.softmaps.from_dense import TILE_EDGE
 from softlabel.softmaps.maps import Regions, SoftMaps, hard_maps
@@ -42,7 +48,7 @@ class DistanceOptions:
     width : float or None
         Distance from the boundary up to which labels are soft, in pixels or, when soften is given
         a spacing, in its unit. None is 8 pixels, with a spacing 8 times its smallest value.
-    in_plane, slice_axis
+    in_plane, slice_axis, conversion
         As in :class:`softlabel.softening.superpixel.SuperpixelOptions`.
     """
 
@@ -54,10 +60,12 @@ class DistanceOptions:
     )  # fmt: skip
     in_plane: bool = field(default=False, metadata={"help": "Distances within slices only."})
     slice_axis: int | None = None
+    conversion: str = field(default=EQ1, metadata=CONVERSION_TEXT)
 
     def __post_init__(self) -> None:
         make_plain(self)
         check_boundary(self.boundary)
+        check_conversion(self.conversion)
         if self.width is not None and not 0 < self.width < np.inf:
             raise ValueError(f"width must be a positive number; got {self.width}.")
 
@@ -85,7 +93,9 @@ def soften_by_distance(given: MethodInput, options: DistanceOptions) -> SoftMaps
     start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     values = np.empty(int(start[-1]), np.float32)
     for measured in measure_blocks(blocks, BOUNDARIES[options.boundary], metric):
-        soften_measured(blocks, measured, given.scale, start[measured.blocks], values)
+        soften_measured(
+            blocks, measured, given.scale, options.conversion, start[measured.blocks], values
+        )
     # inside of its class a value is ½ or more, outside ½ or less: 0 and 1 are hard
     soft = np.logical_or.reduceat((values > 0) & (values < 1), start[:-1]) if sizes.size else sizes
     if not soft.any():
