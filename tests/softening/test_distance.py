@@ -65,7 +65,7 @@ def test_equals_other_conversions_in_the_band(scene, boundary, scale, conversion
 @settings(max_examples=settings.default.max_examples // 4, suppress_health_check=list(HealthCheck))
 @given(scene=scenes(), boundary=boundaries, width=widths)
 def test_kernels_are_right_as_plain_python(interpreted, scene, boundary, width):
-    assert any(name.startswith("softlabel.softening.distance.") for name in interpreted)
+    assert any(name.startswith("softlabel.softening.tiles.") for name in interpreted)
     check(scene, boundary=boundary, width=width)
 
 
