@@ -5,7 +5,7 @@ Euclidean distance transform, one class after another on the whole array.
 """
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, stats
 
 
 def distance_to(targets, spacing):
@@ -48,8 +48,16 @@ def signed_distance_in_plane(phi, known, boundary, spacing, slice_axis):
     return np.stack([signed_distance(p, k, boundary, plane) for p, k in slices], slice_axis)
 
 
+def convert(d, scale, conversion="eq1"):
+    """Soft labels of signed distances: Eq. 1, or a distribution function of d / scale."""
+    if conversion == "eq1":
+        return 0.5 * (d / (scale + np.abs(d)) + 1)
+    distribution = {"probit": stats.norm, "logistic": stats.logistic}[conversion]
+    return distribution.cdf(d, scale=scale)
+
+
 def soften(labels, superpixels, classes, boundary="inner", spacing=None, scale=None, ignore=None,
-           normalize="none", min_minority=0.0, slice_axis=None):  # fmt: skip
+           normalize="none", min_minority=0.0, slice_axis=None, conversion="eq1"):  # fmt: skip
     """Dense soft maps, float64 (K, *spatial); distances in plane when slice_axis is given."""
     pixel = np.ones(labels.ndim) if spacing is None else np.asarray(spacing, float)
     scale = pixel.min() if scale is None else scale
@@ -74,6 +82,6 @@ def soften(labels, superpixels, classes, boundary="inner", spacing=None, scale=N
         for k in np.flatnonzero(counts):
             d = distances[k]
             soft = here & known & (np.abs(d) <= diagonal * (1 + 1e-6))
-            q[k][soft] = 0.5 * (d[soft] / (scale + np.abs(d[soft])) + 1)
+            q[k][soft] = convert(d[soft], scale, conversion)
     total = q.sum(0)
     return q / np.where(total > 0, total, 1) if normalize == "sum" else q

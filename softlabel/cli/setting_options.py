@@ -147,9 +147,11 @@ def method_options(section: str) -> Callable[[F], F]:
             options = METHODS[owners[0]].options
             field = next(f for f in fields(options) if f.name == name)
             kind = _without_none(get_type_hints(options)[name])
+            if "choices" in field.metadata:
+                kind = click.Choice(field.metadata["choices"])
             is_flag = kind is bool
             silent = is_flag or field.default is None
-            shown = "" if silent else f" Default: {field.default:g}."
+            shown = "" if silent else f" Default: {field.default}."
             command = option(
                 section,
                 flag(name),

@@ -109,13 +109,15 @@ def soften_case(
             case.soft, case.labels, header.classes, header.ignore, settings.normalize
         ), ""
     request = request_of(case, header, settings)
-    image = case.image if METHODS[settings.method].needs_image else None
+    method = METHODS[settings.method]
+    image = case.image if method.needs_image else None
+    mask = case.mask if method.uses_mask else None
     if device is not None:
         try:
             return soften_by(request, case.labels, ids, backend=device.soften), ""
         except DeviceUnusable as error:
             return soften_by(request, case.labels, ids), str(error)
-    return soften_by(request, case.labels, ids, image=image), ""
+    return soften_by(request, case.labels, ids, image=image, mask=mask), ""
 
 
 def request_of(case: Case, header: Header, settings: Settings) -> SoftenRequest:

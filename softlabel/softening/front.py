@@ -26,6 +26,7 @@ def soften(
     superpixels: Array | None = None,
     *,
     image: Array | None = None,
+    mask: Array | None = None,
     method: str = "superpixel",
     classes: ClassTable | Mapping[int, str] | Iterable[int] | None = None,
     spacing: tuple[float, ...] | None = None,
@@ -48,9 +49,11 @@ def soften(
         Ids from 0; negative where there is none (those pixels stay hard). Needed by the method
         ``superpixel`` unless ``image`` is given.
     image : ndarray, shape (*spatial) or (C, *spatial), optional
-        What the method ``geols`` looks at. For ``superpixel`` without superpixels they are made
-        from it by :func:`softlabel.slic` with its defaults, each channel mapped to 0..1 and
-        ``spacing`` divided by its smallest value first.
+        What the methods ``geols`` and ``posterior`` look at. For ``superpixel`` without
+        superpixels they are made from it by :func:`softlabel.slic` with its defaults, each channel
+        mapped to 0..1 and ``spacing`` divided by its smallest value first.
+    mask : ndarray of bool, shape (*spatial), optional
+        Where intensities count, for ``posterior``; pixels outside stay hard. Default: everywhere.
     method : str
         A name in :data:`METHODS`.
     classes : ClassTable, {value: name}, or values, optional
@@ -79,8 +82,9 @@ def soften(
     **method_options
         ``min_minority`` (superpixel); ``in_plane``, ``slice_axis`` (superpixel, distance);
         ``width`` (distance); ``blur`` (gaussian); ``epsilon`` (smoothing); ``dilations``, ``ring``
-        (dilation); ``alpha`` (geols); ``surface_sigma``, ``over``, ``depth_axis``
-        (surface-cdf).
+        (dilation); ``alpha`` (geols); ``boundary_sd``, ``temper``, ``window``,
+        ``image_sigma``, ``allow_flips``, ``in_plane``, ``slice_axis`` (posterior);
+        ``surface_sigma``, ``over``, ``depth_axis`` (surface-cdf).
 
     Returns
     -------
@@ -132,12 +136,12 @@ def soften(
         device = CPU
     backend = _local_backend(device)
     try:
-        return soften_by(request, labels, superpixels, image=image, backend=backend)
+        return soften_by(request, labels, superpixels, image=image, mask=mask, backend=backend)
     except DeviceUnusable as error:
         warnings.warn(
             f"Softened on the CPU instead of {device}: {error}.", RuntimeWarning, stacklevel=2
         )
-        return soften_by(request, labels, superpixels, image=image)
+        return soften_by(request, labels, superpixels, image=image, mask=mask)
 
 
 def soften_by(
@@ -146,6 +150,7 @@ def soften_by(
     superpixels: Array | None = None,
     *,
     image: Array | None = None,
+    mask: Array | None = None,
     backend: Backend | None = None,
 ) -> SoftMaps:
     """As :func:`soften`, by a request; with a backend the superpixel method runs on its device.
@@ -166,6 +171,7 @@ def soften_by(
     table = request.table(maps)
     ids = _superpixel_ids(method, superpixels, image, maps[0].shape, step)
     channels = _channels_for(request.method, method, image, maps[0].shape)
+    counts = _mask_for(request.method, method, mask, maps[0].shape)
     indices = [class_index_map(m, table, request.ignore) for m in maps]
     if backend is not None:
         assert ids is not None  # every method with tensor code needs superpixels
@@ -173,7 +179,8 @@ def soften_by(
     else:
         softened = [
             method.run(
-                MethodInput(i, table, ids, step, width, request.ignore, channels), request.options
+                MethodInput(i, table, ids, step, width, request.ignore, channels, counts),
+                request.options,
             )
             for i in indices
         ]
@@ -245,6 +252,19 @@ def _channels_for(
     if not np.isfinite(channels).all():
         raise ValueError("image holds NaN or infinite values; replace them.")
     return channels
+
+
+def _mask_for(
+    name: str, method: Method, mask: Array | None, shape: tuple[int, ...]
+) -> Array | None:
+    """The mask for a method that uses one."""
+    if mask is None:
+        return None
+    if not method.uses_mask:
+        raise ValueError(f"The method {name} uses no mask; leave mask out.")
+    if np.shape(mask) != shape:
+        raise ValueError(f"mask and labels must have one shape; got {np.shape(mask)} and {shape}.")
+    return np.asarray(mask, dtype=np.bool_)
 
 
 def _channels(image: Array, shape: tuple[int, ...]) -> Array:

@@ -26,6 +26,8 @@ class MethodInput:
         Label value of ignored pixels. The class table may hold it, as a class without pixels.
     image : ndarray, shape (C, *spatial), or None
         Intensities. None for methods that need none.
+    mask : ndarray of bool, shape (*spatial), or None
+        Where intensities count, for methods that look at them; None is everywhere.
     """
 
     index: Array
@@ -35,3 +37,4 @@ class MethodInput:
     scale: float
     ignore: int | None
     image: Array | None = None
+    mask: Array | None = None

@@ -18,6 +18,7 @@ from softlabel.softening.geols import GeoLSOptions, soften_by_geols
 from softlabel.softening.given import GivenOptions, refuse_hard_labels
 from softlabel.softening.hard import HardOptions, keep_hard
 from softlabel.softening.inputs import MethodInput
+from softlabel.softening.posterior import PosteriorOptions, soften_by_posterior
 from softlabel.softening.smoothing import SmoothingOptions, soften_by_smoothing
 from softlabel.softening.superpixel import SuperpixelOptions, soften_by_superpixels
 from softlabel.softening.surface_cdf import SurfaceCDFOptions, soften_by_surface_cdf
@@ -53,6 +54,8 @@ class Method:
         There is tensor code for it as well (:mod:`softlabel.softening.tensor.images`).
     needs_image : bool
         It looks at the intensities of the image itself.
+    uses_mask : bool
+        It leaves out the intensities outside of a mask.
     takes_soft_labels : bool
         It takes soft labels (:attr:`softlabel.types.Case.soft`) and no hard ones.
     distances : {"spacing", "pixels", "none"}
@@ -66,6 +69,7 @@ class Method:
     run: Callable[[MethodInput, Any], SoftMaps]
     on_device: bool = False
     needs_image: bool = False
+    uses_mask: bool = False
     takes_soft_labels: bool = False
     distances: str = SPACING
 
@@ -128,6 +132,14 @@ METHODS: dict[str, Method] = {
         soften_by_geols,
         needs_image=True,
         distances=NONE,
+    ),
+    "posterior": Method(
+        "drawn boundary and intensities together, by Bayes' rule",
+        PosteriorOptions,
+        False,
+        soften_by_posterior,
+        needs_image=True,
+        uses_mask=True,
     ),
     "surface-cdf": Method(
         "layers whose boundaries have a Gaussian place along the A-scan",

@@ -25,11 +25,19 @@ from softlabel.distance.blocks import Blocks, Measured
 from softlabel.distance.boundary import BOUNDARIES, ROUNDING, Metric
 from softlabel.distance.measure import measure_blocks
 from softlabel.kernels import kernel
+from softlabel.softening.conversion import CONVERSIONS, EQ1, check_conversion
 from softlabel.softening.inputs import MethodInput
 from softlabel.softening.mixed import mixed_superpixels
 from softlabel.softmaps.class_index import ignored_index
 from softlabel.softmaps.maps import SoftMaps
 from softlabel.types import Array, coarsest_axis
+
+CONVERSION_TEXT = {
+    "help": "What a signed distance d becomes: Eq. 1, the normal distribution function of d/scale, "
+    "or the logistic one.",
+    "choices": tuple(CONVERSIONS),
+}
+"""Metadata of the field of every method that has it."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,8 @@ class SuperpixelOptions:
         unless ``slice_axis`` cuts it into rows or columns.
     slice_axis : int or None
         Axis across the slices; None takes the axis of the coarsest spacing, the last of equals.
+    conversion : {"eq1", "probit", "logistic"}
+        What a distance becomes (:data:`softlabel.softening.conversion.CONVERSIONS`).
     """
 
     boundary: str = "inner"
@@ -60,10 +70,12 @@ class SuperpixelOptions:
     )
     in_plane: bool = field(default=False, metadata={"help": "Distances within slices only."})
     slice_axis: int | None = None
+    conversion: str = field(default=EQ1, metadata=CONVERSION_TEXT)
 
     def __post_init__(self) -> None:
         make_plain(self)
         check_boundary(self.boundary)
+        check_conversion(self.conversion)
         if not 0 <= self.min_minority <= 1:
             raise ValueError(f"min_minority must lie in 0..1; got {self.min_minority}.")
 
@@ -101,7 +113,9 @@ def soften_by_superpixels(given: MethodInput, options: SuperpixelOptions) -> Sof
         mixed.block_region, mixed.block_class,
     )  # fmt: skip
     for measured in measure_blocks(blocks, boundary, metric):
-        soften_measured(blocks, measured, given.scale, block_start[measured.blocks], values)
+        soften_measured(
+            blocks, measured, given.scale, options.conversion, block_start[measured.blocks], values
+        )
     return SoftMaps(
         index, table, 1.0, 0.0, regions, mixed.block_region, mixed.block_class,
         block_start, values,
@@ -148,15 +162,21 @@ def metric_of(ndim: int, spacing: tuple[float, ...], options: DistanceRules) -> 
 
 
 def soften_measured(
-    blocks: Blocks, measured: Measured, scale: float, value_start: Array, values: Array
+    blocks: Blocks,
+    measured: Measured,
+    scale: float,
+    conversion: str,
+    value_start: Array,
+    values: Array,
 ) -> None:
-    """Fill the values of the blocks that have been measured: Eq. 1 up to the limits, else hard.
+    """Fill the values of the blocks that have been measured: soft up to the limits, else hard.
 
     Parameters
     ----------
     blocks : Blocks
     measured : Measured
     scale : float
+    conversion : str
     value_start : ndarray of int64, shape (N,)
         Where the values of each measured block begin.
     values : ndarray of float32
@@ -168,14 +188,22 @@ def soften_measured(
         blocks.index.reshape(-1), blocks.class_index[measured.blocks].astype(blocks.index.dtype),
         blocks.pixels, blocks.start[region], blocks.start[region + 1],
     )  # fmt: skip
-    if measured.squared.dtype == np.float64:
-        _fill_values(own, measured.squared, measured.start, limits, scale, value_start, values)
-    else:
+    convert = CONVERSIONS[conversion]
+    if measured.squared.dtype != np.float64:
         distance = np.sqrt(np.arange(int(limits.max()) + 1) / measured.factor)
-        inside = 0.5 * (distance / (scale + distance) + 1.0)
-        outside = 0.5 * (-distance / (scale + distance) + 1.0)
+        inside, outside = convert(distance, scale), convert(-distance, scale)
         table = np.array([np.append(outside, 0.0), np.append(inside, 1.0)], np.float32)
         _look_up_values(own, measured.squared, measured.start, limits, table, value_start, values)
+    elif conversion == EQ1:
+        _fill_values(own, measured.squared, measured.start, limits, scale, value_start, values)
+    else:
+        squared, mine = measured.squared, np.empty(len(measured.squared), np.bool_)
+        _mark_own(own, measured.start, mine)
+        distance = np.sqrt(squared)
+        soft = convert(np.where(mine, distance, -distance), scale)
+        sizes = np.diff(measured.start)
+        soft = np.where(squared <= np.repeat(limits, sizes), soft, mine)
+        values[np.arange(len(squared)) + np.repeat(value_start - measured.start[:-1], sizes)] = soft
 
 
 class Own(NamedTuple):
@@ -197,6 +225,14 @@ class Own(NamedTuple):
     pixels: Array
     first: Array
     last: Array
+
+
+@kernel
+def _mark_own(own: Own, start: Array, mine: Array) -> None:
+    """Which pixels of the blocks are of the block's class."""
+    for b in range(len(start) - 1):
+        for i in range(start[b + 1] - start[b]):
+            mine[start[b] + i] = own.flat[own.pixels[own.first[b] + i]] == own.class_index[b]
 
 
 @kernel

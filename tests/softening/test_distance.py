@@ -24,7 +24,9 @@ def soften(scene, **options):
     )  # fmt: skip
 
 
-def expected(scene, boundary="inner", width=None, scale=None, slice_axis=None):
+def expected(
+    scene, boundary="inner", width=None, scale=None, slice_axis=None, conversion="eq1"
+):  # fmt: skip
     step = np.ones(scene.labels.ndim) if scene.spacing is None else np.array(scene.spacing)
     width = 8 * step.min() if width is None else width
     scale = step.min() if scale is None else scale
@@ -40,7 +42,7 @@ def expected(scene, boundary="inner", width=None, scale=None, slice_axis=None):
             d = reference.signed_distance_in_plane(phi, known, boundary, step, slice_axis)
         near = known & (np.abs(d) <= width * (1 + 1e-6)) & np.isfinite(d)
         d = np.where(near, d, 0)
-        q.append(np.where(near, 0.5 * (d / (scale + np.abs(d)) + 1), phi))
+        q.append(np.where(near, reference.convert(d, scale, conversion), phi))
     return np.array(q)
 
 
@@ -54,10 +56,16 @@ def test_equals_eq_1_in_the_band(scene, boundary, width, scale):
     check(scene, boundary=boundary, width=width, scale=scale)
 
 
+@given(scene=scenes(), boundary=boundaries, scale=st.sampled_from([None, 0.4, 3.0]),
+       conversion=st.sampled_from(["probit", "logistic"]))  # fmt: skip
+def test_equals_other_conversions_in_the_band(scene, boundary, scale, conversion):
+    check(scene, boundary=boundary, scale=scale, conversion=conversion)
+
+
 @settings(max_examples=settings.default.max_examples // 4, suppress_health_check=list(HealthCheck))
 @given(scene=scenes(), boundary=boundaries, width=widths)
 def test_kernels_are_right_as_plain_python(interpreted, scene, boundary, width):
-    assert any(name.startswith("softlabel.softening.distance.") for name in interpreted)
+    assert any(name.startswith("softlabel.softening.tiles.") for name in interpreted)
     check(scene, boundary=boundary, width=width)
 
 

@@ -17,7 +17,7 @@ def test_it_has_every_argument_of_soften_but_the_arrays_with_the_same_defaults()
         name: parameter.default
         for name, parameter in inspect.signature(softlabel.soften).parameters.items()
         if parameter.kind is not parameter.VAR_KEYWORD
-        and name not in ("labels", "superpixels", "image", "device")
+        and name not in ("labels", "superpixels", "image", "mask", "device")
     }
     of_request = {f.name: f.default for f in fields(SoftenRequest) if f.name != "method_options"}
     assert of_request == of_function

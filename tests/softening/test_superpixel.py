@@ -24,6 +24,7 @@ options = st.fixed_dictionaries(
         "scale": st.sampled_from([None, None, 0.3, 2.5]),
         "normalize": st.sampled_from(["none", "sum"]),
         "min_minority": st.sampled_from([0.0, 0.0, 0.1, 0.25, 0.5, 1.0]),
+        "conversion": st.sampled_from(["eq1", "eq1", "probit", "logistic"]),
     }
 )
 

@@ -85,6 +85,7 @@ def soften_batch(
     min_minority: float = 0.0,
     in_plane: bool = False,
     slice_axis: int | None = None,
+    conversion: str = "eq1",
     memory: int | None = None,
 ) -> SoftBatch:
     """Soften a batch of label maps where they are: soft labels on the fly, without a cache.
@@ -100,7 +101,7 @@ def soften_batch(
         Ids from 0 in each image, negative where there is none (those pixels stay hard).
     classes : ClassTable, {value: name}, or values
         Classes along axis 1 of the result.
-    spacing, boundary, scale, normalize, ignore, min_minority, in_plane, slice_axis
+    spacing, boundary, scale, normalize, ignore, min_minority, in_plane, slice_axis, conversion
         As for :func:`softlabel.soften` (method ``superpixel``).
     memory : int, optional
         Bytes of working memory; default: half of what is free on the device.
@@ -129,7 +130,8 @@ def soften_batch(
     request = SoftenRequest(
         "superpixel", classes, spacing, boundary, scale, normalize, ignore,
         method_options={
-            "min_minority": min_minority, "in_plane": in_plane, "slice_axis": slice_axis
+            "min_minority": min_minority, "in_plane": in_plane, "slice_axis": slice_axis,
+            "conversion": conversion,
         },
     )  # fmt: skip
     spatial = tuple(labels.shape[1:])
@@ -149,7 +151,7 @@ def soften_batch(
             index.view(padded), ignored, len(table), ids.reshape(padded), count, min_minority,
             kernels,
         )  # fmt: skip
-        fill_values(band, BOUNDARIES[boundary], metric, width, budget, kernels)
+        fill_values(band, BOUNDARIES[boundary], metric, width, budget, kernels, conversion)
         if normalize == "sum":
             band = replace(band, values=_divided_by_sum(band))
     return SoftBatch(table.values, spatial, band)

@@ -139,7 +139,7 @@ def _soften_share(
     )  # fmt: skip
     metric = metric_of(indices[0].ndim, work.spacing, options)
     boundary = BOUNDARIES[options.boundary]
-    fill_values(band, boundary, metric, work.scale, work.budget, work.kernels)
+    fill_values(band, boundary, metric, work.scale, work.budget, work.kernels, options.conversion)
     return soft_maps_of(band, indices, table)
 
 

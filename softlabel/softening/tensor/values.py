@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from softlabel.distance.boundary import ROUNDING, Boundary, Metric
+from softlabel.softening.conversion import EQ1
 from softlabel.softening.tensor.band import Band
 from softlabel.softening.tensor.distance import (
     Pairs,
@@ -36,7 +37,7 @@ LONGEST_ROW = 1 << 14
 
 def fill_values(
     band: Band, boundary: Boundary, metric: Metric, scale: float, budget: int,
-    kernels: bool = False,
+    kernels: bool = False, conversion: str = EQ1,
 ) -> None:  # fmt: skip
     """Compute the values of a band.
 
@@ -50,6 +51,8 @@ def fill_values(
         Bytes of working memory.
     kernels : bool
         Use the Triton kernels.
+    conversion : str
+        A name in :data:`softlabel.softening.conversion.CONVERSIONS`.
     """
     if not len(band.block_region):
         return
@@ -59,7 +62,7 @@ def fill_values(
     limit = costs.limits(limits)[band.block_region]
     work = Work(
         band, boundary, metric, costs, limit,
-        formula_of(costs, limit, scale, band.index.device), budget // 4 // PAIR_BYTES,
+        formula_of(costs, limit, scale, band.index.device, conversion), budget // 4 // PAIR_BYTES,
     )  # fmt: skip
     volume = search_axis((z, y, x), costs) == 0
     image = band.image[band.block_region]

@@ -1,4 +1,4 @@
-"""What the tiles of a band share: blocks on the device, and Eq. 1 for squared distances."""
+"""What the tiles of a band share: blocks on the device, and soft labels of squared distances."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from softlabel.device import DeviceUnusable
 from softlabel.distance.boundary import Boundary, Metric
+from softlabel.softening.conversion import CONVERSIONS, EQ1
 from softlabel.softening.tensor.band import Band
 from softlabel.softening.tensor.distance import (
     Costs,
@@ -20,7 +22,7 @@ from softlabel.types import Array
 
 @dataclass(frozen=True, eq=False)
 class Formula:
-    """Eq. 1 for squared distances on a device.
+    """Soft labels of squared distances on a device: any conversion in pixel units, else Eq. 1.
 
     Attributes
     ----------
@@ -43,12 +45,24 @@ class Formula:
         return (0.5 * (signed / (self.scale + distance) + 1.0)).to(torch.float32)
 
 
-def formula_of(costs: Costs, limit: Array, scale: float, device: torch.device) -> Formula:
-    """Eq. 1 for squared distances up to the largest of some limits."""
+def formula_of(
+    costs: Costs, limit: Array, scale: float, device: torch.device, conversion: str = EQ1
+) -> Formula:
+    """Soft labels of squared distances up to the largest of some limits.
+
+    Raises
+    ------
+    DeviceUnusable
+        For a conversion other than Eq. 1 of distances in mm: devices round it differently.
+    """
     if not costs.integer:
+        if conversion != EQ1:
+            raise DeviceUnusable(
+                f"it has no code for the conversion {conversion} of such distances"
+            )
         return Formula(scale, None)
     distance = np.sqrt(np.arange(int(limit.max()) + 1, dtype=np.float64) / costs.factor)
-    values = [0.5 * (d / (scale + distance) + 1.0) for d in (-distance, distance)]
+    values = [CONVERSIONS[conversion](d, scale) for d in (-distance, distance)]
     return Formula(scale, torch.from_numpy(np.array(values, np.float32)).to(device))
 
 

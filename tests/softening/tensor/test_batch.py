@@ -24,6 +24,7 @@ options = st.fixed_dictionaries(
         "normalize": st.sampled_from(["none", "sum"]),
         "min_minority": st.sampled_from([0.0, 0.0, 0.1, 0.25, 0.5, 1.0]),
         "in_plane": st.booleans(),
+        "conversion": st.sampled_from(["eq1", "eq1", "probit", "logistic"]),
     }
 )
 

@@ -32,6 +32,7 @@ options = st.fixed_dictionaries(
         "normalize": st.sampled_from(["none", "sum"]),
         "min_minority": st.sampled_from([0.0, 0.0, 0.1, 0.25, 0.5, 1.0]),
         "in_plane": st.booleans(),
+        "conversion": st.sampled_from(["eq1", "eq1", "probit", "logistic"]),
     }
 )
 
@@ -60,8 +61,16 @@ def test_pixel_units_give_the_same_bytes(scene, chosen):
     spacing=st.sampled_from([(0.3, 1.0, 1.7), (3.0, 0.5, 0.5), (0.1, 0.1, 0.1), (1.0, 2.0, 3.0)]),
 )
 def test_other_units_give_the_same_bytes(scene, chosen, spacing):
-    chosen = {**chosen, "spacing": spacing[: scene.labels.ndim]}
+    chosen = {**chosen, "spacing": spacing[: scene.labels.ndim], "conversion": "eq1"}
     assert_same_maps(soften(scene, "torch-cpu", **chosen), soften(scene, "cpu", **chosen))
+
+
+def test_other_conversions_of_other_units_are_left_to_the_cpu():
+    labels, ids = blobs()
+    chosen = {"spacing": (0.3, 1.7), "conversion": "probit"}
+    with pytest.warns(RuntimeWarning, match="on the CPU instead of torch-cpu: it has no code"):
+        found = softlabel.soften(labels, ids, device="torch-cpu", **chosen)
+    assert_same_maps(found, softlabel.soften(labels, ids, **chosen))
 
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)
