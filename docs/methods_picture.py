@@ -55,7 +55,7 @@ def main() -> None:
             ),
         }
     draw(pictures).savefig(
-        TARGET, dpi=110, pil_kwargs={"quality": 82, "optimize": True, "progressive": True}
+        TARGET, dpi=110, pil_kwargs={"quality": 70, "optimize": True, "progressive": True}
     )
 
 

@@ -189,7 +189,7 @@ def test_every_method_has_its_formula_its_defaults_and_when_it_is_wrong(name):
     options = METHOD_TABLE[name].options
     module = f"`{options.__module__.replace('.', '/')}.py`"
     [section] = [s for s in METHODS.read_text().split("\n## ") if module in s]
-    assert re.search(r"^ *```(text)?\n *q_\w+.* = ", section, re.MULTILINE)
+    assert re.search(r"^ *```(text)?\n *q_\w+.* [=∝] ", section, re.MULTILINE)
     assert "wrong to use" in section.lower()
     for field in fields(options):
         if "help" in field.metadata:

@@ -112,7 +112,7 @@ SHOWN_FAILURES = 5
     help="Slice of a volume, from 0.  [default: that with the most boundary]",
 )  # fmt: skip
 @option(
-    "Picture", "--window", "window_px", type=click.IntRange(16, 1024), metavar="PIXELS",
+    "Picture", "--frame", "frame_px", type=click.IntRange(16, 1024), metavar="PIXELS",
     help="Rows and columns of the part that the maps show.  [default: a quarter of the shorter "
     "side, 32 to 64]",
 )  # fmt: skip
@@ -145,7 +145,7 @@ def compare(
     channel: str | None,
     axis: int | None,
     slice_: int | None,
-    window_px: int | None,
+    frame_px: int | None,
     dpi: int,
     format_: str,
     map_: str | None,
@@ -189,7 +189,7 @@ def compare(
         from softlabel.render.sections import View
 
         view = View(_class_index(classes, class_name), _channel_index(case, channel), axis, slice_)
-        picture = comparison_picture(found, view, window_px)
+        picture = comparison_picture(found, view, frame_px)
         write_figure(lambda: draw_comparison(picture), output, dpi)
     _print_comparison(found, csv_path, as_json)
     if output is not None and not quiet:
@@ -212,7 +212,7 @@ def _methods_of(text: str) -> list[str]:
 def _check_picture_options(output: Path | None, against_raters: bool) -> None:
     """Refuse a picture over several cases, and options of a picture without one."""
     context = click.get_current_context()
-    of_pictures = ("class_name", "channel", "axis", "slice_", "window_px", "dpi")
+    of_pictures = ("class_name", "channel", "axis", "slice_", "frame_px", "dpi")
     for name in of_pictures if output is None else ():
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             [given] = [p.opts[0] for p in context.command.params if p.name == name]

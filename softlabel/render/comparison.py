@@ -17,7 +17,7 @@ from softlabel.softmaps.class_index import ignored_index
 from softlabel.softmaps.maps import SoftMaps
 from softlabel.types import Array
 
-WINDOW_PX = (32, 64)
+FRAME_PX = (32, 64)
 """Least and most rows and columns of the window around the line: a quarter of the shorter side."""
 
 
@@ -98,7 +98,7 @@ class ComparisonPicture:
 
 
 def comparison_picture(
-    found: Comparison, view: View, window_px: int | None = None
+    found: Comparison, view: View, frame_px: int | None = None
 ) -> ComparisonPicture:
     """Choose what to show of a comparison.
 
@@ -110,9 +110,9 @@ def comparison_picture(
     found : Comparison
     view : View
         Its class, channel, axis and slice.
-    window_px : int, optional
+    frame_px : int, optional
         Rows and columns of the window that the maps show; default a quarter of the shorter side,
-        within :data:`WINDOW_PX`.
+        within :data:`FRAME_PX`.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def comparison_picture(
         f"Case {case.id}", (), (section,), rows, columns, found.classes.names, k,
         case.channels[view.channel] if case.channels else "image",
     )  # fmt: skip
-    size = window_px or int(np.clip(min(section.labels.shape) // 4, *WINDOW_PX))
+    size = frame_px or int(np.clip(min(section.labels.shape) // 4, *FRAME_PX))
     line = line_across(
         section.labels == 1, section.labels >= 0, (rows.spacing, columns.spacing), (size, size)
     )

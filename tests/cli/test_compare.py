@@ -13,6 +13,7 @@ from factories import run_cli, write_scenes
 from PIL import Image
 
 from softlabel.cli import main
+from softlabel.cli.compare import compare as compare_command
 from softlabel.phantom import write_oct_dataset
 from softlabel.softening import soften
 
@@ -113,6 +114,11 @@ def test_what_cannot_be_is_one_sentence(scenes, arguments, sentence):
     [line] = [line for line in result.stderr.splitlines() if line.startswith("Error")]
     assert sentence in line
     assert result.stdout == ""
+
+
+def test_no_option_has_the_flag_of_another():
+    flags = [flag for param in compare_command.params for flag in param.opts]
+    assert len(set(flags)) == len(flags)
 
 
 def test_options_go_to_the_methods_that_have_them(scenes):

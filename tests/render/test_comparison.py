@@ -52,7 +52,7 @@ def test_the_profile_holds_the_values_along_the_line(found):
 
 
 def test_the_window_lies_around_the_line_and_in_the_frame(found):
-    picture = comparison_picture(found, View(), window_px=20)
+    picture = comparison_picture(found, View(), frame_px=20)
     window = picture.window
     assert window.sections[0].labels.shape == (20, 20)
     assert window.columns.start == 19 and 0 <= window.rows.start <= 28
