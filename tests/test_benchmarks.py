@@ -225,8 +225,11 @@ def test_every_published_method_has_a_peer_that_agrees(benchmark_module):
 
 def test_memory_is_what_a_function_takes_at_the_most(benchmark_module):
     growth = benchmark_module("methods").growth
-    for _ in range(3):  # freed memory, of which the next array could be made unseen
-        [np.ones(2_000_000, np.uint8) for _ in range(20)]
-    for size in (10_000_000, 40_000_000):
-        found = growth(lambda size=size: (np.ones(size, np.uint8).sum(), np.ones(1000).sum()))
-        assert found != found or 0.95 * size < found < 1.3 * size
+    np.ones(4_000_000, np.uint8)  # from here on arrays of this size come from the heap
+    blocks = [np.ones(2_000_000, np.uint8) for _ in range(20)]
+    kept = blocks.pop()  # on top, so that what is freed below it stays with the process
+    del blocks
+    for size, count in ((1_900_000, 10), (40_000_000, 1)):
+        found = growth(lambda n=size, k=count: [np.ones(n, np.uint8) for _ in range(k)])
+        assert found != found or 0.95 * size * count < found < 1.3 * size * count
+    assert kept.all()
