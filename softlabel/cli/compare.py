@@ -180,17 +180,10 @@ def compare(
         _print_report(report, settings, csv_path, as_json)
         return
     case = _only_case(dataset, refs)
+    shown = _class_index(classes, class_name), _channel_index(case, channel), axis, slice_
     found = _compared(case, settings, classes, _truth_of(case, dataset, truth), band_px)
     if output is not None:
-        # matplotlib takes a second to import
-        from softlabel.render.cases import write_figure
-        from softlabel.render.comparison import comparison_picture
-        from softlabel.render.comparison_figure import draw_comparison
-        from softlabel.render.sections import View
-
-        view = View(_class_index(classes, class_name), _channel_index(case, channel), axis, slice_)
-        picture = comparison_picture(found, view, frame_px)
-        write_figure(lambda: draw_comparison(picture), output, dpi)
+        _draw(found, output, shown, frame_px, dpi)
     _print_comparison(found, csv_path, as_json)
     if output is not None and not quiet:
         click.echo(f"Picture written: {output}", err=True)
@@ -217,6 +210,10 @@ def _check_picture_options(output: Path | None, against_raters: bool) -> None:
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             [given] = [p.opts[0] for p in context.command.params if p.name == name]
             raise UsageError(f"{given} is of the picture, and has no meaning without -o.")
+    if output is not None and output.suffix.lower() != ".png":
+        raise UsageError(
+            f"-o is {output}; the picture is a PNG file, so give a name ending in .png."
+        )
     if output is not None and against_raters:
         raise UsageError(
             "-o draws one case, and --against-raters compares over cases; leave one of them out."
@@ -273,6 +270,23 @@ def _compared(
     return compare_case(
         case, settings, classes=classes, truth=truth[0], truth_name=truth[1], band_px=band_px
     )
+
+
+def _draw(
+    found: Comparison,
+    output: Path,
+    shown: tuple[int | None, int, int | None, int | None],
+    frame_px: int | None,
+    dpi: int,
+) -> None:
+    """Write the picture; matplotlib, which takes a second to import, is needed here only."""
+    from softlabel.render.cases import write_figure
+    from softlabel.render.comparison import comparison_picture
+    from softlabel.render.comparison_figure import draw_comparison
+    from softlabel.render.sections import View
+
+    picture = comparison_picture(found, View(*shown), frame_px)
+    write_figure(lambda: draw_comparison(picture), output, dpi)
 
 
 def _class_index(classes: ClassTable, name: str | None) -> int | None:

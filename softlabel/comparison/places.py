@@ -46,9 +46,7 @@ class Line:
     @property
     def middle(self) -> tuple[int, int]:
         """Row and column of the pixel before the boundary."""
-        return (
-            (self.crossing, self.place) if self.axis == 0 else (self.place, self.crossing)
-        )  # fmt: skip
+        return (self.crossing, self.place) if self.axis == 0 else (self.place, self.crossing)
 
 
 def busiest_class(index: Array, ignored: int, n_classes: int) -> int:

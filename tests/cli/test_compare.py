@@ -103,6 +103,7 @@ def test_without_a_truth_there_are_no_scores(scenes):
         (["--class", "1", "--against-raters"], "--class is of the picture"),
         (["--truth", "nowhere/a.png"], "--truth: there is no file nowhere/a.png"),
         (["--truth", "grader2"], "has no label map 'grader2'"),
+        (["-o", "x.jpg"], "give a name ending in .png"),
         (["--against-raters", "-o", "x.png"], "leave one of them out"),
         (["--methods", "given"], "is read as hard labels"),
         (["--methods", "superpixel", "--fuse", "staple"], "staple"),
