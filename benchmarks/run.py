@@ -31,6 +31,7 @@ BENCHMARKS = {
     "steps": "What the steps for OCT change: superpixels, time of generation and of training",
     "volumes": "Superpixels and distances in volumes: thick slices, brains, CT",
     "softness": "What settings do to soft labels, and controls that are as soft",
+    "labels": "How near soft labels come to the truth when the annotator erred",
     "soften": "Distances and softening, one core",
     "methods": "Every softening method against its formula in NumPy and SciPy, one core",
     "versions": "Superpixels and softening against 0.1.0: the same values, one core",

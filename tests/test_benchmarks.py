@@ -1,6 +1,7 @@
 """``make bench`` can call every benchmark that it lists, and those without a peer measure right."""
 
 import ast
+import dataclasses
 import os
 import shlex
 from importlib import import_module
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from factories import write_scenes
-from scipy.stats import entropy
+from scipy.stats import entropy, norm
 
 import softlabel
 from benchmarks.run import BENCHMARKS
@@ -233,3 +234,80 @@ def test_memory_is_what_a_function_takes_at_the_most(benchmark_module):
         found = growth(lambda n=size, k=count: [np.ones(n, np.uint8) for _ in range(k)])
         assert found != found or 0.95 * size * count < found < 1.3 * size * count
     assert kept.all()
+
+
+# --- benchmarks.labels ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def drawn_case(benchmark_module):
+    """A step of grey, drawn two pixels off, with noise."""
+    labels = benchmark_module("labels")
+    truth = np.repeat([0, 1], 20)[None].repeat(30, 0)
+    image = truth * 5.0 + np.random.default_rng(0).normal(size=truth.shape)
+    usable = np.ones(truth.shape, bool)
+    usable[:3] = False
+    drawn = np.repeat([0, 1], [18, 22])[None].repeat(30, 0)
+    return labels.Drawn(image[None].astype(np.float32), drawn, truth, usable, 1)
+
+
+def test_scores_are_those_of_each_pixel(benchmark_module, drawn_case):
+    labels = benchmark_module("labels")
+    rng = np.random.default_rng(1)
+    q = rng.random((2, *drawn_case.truth.shape))
+    band = rng.random(drawn_case.truth.shape) < 0.3
+    brier, log, gap, n = 0.0, 0.0, np.zeros(15), 0
+    for x in np.argwhere(band):
+        p = q[(slice(None), *x)] / q[(slice(None), *x)].sum()
+        true = drawn_case.truth[tuple(x)]
+        brier += ((p - np.eye(2)[true]) ** 2).sum()
+        log -= np.log(0.99 * p[true] + 0.01 / 2)
+        gap[int(p.max() * 15)] += p.max() - (p.argmax() == true)
+        n += 1
+    found = labels.scores(q, drawn_case.truth, band)
+    np.testing.assert_allclose(found, [brier / n, log / n, np.abs(gap).sum() / n], rtol=1e-9)
+
+
+def test_the_band_is_around_what_was_drawn(benchmark_module, drawn_case):
+    band = benchmark_module("labels").band_of(drawn_case)
+    columns = np.flatnonzero(band[10])
+    assert not band[:3].any() and set(np.diff(columns)) == {1}
+    assert (columns[0], columns[-1]) == (17 - 8, 18 + 8)  # the last pixel of 0, the first of 1
+
+
+def test_every_law_displaces_alike_and_elsewhere(benchmark_module):
+    """By as much, within a factor of three of the pixels, and no two the same."""
+    labels = benchmark_module("labels")
+    disc = np.hypot(*np.mgrid[-40:41, -60:61]) < 25
+    truth = disc[None].astype(np.uint8)
+    clean = (disc * np.linspace(1, 5, 121))[None, None]
+    drawn = {law: labels.draw_regions(truth, clean, law, 2.0, 3) for law in labels.REGION_LAWS}
+    changed = {law: int((d != truth).sum()) for law, d in drawn.items()}
+    assert min(changed.values()) > max(changed.values()) / 3
+    texts = {d.tobytes() for d in drawn.values()}
+    assert len(texts) == len(drawn)
+
+
+def test_the_image_helps_the_posterior_and_evidence_where_it_shows_the_truth(
+    benchmark_module, drawn_case
+):
+    labels = benchmark_module("labels")
+    kind = labels.Kind(lambda *_: [drawn_case], 2, 25, ("uniform",), 1.5, 1.5, (3.0, 0.8))
+    found = labels.scores_of(kind, "uniform", [1])
+    brier = {name: labels.by_subject(values)[0, 0] for name, values in found.items()}
+    assert brier["posterior, flips"] < brier["posterior"] < brier["Φ(d / 1.5)"] < brier["hard"]
+    [row] = labels.verdict_rows("a step", {"uniform": found})
+    best = min(v for k, v in brier.items() if not k.startswith(("posterior", "evidence")))
+    assert row["gain, Brier"] == f"{100 * (1 - brier['posterior'] / best):+.1f} %"
+    assert {r["method"] for r in labels.score_rows("a step", {"uniform": found})} == set(brier)
+
+
+def test_evidence_is_narrow_where_the_image_shows_the_boundary(benchmark_module, drawn_case):
+    labels = benchmark_module("labels")
+    shown = dataclasses.replace(drawn_case, drawn=drawn_case.truth)
+    faint = dataclasses.replace(shown, image=0.02 * shown.image + 1)  # no less contrast to noise
+    blank = dataclasses.replace(shown, image=np.ones_like(shown.image))
+    narrow, same, wide = (labels.evidence(c, 2, 3.0, 0.8)[1, 15] for c in (shown, faint, blank))
+    np.testing.assert_allclose(narrow, same, atol=1e-4)
+    np.testing.assert_allclose(wide[17:23], norm.cdf(np.arange(-2.5, 3.5) / 3), atol=1e-3)
+    assert (narrow[17:20] < wide[17:20]).all() and (narrow[20:23] > wide[20:23]).all()

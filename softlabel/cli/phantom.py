@@ -12,7 +12,13 @@ import click
 
 from softlabel.console.display import progress
 from softlabel.errors import plural
-from softlabel.phantom import Grader, write_ct_dataset, write_mri_dataset, write_oct_dataset
+from softlabel.phantom import (
+    Grader,
+    Visibility,
+    write_ct_dataset,
+    write_mri_dataset,
+    write_oct_dataset,
+)
 from softlabel.phantom.graders import WEIGHTS
 
 
@@ -85,6 +91,18 @@ def shared_options(rms_px: float, graders: int) -> Callable[[Any], Any]:
     return add
 
 
+def visibility_options(command: Any) -> Any:
+    """How well the images show what they show."""
+    contrast = click.option(
+        "--contrast", default=1.0, show_default=True,
+        help="Factor of the differences between tissues, 0 to 2.",
+    )  # fmt: skip
+    noise = click.option(
+        "--noise", default=1.0, show_default=True, help="Factor of the noise, 0.25 to 4."
+    )
+    return noise(contrast(command))
+
+
 @click.group()
 def phantom() -> None:
     """Write a synthetic data set whose true labels are known."""
@@ -92,6 +110,7 @@ def phantom() -> None:
 
 @phantom.command("oct")
 @shared_options(rms_px=1.5, graders=2)
+@visibility_options
 @click.option(
     "--bscans",
     default=61,
@@ -109,18 +128,28 @@ def phantom() -> None:
     help="Pixels of a B-scan; fewer of them show less of the retina.",
 )
 def oct_command(
-    folder: Path, bscans: int, annotated: int | None, size: tuple[int, int], **shared: Any
+    folder: Path,
+    bscans: int,
+    annotated: int | None,
+    size: tuple[int, int],
+    noise: float,
+    contrast: float,
+    **shared: Any,
 ) -> None:
     """OCT B-scans of maculas with oedema, in the layout of Duke OCT-DME.
 
     DIR must be new or empty. It receives Subject_01.mat and so on, the true labels and the images
     without noise in truth/, and phantom.json with the settings.
     """
-    _write(write_oct_dataset, folder, shared, shape=(*size, bscans), n_annotated=annotated)
+    _write(
+        write_oct_dataset, folder, shared, shape=(*size, bscans), n_annotated=annotated,
+        visibility=Visibility(noise, contrast),
+    )  # fmt: skip
 
 
 @phantom.command("mri")
 @shared_options(rms_px=0.75, graders=1)
+@visibility_options
 @click.option(
     "--size",
     type=PerAxis("XYZ", "240x240x48", int),
@@ -128,13 +157,15 @@ def oct_command(
     show_default=True,
     help="Voxels of a scan; the field of view stays 230 × 230 × 144 mm.",
 )
-def mri_command(folder: Path, size: tuple[int, int, int], **shared: Any) -> None:
+def mri_command(
+    folder: Path, size: tuple[int, int, int], noise: float, contrast: float, **shared: Any
+) -> None:
     """Brains in three MR sequences, in the layout of MRBrainS18.
 
     DIR must be new or empty. It receives training/ID/pre/ and training/ID/segm.nii.gz, the true
     labels and the images without noise in truth/, and phantom.json with the settings.
     """
-    _write(write_mri_dataset, folder, shared, shape=size)
+    _write(write_mri_dataset, folder, shared, shape=size, visibility=Visibility(noise, contrast))
 
 
 @phantom.command("ct")

@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from softlabel.phantom.fields import sigmoid, smooth_noise
 from softlabel.phantom.retina import AXIAL_UM, Plane
+from softlabel.phantom.visibility import Visibility
 from softlabel.types import Array
 
 _GREY_PER_DECADE = 64.0
@@ -44,9 +45,10 @@ class Scene:
     """(B-scans, columns): grey levels lost or won along a whole A-scan."""
 
 
-def draw_scene(plane: Plane, rng: np.random.Generator) -> Scene:
+def draw_scene(plane: Plane, rng: np.random.Generator, visibility: Visibility) -> Scene:
     """Draw contrast, brightness and vessel shadows, which drift slowly over the volume."""
     contrast = 0.80 + 0.34 * np.tanh(1.1 * plane.noise(1100, rng))
+    contrast = visibility.contrast * contrast
     levels = np.empty((9, *plane.shape), dtype=np.float32)
     for region, level in enumerate(_LEVELS):
         drift = 6.0 * plane.noise(700, rng)
@@ -165,14 +167,15 @@ def _bright_foci(curves: Array, shape: tuple[int, ...], rng: np.random.Generator
     return factor
 
 
-def acquire(expected: Array, rng: np.random.Generator) -> Array:
+def acquire(expected: Array, rng: np.random.Generator, visibility: Visibility) -> Array:
     """One averaged acquisition of an expected intensity: speckle, and a noise floor.
 
     Fully developed speckle multiplies the intensity by a variable of mean 1, the squared
-    magnitude of a complex Gaussian; frames of a moving eye average ``_FRAMES`` independent ones.
+    magnitude of a complex Gaussian; frames of a moving eye average ``_FRAMES`` independent ones,
+    more of them where there is to be less noise.
     """
     speckle = np.zeros_like(expected)
-    for _ in range(2 * _FRAMES):
+    for _ in range(2 * max(1, round(_FRAMES / visibility.noise**2))):
         part = ndimage.gaussian_filter(
             rng.standard_normal(expected.shape, dtype=np.float32), _PSF_PX, mode="wrap"
         )

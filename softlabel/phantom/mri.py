@@ -18,6 +18,7 @@ from softlabel.errors import UsageError
 from softlabel.phantom.fields import smooth_noise
 from softlabel.phantom.graders import Grader, displace_regions, find_borders, pair_habit
 from softlabel.phantom.head import N_LABELS, TISSUES, Grid, draw_head
+from softlabel.phantom.visibility import USUAL, Visibility
 from softlabel.types import Array
 
 FULL_SHAPE = (240, 240, 48)
@@ -88,7 +89,12 @@ def brain_id(number: int) -> str:
     return IDS[number - 1] if number <= len(IDS) else str(201 + number - len(IDS) - 1)
 
 
-def make_brain(seed: int, number: int, shape: tuple[int, int, int] = FULL_SHAPE) -> Brain:
+def make_brain(
+    seed: int,
+    number: int,
+    shape: tuple[int, int, int] = FULL_SHAPE,
+    visibility: Visibility = USUAL,
+) -> Brain:
     """Draw one brain.
 
     Parameters
@@ -101,6 +107,8 @@ def make_brain(seed: int, number: int, shape: tuple[int, int, int] = FULL_SHAPE)
     shape : tuple of int
         Voxels along right, anterior, superior. The field of view stays 230 × 230 × 144 mm, so
         that fewer voxels are larger ones.
+    visibility : Visibility
+        The truth does not depend on it.
 
     Returns
     -------
@@ -116,8 +124,8 @@ def make_brain(seed: int, number: int, shape: tuple[int, int, int] = FULL_SHAPE)
     grid = Grid.of(shape)
     tissue = draw_head(grid, rng)
     labels = majority(TISSUES.label[tissue], grid)
-    clean = np.stack([_expected(tissue, name, grid, rng) for name in SEQUENCES])
-    images = np.stack([_noisy(channel, rng) for channel in clean])
+    clean = np.stack([_expected(tissue, name, grid, rng, visibility) for name in SEQUENCES])
+    images = np.stack([_noisy(channel, rng, visibility) for channel in clean])
     affine = np.diag([*grid.spacing_mm, 1.0])
     affine[:3, 3] = [-(n - 1) / 2 * s for n, s in zip(shape, grid.spacing_mm, strict=True)]
     return Brain(
@@ -161,7 +169,9 @@ def majority(thin: Array, grid: Grid) -> Array:
     return labels
 
 
-def _expected(tissue: Array, sequence: str, grid: Grid, rng: np.random.Generator) -> Array:
+def _expected(
+    tissue: Array, sequence: str, grid: Grid, rng: np.random.Generator, visibility: Visibility
+) -> Array:
     """Signal without noise of one sequence, float32 (x, y, z); its brightest tissue near 500."""
     signal = _inversion_recovery(
         TISSUES.density, TISSUES.t1_ms, TISSUES.t2_ms, **_TIMES_MS[sequence]
@@ -169,6 +179,10 @@ def _expected(tissue: Array, sequence: str, grid: Grid, rng: np.random.Generator
     white = signal[TISSUES.index["white matter"]]
     grey = signal[TISSUES.index["cortex"]]
     signal *= 500 / max(white, grey)
+    if visibility.contrast != 1:  # air stays dark
+        middle, matter = signal[signal > 0].mean(), signal > 0
+        signal[matter] = middle + visibility.contrast * (signal[matter] - middle)
+        signal = signal.clip(min=0)
     box_shape = (*tissue.shape[:2], tissue.shape[2] // grid.thin)
     inside = signal[tissue].reshape(*box_shape, grid.thin).mean(axis=-1)
     # Tissue is not uniform: myelin, iron and vessels below the resolution.
@@ -184,9 +198,9 @@ def _expected(tissue: Array, sequence: str, grid: Grid, rng: np.random.Generator
     return np.asarray(image * np.exp(0.06 * shading))
 
 
-def _noisy(clean: Array, rng: np.random.Generator) -> Array:
-    """Rician noise: the magnitude of the signal plus complex Gaussian noise (σ = 13)."""
-    sigma = 13.0
+def _noisy(clean: Array, rng: np.random.Generator, visibility: Visibility) -> Array:
+    """Rician noise: the magnitude of the signal plus complex Gaussian noise (σ = 13 as usual)."""
+    sigma = 13.0 * visibility.noise
     real = clean + sigma * rng.standard_normal(clean.shape, dtype=np.float32)
     imaginary = sigma * rng.standard_normal(clean.shape, dtype=np.float32)
     return np.asarray(np.hypot(real, imaginary))

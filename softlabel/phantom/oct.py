@@ -30,6 +30,7 @@ from softlabel.phantom.graders import (
     pair_habit,
 )
 from softlabel.phantom.retina import FULL_SHAPE, draw_retina, fluid_regions, place_retina, plane_of
+from softlabel.phantom.visibility import USUAL, Visibility
 from softlabel.types import Array
 
 MIN_ROWS, MIN_COLUMNS = 224, 128
@@ -123,6 +124,7 @@ def make_oct_subject(
     number: int,
     shape: tuple[int, int, int] = FULL_SHAPE,
     n_annotated: int | None = None,
+    visibility: Visibility = USUAL,
 ) -> OctSubject:
     """Draw one subject.
 
@@ -138,6 +140,8 @@ def make_oct_subject(
         size; fewer B-scans cover the same 7.5 mm further apart.
     n_annotated : int, optional
         B-scans with annotation; default 11, or all when there are fewer.
+    visibility : Visibility
+        The truth does not depend on it.
 
     Returns
     -------
@@ -156,7 +160,7 @@ def make_oct_subject(
     boundaries = place_retina(plane, thickness, rng)
     bscans = annotated_bscans(number, shape[2], n_annotated)
     columns = _annotated_columns(shape[1], n_annotated, rng)
-    scene = draw_scene(plane, rng)
+    scene = draw_scene(plane, rng, visibility)
     images, clean, fluid = (np.empty(shape, dtype=np.uint8) for _ in range(3))
     streams = rng.spawn(shape[2])
     for b, stream in enumerate(streams):
@@ -165,7 +169,7 @@ def make_oct_subject(
         expected = expected_intensity(scene, curves, fluid[..., b], b, stream)
         wedge = draw_wedge(shape[:2], stream)
         clean[..., b] = display(expected + noise_floor(), wedge)
-        images[..., b] = display(acquire(expected, stream), wedge)
+        images[..., b] = display(acquire(expected, stream, visibility), wedge)
     curves_last = np.moveaxis(boundaries, 1, 2).astype(np.float64)
     return OctSubject(images, clean, curves_last, fluid, bscans, columns, seed, number)
 

@@ -56,6 +56,7 @@ from softlabel.phantom.mri import check_shape as check_mri_shape
 from softlabel.phantom.oct import OctAnnotation, OctSubject, annotate_oct, make_oct_subject
 from softlabel.phantom.oct import check_sizes as check_oct_sizes
 from softlabel.phantom.retina import FULL_SHAPE as OCT_SHAPE
+from softlabel.phantom.visibility import USUAL, Visibility
 from softlabel.types import Array
 
 ROW_BASE = 1
@@ -76,6 +77,7 @@ def write_oct_dataset(
     n_graders: int = 2,
     shape: tuple[int, int, int] = OCT_SHAPE,
     n_annotated: int | None = None,
+    visibility: Visibility = USUAL,
     on_subject: Callable[[str], None] = lambda name: None,
 ) -> list[Path]:
     """Write an OCT data set in the layout of Duke OCT-DME.
@@ -93,7 +95,7 @@ def write_oct_dataset(
         How every grader errs; default :class:`~softlabel.phantom.graders.Grader`.
     n_graders : {1, 2}
         With 1 the file holds no variables of a second grader.
-    shape, n_annotated
+    shape, n_annotated, visibility
         As for :func:`~softlabel.phantom.oct.make_oct_subject`.
     on_subject : callable
         Called with each subject's name when its files are there.
@@ -110,9 +112,9 @@ def write_oct_dataset(
     """
     n_annotated = min(11, shape[2]) if n_annotated is None else n_annotated
     check_oct_sizes(shape, n_annotated)
-    order = _Order(n_subjects, seed, grader or Grader(), n_graders)
+    order = _Order(n_subjects, seed, grader or Grader(), n_graders, visibility)
     sizes = {"rows": shape[0], "columns": shape[1], "bscans": shape[2], "annotated": n_annotated}
-    make = partial(make_oct_subject, shape=shape, n_annotated=n_annotated)
+    make = partial(make_oct_subject, shape=shape, n_annotated=n_annotated, visibility=visibility)
     return _write_dataset(folder, _OCT, order, make, sizes, on_subject)
 
 
@@ -124,6 +126,7 @@ def write_mri_dataset(
     grader: Grader | None = None,
     n_graders: int = 1,
     shape: tuple[int, int, int] = MRI_SHAPE,
+    visibility: Visibility = USUAL,
     on_subject: Callable[[str], None] = lambda name: None,
 ) -> list[Path]:
     """Write an MRI data set in the layout of MRBrainS18.
@@ -139,7 +142,7 @@ def write_mri_dataset(
         usual one, 0.75, since the cortex is three voxels wide.
     n_graders : int, 1 to 9
         The real layout holds one; others are written beside it.
-    shape
+    shape, visibility
         As for :func:`~softlabel.phantom.mri.make_brain`.
     on_subject : callable
         Called with each subject's name when its files are there.
@@ -155,9 +158,9 @@ def write_mri_dataset(
         For a folder that is not empty or cannot be written to, and for numbers out of range.
     """
     check_mri_shape(shape)
-    order = _Order(n_subjects, seed, grader or Grader(rms_px=0.75), n_graders)
+    order = _Order(n_subjects, seed, grader or Grader(rms_px=0.75), n_graders, visibility)
     sizes = dict(zip("xyz", shape, strict=True))
-    make = partial(make_brain, shape=shape)
+    make = partial(make_brain, shape=shape, visibility=visibility)
     return _write_dataset(folder, _MRI, order, make, sizes, on_subject)
 
 
@@ -245,12 +248,13 @@ class _Kind:
 
 @dataclass(frozen=True)
 class _Order:
-    """How many subjects, what they are drawn from, and who annotates them."""
+    """How many subjects, what they are drawn from, how they are seen, and who annotates them."""
 
     n_subjects: int
     seed: int
     grader: Grader
     n_graders: int
+    visibility: Visibility = USUAL
 
 
 def _write_dataset(
@@ -282,6 +286,7 @@ def _description(kind: _Kind, order: _Order, sizes: dict[str, Any]) -> dict[str,
         "subjects": order.n_subjects,
         "size": sizes,
         "graders": {"number": order.n_graders, **asdict(order.grader)},
+        **({} if order.visibility == USUAL else {"visibility": asdict(order.visibility)}),
         "truth": "truth/ holds the true labels and the images without noise of each subject",
     }
 

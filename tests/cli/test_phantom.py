@@ -65,6 +65,16 @@ def test_ct_in_a_process_of_its_own_and_on_to_the_cache(tmp_path):
         assert np.array_equal(case.truth[:], np.asarray(truth.dataobj))
 
 
+def test_noise_and_contrast_are_recorded_where_they_are_not_the_usual(tmp_path):
+    usual, faint = tmp_path / "usual", tmp_path / "faint"
+    assert run("mri", usual, *SMALL_MRI).exit_code == 0
+    result = run("mri", faint, *SMALL_MRI, "--noise", 2, "--contrast", 0.5)
+    assert result.exit_code == 0, result.output
+    assert "visibility" not in json.loads((usual / "phantom.json").read_text())
+    settings = json.loads((faint / "phantom.json").read_text())
+    assert settings["visibility"] == {"noise": 2.0, "contrast": 0.5}
+
+
 def test_quiet_prints_nothing(tmp_path):
     result = run("mri", tmp_path, *SMALL_MRI, "-q")
     assert (result.exit_code, result.output) == (0, "")
