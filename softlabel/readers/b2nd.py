@@ -1,8 +1,8 @@
 """Blosc2 arrays in files (``.b2nd``), in which nnU-Net keeps what it has preprocessed.
 
 Needs the package ``blosc2``. A file is taken as the bytes of one array
-(:func:`blosc2.ndarray_from_cframe`): :func:`blosc2.open` would also follow links to other places
-and run expressions that a file stores.
+(:func:`blosc2.ndarray_from_cframe`): :func:`blosc2.open` can also follow links to other places and
+run expressions that a file stores, and its earlier versions did so unasked.
 """
 
 from __future__ import annotations
