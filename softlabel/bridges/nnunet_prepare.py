@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from softlabel.bridges.nnunet_prepared import (
+    RECORD,
     Prepared,
     PreparedCase,
     file_mark,
@@ -24,8 +26,10 @@ from softlabel.errors import (
     missing_extra,
 )
 from softlabel.files.atomic import publish_by, sweep
+from softlabel.files.owner import claimed
 from softlabel.generation.case_superpixels import make_superpixels
 from softlabel.generation.settings import Settings
+from softlabel.interrupt import SafePoint, stop_on_signals
 from softlabel.parallel import run
 from softlabel.readers import READERS, list_dataset
 from softlabel.readers.datasetjson import load_dataset_json
@@ -82,7 +86,7 @@ def prepare(
     SourceError
         When the data set cannot be listed.
     UsageError
-        For settings that the trainer cannot follow.
+        For settings that the trainer cannot follow, and while another run makes them.
     MissingExtraError
         When blosc2 is not installed.
     """
@@ -92,7 +96,26 @@ def prepare(
     settings = _for_patches(settings or Settings(), configuration)
     _refuse_regions(images.parent)
     dataset = list_dataset(images.parent, READER_FORMAT, {"configuration": images.name})
-    prepared = _begin(images, settings, configuration)
+    folder = prepared_folder(images)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Two runs would each write a record without the cases of the other.
+    alone = f"prepare-{secrets.token_hex(4)}"
+    with claimed(folder / RECORD, alone), stop_on_signals() as stop:
+        sweep(folder)
+        prepared = _present(images, settings, configuration)
+        return _make_missing(dataset, settings, prepared, images, jobs, progress, stop.safe_point)
+
+
+def _make_missing(
+    dataset: Dataset,
+    settings: Settings,
+    prepared: Prepared,
+    images: Path,
+    jobs: int,
+    progress: Callable[[str], object],
+    safe_point: SafePoint,
+) -> PrepareReport:
+    """Make the superpixels that are missing or of an image that has changed, and the record."""
     report = PrepareReport(prepared.folder, failed=dict(dataset.problems))
     cases = dict(prepared.cases)
     todo = []
@@ -106,7 +129,7 @@ def prepare(
             todo.append((dataset, ref, settings, prepared.path(ref.id)))
     replace(prepared, cases=dict(cases)).save()
     try:
-        for name, done in run(_prepare_case, todo, jobs):
+        for name, done in run(_prepare_case, todo, jobs, safe_point):
             if isinstance(done, str):
                 report.failed[name] = done
             else:
@@ -161,11 +184,8 @@ def _refuse_regions(root: Path) -> None:
             )
 
 
-def _begin(images: Path, settings: Settings, configuration: Configuration) -> Prepared:
-    """What is there of these settings; a record of others is replaced."""
-    folder = prepared_folder(images)
-    folder.mkdir(parents=True, exist_ok=True)
-    sweep(folder)
+def _present(images: Path, settings: Settings, configuration: Configuration) -> Prepared:
+    """What is there of these settings; a record of others counts for none."""
     spacing = configuration.spacing_mm[1:] if configuration.of_slices else configuration.spacing_mm
     record = json.dumps(json.loads(settings.as_json({})), sort_keys=True)
     try:
@@ -173,7 +193,7 @@ def _begin(images: Path, settings: Settings, configuration: Configuration) -> Pr
     except (UsageError, SourceError):
         found = None
     cases = found.cases if found is not None and found.settings == record else {}
-    return Prepared(folder, record, tuple(spacing), cases)
+    return Prepared(prepared_folder(images), record, tuple(spacing), cases)
 
 
 def _prepare_case(

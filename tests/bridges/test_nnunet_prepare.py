@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -118,6 +120,27 @@ def test_what_was_done_before_a_stop_is_kept(tmp_path):
         prepare(images, FEW, progress=stop)
     assert list(load_prepared(images).cases) == ["case_2"]
     assert prepare(images, FEW).kept == ["case_2"]
+
+
+def test_two_runs_do_not_meet(tmp_path, monkeypatch):
+    monkeypatch.setattr("softlabel.files.owner.PATIENCE_SECONDS", 0.0)
+    images = write_nnunet_preprocessed(tmp_path) / SLICES
+
+    def another(case):
+        with pytest.raises(UsageError, match="is being written by another run"):
+            prepare(images, FEW)
+
+    assert prepare(images, FEW, progress=another).computed == ["case_2", "case_10"]
+    assert sorted(path.name for path in load_prepared(images).folder.iterdir()) == [
+        "case_10.b2nd", "case_2.b2nd", "softlabel.json"
+    ]  # fmt: skip
+
+
+def test_a_signal_stops_after_the_case(tmp_path):
+    images = write_nnunet_preprocessed(tmp_path) / SLICES
+    with pytest.raises(KeyboardInterrupt):
+        prepare(images, FEW, progress=lambda case: os.kill(os.getpid(), signal.SIGTERM))
+    assert list(load_prepared(images).cases) == ["case_2"]
 
 
 def test_a_case_that_cannot_be_read_leaves_the_others(tmp_path):

@@ -276,6 +276,22 @@ def test_the_target_follows_the_settings_of_prepare(ball):
         assert load_prepared(images).settings == before.settings
 
 
+def test_ignored_pixels_make_no_boundary_in_the_target(ball):
+    labels = {"background": 0, "shell": 1, "core": 2, "ignore": 3}
+    trainer = make_trainer(nnUNetTrainerSoftLabel, labels=labels)
+    trainer.prepared = load_prepared(ball / "nnUNetPlans_2d")
+    rng = np.random.default_rng(0)
+    patch = np.repeat(np.repeat(rng.integers(0, 4, (2, 5, 5)), 6, axis=1), 6, axis=2)
+    ids = np.arange(30 * 30).reshape(30, 30) // 90
+    split = np.stack([split_ids(ids, 1)] * 2)
+    channels = np.concatenate([patch[:, None].astype(np.int16), split], axis=1)
+    found = trainer.soft_labels(torch.from_numpy(channels)).numpy()
+    for one, soft in zip(patch, found, strict=True):
+        expected = softlabel.soften(one, ids, classes=(0, 1, 2), ignore=3).dense()
+        np.testing.assert_allclose(soft, expected, rtol=0, atol=1e-6)
+        assert (soft[:, one == 3] == 0).all()
+
+
 # --- loss -----------------------------------------------------------------------------------------
 
 
