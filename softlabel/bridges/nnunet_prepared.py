@@ -92,15 +92,12 @@ class Prepared:
         """Keyword arguments of :func:`softlabel.soften` and ``soften_batch`` for a patch."""
         settings = Settings.from_json(self.settings)
         options = settings.checked_method_options()
-        in_plane = bool(options.get("in_plane"))
-        return {
+        return options | {
             "boundary": settings.boundary,
             "scale": settings.scale,
             "normalize": settings.normalize,
             "spacing": self.spacing_mm if settings.distance_unit == "mm" else None,
-            "min_minority": options["min_minority"],
-            "in_plane": in_plane,
-            "slice_axis": settings.slice_axis if in_plane else None,
+            "slice_axis": settings.slice_axis if options["in_plane"] else None,
         }
 
     def pixels(self, cases: Iterable[str]) -> Counter[int]:

@@ -170,13 +170,12 @@ def method_options(section: str, only: str | None = None) -> Callable[[F], F]:
             is_flag = kind is bool
             silent = is_flag or field.default is None
             shown = "" if silent else f" Default: {field.default:g}."
-            told = f"[{', '.join(owners)}] " if only is None else ""
             command = option(
                 section,
                 flag(name),
                 f"method_{name}",
                 default=None,
-                help=f"{told}{field.metadata['help']}{shown}",
+                help=("" if only else f"[{', '.join(owners)}] ") + field.metadata["help"] + shown,
                 **({"is_flag": True} if is_flag else {"type": kind}),
             )(command)
         return command
