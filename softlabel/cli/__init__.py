@@ -26,6 +26,7 @@ COMMANDS = {
     "export": "Write soft labels as NIfTI, NPZ, zarr or DICOM-SEG.",
     "pack": "Put a cache into one file.",
     "unpack": "Turn a packed file into a cache of parts.",
+    "nnunet": "Train nnU-Net with soft labels.",
     "phantom": "Write a synthetic data set whose true labels are known.",
 }
 
