@@ -262,7 +262,7 @@ def settings_of(options: dict[str, Any], **others: Any) -> Settings:
     UsageError
         For settings that cannot be, and for options that the others leave without a meaning.
     """
-    given = {name: options[f"method_{name}"] for name in _owners()}
+    given = {name: options.get(f"method_{name}") for name in _owners()}
     given = {name: value for name, value in given.items() if value is not None}
     for name in given:
         if options["method"] not in _owners()[name]:

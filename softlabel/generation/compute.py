@@ -71,7 +71,7 @@ def compute(
     """
     try:
         _check_channels(case, header)
-        case, before, step_seconds = preprocess_case(case, header, settings, _hard_labels, networks)
+        case, before, step_seconds = preprocess_case(case, header, settings, hard_labels, networks)
         safe_point()
         asked, ids = 0, None
         if METHODS[settings.method].needs_superpixels:
@@ -84,7 +84,7 @@ def compute(
         safe_point()
         soft, note = soften_case(case, ids, header, settings, device)
         safe_point()
-        labels, label_maps = _hard_labels(case, header)
+        labels, label_maps = hard_labels(case, header)
         statistics = measure(case, soft, labels, ids, asked, header)
     except ValueError as error:
         raise CaseError(f"{case.name}: {error}") from error
@@ -150,7 +150,7 @@ def request_of(case: Case, header: Header, settings: Settings) -> SoftenRequest:
     )
 
 
-def _hard_labels(case: Case, header: Header) -> tuple[Array, dict[str, Array]]:
+def hard_labels(case: Case, header: Header) -> tuple[Array, dict[str, Array]]:
     """The hard label map, of several raters their majority, and further maps by name."""
     maps = dict(case.label_maps)
     if case.rater_axis is None:
