@@ -30,6 +30,7 @@ BENCHMARKS = {
     "preprocess": "Preprocessing of OCT and MRI, on phantoms",
     "steps": "What the steps for OCT change: superpixels, time of generation and of training",
     "volumes": "Superpixels and distances in volumes: thick slices, brains, CT",
+    "presets": "The preset auto: superpixels of OCT, MRI, CT and small images",
     "softness": "What settings do to soft labels, and controls that are as soft",
     "soften": "Distances and softening, one core",
     "versions": "Superpixels and softening against 0.1.0: the same values, one core",
