@@ -29,6 +29,10 @@ NEARLY_ALL = 0.8
 """The same share from which nearly everything is soft."""
 
 
+EQUAL, NEARLY = 0.01, 0.05
+"""Differences of scores, and of shares softened, that do not count."""
+
+
 @dataclass(frozen=True)
 class Advice:
     """What to take.
@@ -53,7 +57,8 @@ def advise(tuning: Tuning) -> Advice:
 
     Among those that are no grid in disguise and leave at least half of the pixels of all classes
     but the largest hard: the one with the largest sum of boundary recall over chance and mean
-    achievable Dice. The first falls where superpixels are small, the second where they are large.
+    achievable Dice, of nearly equal ones that with the larger recall. The first falls where
+    superpixels are small, the second where they are large.
     """
     tried = [row for row in tuning.rows if row.trial.size is not None] or list(tuning.rows)
     row = _recommended(tried)
@@ -63,8 +68,7 @@ def advise(tuning: Tuning) -> Advice:
 
 def score(row: Row) -> float:
     """Boundary recall over chance plus mean achievable Dice, which counts alone without recall."""
-    over = row.over_chance
-    return row.mean_dice + (over if over == over else 0.0)
+    return row.mean_dice + _over_chance(row)
 
 
 def is_grid(row: Row) -> bool:
@@ -87,10 +91,24 @@ def _recommended(rows: Sequence[Row]) -> Row:
     seeing = [row for row in rows if not is_grid(row)] or list(rows)
     hard = [row for row in seeing if row.softened_of_classes <= MOST_SOFTENED]
     if hard:
-        return max(hard, key=score)
+        return _best(hard)
     # the least soft, of nearly equal ones the best
     least = min(row.softened_of_classes for row in seeing)
-    return max((r for r in seeing if r.softened_of_classes <= least + 0.05), key=score)
+    return _best([r for r in seeing if r.softened_of_classes <= least + NEARLY])
+
+
+def _best(rows: Sequence[Row]) -> Row:
+    """The largest score, or a nearly equal one whose recall over chance is clearly larger."""
+    best = max(rows, key=score)
+    equal = [row for row in rows if score(row) >= score(best) - EQUAL]
+    follows = max(equal, key=_over_chance)
+    clearly = _over_chance(follows) > _over_chance(best) + LEAST_OVER_CHANCE
+    return follows if clearly else best
+
+
+def _over_chance(row: Row) -> float:
+    """0 where no case has a boundary."""
+    return row.over_chance if row.over_chance == row.over_chance else 0.0
 
 
 def _warnings(row: Row, default: Row | None) -> Iterator[str]:

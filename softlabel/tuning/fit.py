@@ -62,7 +62,7 @@ class Fit:
     softened : float
         Share of the known pixels in superpixels that hold several classes: those that become soft.
     softened_of_classes : float
-        The same of the pixels of all classes but the largest; NaN without any.
+        The same of the pixels of all classes but the largest of the case; NaN without any.
     fill : float
         Share of its bounding box that the median superpixel fills.
     """
@@ -115,7 +115,7 @@ class _Sums:
     """Counts over the pieces of an excerpt."""
 
     def __init__(self, excerpt: Excerpt) -> None:
-        self.values = excerpt.pieces[0].values
+        self.values, self.largest = excerpt.pieces[0].values, excerpt.largest
         self.pixels = self.made = self.found = self.edges = self.near = 0
         self.mixed = np.zeros(len(self.values), np.int64)
         self.counts: list[npt.NDArray[np.int64]] = []
@@ -140,9 +140,9 @@ class _Sums:
         return accuracy_of(np.concatenate(self.counts), np.array(self.values)).dice
 
     def softened_of_classes(self) -> float:
-        """Share of softened pixels without the largest class, mostly background."""
-        totals = sum(counts.sum(axis=0) for counts in self.counts)
-        others = np.arange(len(self.values)) != np.argmax(totals)
+        """Share of softened pixels without the largest class of the case."""
+        totals = np.sum([counts.sum(axis=0) for counts in self.counts], axis=0)
+        others = np.arange(len(self.values)) != self.largest
         return _ratio(self.mixed[others].sum(), totals[others].sum())
 
 

@@ -19,8 +19,8 @@ from softlabel.superpixels import grid, scale_channels, slic
 from softlabel.superpixels.quality import boundary_pixels
 from softlabel.types import Array
 
-MOST_PIXELS = 1 << 19
-"""Pixels of a case that are looked at; a B-scan of 496 × 768 is looked at as a whole."""
+MOST_PIXELS = 1 << 18
+"""Pixels of a case that are looked at: 512 × 512, or 64 × 64 × 64."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,12 +115,15 @@ class Excerpt:
     pieces : tuple of Piece
     shape, looked_at : tuple of int
         Spatial shape of the case, and of the part of it.
+    largest : int
+        Position of the class that most known pixels of the case have, mostly the background.
     """
 
     id: str
     pieces: tuple[Piece, ...]
     shape: tuple[int, ...]
     looked_at: tuple[int, ...]
+    largest: int
 
     @property
     def is_whole(self) -> bool:
@@ -158,7 +161,9 @@ def excerpt_of(
     looked_at = tuple(
         len(slices) if a == axis else part.stop - part.start for a, part in enumerate(box)
     )
-    return Excerpt(scan.id, pieces, index.shape, looked_at)
+    counts = np.bincount(index[index >= 0], minlength=len(values))
+    largest = int(counts.argmax()) if len(values) else 0
+    return Excerpt(scan.id, pieces, index.shape, looked_at, largest)
 
 
 def class_positions(scan: Scan) -> tuple[npt.NDArray[np.int64], tuple[int, ...]]:

@@ -31,6 +31,14 @@ def test_the_best_sum_of_recall_over_chance_and_dice_is_recommended():
     assert [round(score(r), 2) for r in (small, middle, large)] == [0.9, 0.93, 0.8]
 
 
+def test_of_nearly_equal_settings_the_image_has_more_say_in_the_recommended_one():
+    small, larger = row(25, 0.0, 0.93), row(95, 0.15, 0.775)
+    assert score(small) > score(larger) > score(small) - 0.01
+    assert advise(tuning(small, larger)).row is larger
+    similar = row(27, 0.01, 0.915)
+    assert advise(tuning(small, similar)).row is small, "a difference of noise"
+
+
 def test_settings_that_soften_too_much_are_left_out_while_there_are_others():
     best, harder = row(100, 0.3, 0.9, soft=0.6), row(25, 0.0, 0.7, soft=0.4)
     assert advise(tuning(best, harder)).row is harder

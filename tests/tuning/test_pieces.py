@@ -74,10 +74,20 @@ def test_of_a_large_image_a_box_around_the_boundaries_is_looked_at():
     image = np.arange(6000, dtype=np.float32).reshape(1, 60, 100)
     excerpt = excerpt_of(Scan("x", image, labels, None, None, (1.0, 1.0)), most=1500)
     (piece,) = excerpt.pieces
+    assert excerpt.largest == 0
     assert excerpt.shape == (60, 100) and excerpt.looked_at == (30, 50) == piece.index.shape
     assert int(piece.index.sum()) == 60, "all of the small structure"
     assert piece.whole_range == 1.0 and piece.whole_pixels == 6000
     assert 0.4 < float(np.ptp(piece.image)) < 0.6
+
+
+def test_the_largest_class_is_that_of_the_whole_image():
+    """In a box around a structure that most of the image is not, it may be another one."""
+    labels = np.zeros((60, 100), np.uint8)
+    labels[30:58, 70:98] = 4
+    image = np.zeros((1, 60, 100))
+    excerpt = excerpt_of(Scan("x", image, labels, None, None, (1.0, 1.0)), most=900)
+    assert (excerpt.pieces[0].index == 1).mean() > 0.5 and excerpt.largest == 0
 
 
 def test_of_many_slices_some_that_a_boundary_crosses_are_looked_at():
