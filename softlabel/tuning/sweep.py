@@ -139,6 +139,8 @@ def tune(
     ------
     CaseError
         When no case could be looked at, or none shows two classes.
+    KeyboardInterrupt
+        When it is to end before anything was measured.
     """
     networks = networks_for(settings.preprocessing, weights)
     compile_kernels()
@@ -243,9 +245,11 @@ def _summary(
     late: bool,
 ) -> Tuning:
     """Rows over the cases on which all settings were tried, or over what there is of the first."""
+    if not measured and interrupted:
+        raise KeyboardInterrupt
     if not measured:
-        reason = first_of(failures.values(), 3) if failures else "it was stopped before the first"
-        raise CaseError(f"No case could be looked at: {reason}")
+        reasons = {**dataset.problems, **failures}.values()
+        raise CaseError(f"No case could be looked at: {first_of(reasons, 3)}")
     dims = measured[0].dims
     trials = grid.trials(dims)
     alike = [m for m in measured if m.dims == dims]

@@ -69,7 +69,7 @@ def test_a_stop_keeps_what_was_measured(dataset):
 
 
 def test_a_stop_before_the_first_case(dataset):
-    with pytest.raises(CaseError, match="stopped before the first"):
+    with pytest.raises(KeyboardInterrupt):
         tune(dataset, Settings(), FEW, stopped=lambda: True)
 
 
