@@ -17,6 +17,7 @@ from softlabel.interrupt import interrupted_status
 # Commands are imported when they are asked for, so that --help is quick.
 COMMANDS = {
     "check": "Find what would be silently wrong about a data set.",
+    "tune": "Find superpixel settings for a data set.",
     "generate": "Compute the soft labels of a data set into a cache.",
     "inspect": "Draw image, superpixels and soft labels of cached cases.",
     "info": "Say what a cache holds.",

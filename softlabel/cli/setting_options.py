@@ -60,6 +60,12 @@ def superpixel_settings(command: F) -> F:
         command,
         setting(
             "Superpixels",
+            "preset",
+            "auto: size, compactness, sigma, percentiles and dimensions of superpixels by the "
+            "shape of each case.",
+        ),
+        setting(
+            "Superpixels",
             "n_segments",
             "Superpixels asked for in an image (in a slice with --slic-dims slice).",
             type=click.IntRange(min=1),

@@ -17,6 +17,7 @@ from softlabel.errors import CaseError, plural
 from softlabel.generation.case_preprocessing import preprocess_case
 from softlabel.generation.case_superpixels import make_superpixels, slice_axis_of
 from softlabel.generation.device_server import DeviceProcess
+from softlabel.generation.preset import resolution_record
 from softlabel.generation.settings import Settings
 from softlabel.interrupt import SafePoint, no_safe_point
 from softlabel.preprocess import DnCNN
@@ -71,9 +72,10 @@ def compute(
     """
     try:
         _check_channels(case, header)
-        case, before, step_seconds = preprocess_case(case, header, settings, _hard_labels, networks)
+        case, before, step_seconds = preprocess_case(case, header, settings, hard_labels, networks)
         safe_point()
         asked, ids = 0, None
+        chosen = resolution_record(settings, case.shape)
         if METHODS[settings.method].needs_superpixels:
             ids, asked = make_superpixels(case, settings, superpixels, device)
             # a cache of format 1 goes on as it was begun
@@ -84,12 +86,12 @@ def compute(
         safe_point()
         soft, note = soften_case(case, ids, header, settings, device)
         safe_point()
-        labels, label_maps = _hard_labels(case, header)
+        labels, label_maps = hard_labels(case, header)
         statistics = measure(case, soft, labels, ids, asked, header)
     except ValueError as error:
         raise CaseError(f"{case.name}: {error}") from error
     return CaseResult(
-        case, labels, ids, soft, label_maps, statistics, inputs, note, before, step_seconds
+        case, labels, ids, soft, label_maps, statistics, inputs, note, before, step_seconds, chosen
     )  # fmt: skip
 
 
@@ -152,7 +154,7 @@ def request_of(case: Case, header: Header, settings: Settings) -> SoftenRequest:
     )
 
 
-def _hard_labels(case: Case, header: Header) -> tuple[Array, dict[str, Array]]:
+def hard_labels(case: Case, header: Header) -> tuple[Array, dict[str, Array]]:
     """The hard label map, of several raters their majority, and further maps by name."""
     maps = dict(case.label_maps)
     if case.rater_axis is None:
