@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 DEMO   := demo
 CHECK  := softlabel train tests benchmarks docs
 
-.PHONY: help setup demo dev test test-all coverage test-oldest lint docs dist bench faults train-oct train-mri clean
+.PHONY: help setup demo dev test test-all coverage test-nnunet test-oldest lint docs dist bench faults train-oct train-mri clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -60,6 +60,14 @@ test-all: $(VENV)/.full ## every test except the marked studies
 
 coverage: $(VENV)/.full ## as test-all, and which lines no test ran
 	$(BIN)/python -m pytest -q -n 2 -m "not study" --cov --cov-report=term:skip-covered
+
+$(VENV)/.nnunet: $(VENV)/.full
+	$(PIP) install -c constraints.txt -e '.[nnunet]'
+	@touch $@
+
+test-nnunet: $(VENV)/.nnunet ## the bridge to nnU-Net with nnU-Net itself, which the other tests skip without it
+	$(BIN)/python -m pytest -q -n 2 -m "not study" tests/bridges tests/train/test_nnunet.py \
+	  tests/cli/test_nnunet.py tests/readers/test_nnunetpreprocessed.py
 
 $(OLDEST)/.core: pyproject.toml constraints-oldest.txt
 	$(PYTHON) -m venv $(OLDEST)

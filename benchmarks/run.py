@@ -30,6 +30,7 @@ BENCHMARKS = {
     "preprocess": "Preprocessing of OCT and MRI, on phantoms",
     "steps": "What the steps for OCT change: superpixels, time of generation and of training",
     "volumes": "Superpixels and distances in volumes: thick slices, brains, CT",
+    "presets": "The preset auto: superpixels of OCT, MRI, CT and small images",
     "softness": "What settings do to soft labels, and controls that are as soft",
     "labels": "How near soft labels come to the truth when the annotator erred",
     "soften": "Distances and softening, one core",

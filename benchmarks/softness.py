@@ -94,7 +94,9 @@ CONTROLS = (
     Control("smoothing", 1e-4, 0.9, _method("smoothing", "epsilon")),
     Control(
         "grid", 4.0, 1e5,
-        lambda number, given: replace(given, superpixels="grid", superpixel_size=number),
+        lambda number, given: replace(
+            given, superpixels="grid", superpixel_size=number, preset="none"
+        ),
     ),
 )  # fmt: skip
 

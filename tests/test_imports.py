@@ -23,7 +23,7 @@ LAYERS = (
     ("generation", "measurements", "exports"),
     ("comparison",),
     ("render",),
-    ("studies", "bridges", "console"),
+    ("studies", "bridges", "console", "tuning"),
     ("softlabel",),
     ("cli",),
     ("__main__",),

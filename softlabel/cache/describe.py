@@ -128,6 +128,7 @@ def _case(cache: Cache, case_id: str, facts: CaseFacts) -> dict[str, Any]:
         "spacing_mm": None if facts.spacing_mm is None else list(facts.spacing_mm),
         "superpixels": facts.superpixels,
         "superpixels_asked": facts.superpixels_asked,
+        "superpixel_settings": dict(facts.superpixel_settings),
         "known_pixels": sum(facts.class_pixels),
         "softened_pixels": facts.softened_pixels,
         "soft_sum": facts.soft_sum,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import h5py
@@ -14,6 +15,7 @@ from softlabel.cache import schema
 from softlabel.cache.before import read_notes
 from softlabel.cache.files import get_attribute, get_text
 from softlabel.cache.structure import own
+from softlabel.files.documents import parse_json
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class CaseFacts:
         Before the steps; None without any.
     notes : tuple of (str, str)
         Code and text of what the steps noted.
+    superpixel_settings : mapping
+        What a preset chose; empty without one.
     """
 
     group: str
@@ -51,10 +55,14 @@ class CaseFacts:
     soft_sum: float
     original_pixels: int | None
     notes: tuple[tuple[str, str], ...]
+    superpixel_settings: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> str:
         """One line of ASCII."""
-        return json.dumps(asdict(self), sort_keys=True)
+        record = asdict(self)
+        if not self.superpixel_settings:  # an index without presets stays as it was
+            del record["superpixel_settings"]
+        return json.dumps(record, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> CaseFacts:
@@ -80,6 +88,7 @@ class CaseFacts:
             soft_sum=float(record["soft_sum"]),
             original_pixels=None if original is None else int(original),
             notes=tuple((str(code), str(text)) for code, text in record["notes"]),
+            superpixel_settings=_require_plain(record.get("superpixel_settings", {})),
             **whole,
         )
 
@@ -111,7 +120,30 @@ def read_facts(case: h5py.Group) -> CaseFacts:
         soft_sum=float(get_attribute(case, "soft_sum")),
         original_pixels=original,
         notes=tuple((note.code, note.text) for note in notes),
+        superpixel_settings=superpixel_settings_of(
+            get_text(case, schema.SUPERPIXEL_SETTINGS, default="")
+        ),
     )
+
+
+def superpixel_settings_of(text: str) -> dict[str, Any]:
+    """What a preset chose, from the text of a part; nothing of an empty one.
+
+    Raises
+    ------
+    ValueError
+        When it is no JSON object of numbers, words and pairs of numbers.
+    """
+    return _require_plain(parse_json(text)) if text else {}
+
+
+def _require_plain(choice: Any) -> dict[str, Any]:
+    if not isinstance(choice, dict) or not all(
+        isinstance(v, str | int | float) or (isinstance(v, list) and len(v) == 2)
+        for v in choice.values()
+    ):
+        raise ValueError("superpixel_settings are no JSON object of settings")
+    return choice
 
 
 def _numbers(values: Any) -> tuple[float, ...] | None:

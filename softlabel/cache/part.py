@@ -116,6 +116,8 @@ class CaseResult:
         The case before the steps of preprocessing; None without any.
     step_seconds : mapping of str to float
         For the report only: how long each step took.
+    superpixel_settings : str
+        JSON of what a preset chose for the case; empty without one.
     """
 
     case: Case
@@ -128,6 +130,7 @@ class CaseResult:
     note: str = ""
     before: Before | None = None
     step_seconds: Mapping[str, float] = field(default_factory=dict)
+    superpixel_settings: str = ""
 
 
 def build_part(result: CaseResult, header: Header) -> bytes:
@@ -169,6 +172,8 @@ def _write_attributes_of_2(group: h5py.Group, result: CaseResult) -> None:
     if case.slice_axis is not None:
         group.attrs["slice_axis"] = np.int64(case.slice_axis)
     group.attrs["own_class_sum"] = np.asarray(result.statistics.own_class_sum, np.float64)
+    if result.superpixel_settings:
+        put_text(group, schema.SUPERPIXEL_SETTINGS, result.superpixel_settings)
     put_text(group, schema.DIGEST, case_digest(group))
 
 

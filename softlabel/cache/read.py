@@ -19,7 +19,7 @@ from softlabel.cache import schema
 from softlabel.cache.before import chain_problem, grids, read_notes, read_records
 from softlabel.cache.damage import index_problem
 from softlabel.cache.digest import case_digest
-from softlabel.cache.facts import CaseFacts, read_facts
+from softlabel.cache.facts import CaseFacts, read_facts, superpixel_settings_of
 from softlabel.cache.files import (
     FIX_PACKED,
     FIX_PART,
@@ -507,6 +507,19 @@ class CachedCase:
         return None if value is None else int(value)
 
     @property
+    def superpixel_settings(self) -> Mapping[str, Any]:
+        """What a preset of the settings became for this case; empty without one.
+
+        Raises
+        ------
+        CacheError
+            When they are no JSON object.
+        """
+        with damage_as_error(self.path, self.fix):
+            text = self._attributes.get(schema.SUPERPIXEL_SETTINGS, "")
+            return superpixel_settings_of(str(text))
+
+    @property
     def affine(self) -> Array | None:
         """Voxel indices to millimetres, (4, 4)."""
         value = self._attributes.get("affine")
@@ -516,7 +529,8 @@ class CachedCase:
     def statistics(self) -> Mapping[str, Any]:
         """Numbers of this case (the attributes of ``/case`` in docs/format.md)."""
         skip = {"id", "group", "source", "inputs", "spacing_mm", "affine", "slice_axis",
-                "original_spacing_mm", "original_affine", schema.DIGEST}  # fmt: skip
+                "original_spacing_mm", "original_affine", schema.SUPERPIXEL_SETTINGS,
+                schema.DIGEST}  # fmt: skip
         return {name: value for name, value in self._attributes.items() if name not in skip}
 
     def content_digest(self) -> str:

@@ -113,6 +113,7 @@ def _result(
         _statistics(case),
         tuple(InputFile(*row) for row in json.loads(get_text(case, "inputs"))),
         before=_before(case, datasets),
+        superpixel_settings=get_text(case, schema.SUPERPIXEL_SETTINGS, default=""),
     )
 
 

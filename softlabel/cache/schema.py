@@ -82,6 +82,9 @@ LABEL_MAPS = "label_maps"
 RECORDS, NOTES, ORIGINAL = "preprocessing", "notes", "original"
 """What the steps before superpixels did, what they noted, and the group of what was before them."""
 
+SUPERPIXEL_SETTINGS = "superpixel_settings"
+"""Attribute of a case: what a preset of the settings became for it, as JSON."""
+
 DIGEST = "digest"
 """Attribute of a case, and of an index: see :mod:`softlabel.cache.digest`."""
 
@@ -144,6 +147,7 @@ CASE_ATTRIBUTES = (
     AttributeSpec("own_class_sum", "f", ("K",), since=2),
     AttributeSpec(DIGEST, TEXT, since=2),
     AttributeSpec("slice_axis", "i", required=False),
+    AttributeSpec(SUPERPIXEL_SETTINGS, TEXT, required=False),
     *(AttributeSpec(name, "f", ("C",), finite=False) for name in INTENSITY),
     AttributeSpec("original_spacing_mm", "f", ("D",), required=False, positive=True),
     AttributeSpec("original_affine", "f", (4, 4), required=False),

@@ -25,7 +25,10 @@ WRITTEN_FIRST = (
 )  # fmt: skip
 """Attributes of a case that a part gets before its datasets; the others come after them."""
 
-WRITTEN_LAST = ("original_spacing_mm", "original_affine", "slice_axis", "own_class_sum")
+WRITTEN_LAST = (
+    "original_spacing_mm", "original_affine", "slice_axis", "own_class_sum",
+    schema.SUPERPIXEL_SETTINGS,
+)  # fmt: skip
 
 DATASET_ORDER = (
     "image", "labels", "superpixels", "mask", "truth", schema.LABEL_MAPS, "soft",

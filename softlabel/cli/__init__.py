@@ -17,6 +17,7 @@ from softlabel.interrupt import interrupted_status
 # Commands are imported when they are asked for, so that --help is quick.
 COMMANDS = {
     "check": "Find what would be silently wrong about a data set.",
+    "tune": "Find superpixel settings for a data set.",
     "generate": "Compute the soft labels of a data set into a cache.",
     "inspect": "Draw image, superpixels and soft labels of cached cases.",
     "compare": "Compare softening methods side by side.",
@@ -27,6 +28,7 @@ COMMANDS = {
     "export": "Write soft labels as NIfTI, NPZ, zarr or DICOM-SEG.",
     "pack": "Put a cache into one file.",
     "unpack": "Turn a packed file into a cache of parts.",
+    "nnunet": "Train nnU-Net with soft labels.",
     "phantom": "Write a synthetic data set whose true labels are known.",
 }
 

@@ -206,7 +206,7 @@ def generate(
     dataset = list_dataset(
         source, format_, given_reader_options(options), mapping_of(map_, threshold)
     )
-    dataset, steps = _with_wedges(dataset, given_step_options(options))
+    dataset, steps = with_wedges(dataset, given_step_options(options))
     recorded = output_path(output).exists() and not overwrite
     if not quiet:
         click.echo(dataset.description, err=True)
@@ -254,7 +254,7 @@ def generate(
     sys.exit(_status(report))
 
 
-def _with_wedges(dataset: Dataset, steps: dict[str, Any]) -> tuple[Dataset, dict[str, Any]]:
+def with_wedges(dataset: Dataset, steps: dict[str, Any]) -> tuple[Dataset, dict[str, Any]]:
     """``--wedges keep`` and ``mask`` are the reader's where it has the option, ``fill`` the step's.
 
     A reader that keeps or masks them as it was told leaves the step nothing to do.

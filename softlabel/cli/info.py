@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,7 @@ def _print_head(console: drawing.TextConsole, facts: dict[str, Any]) -> None:
         "cases": _cases_line(facts),
         "channels": ", ".join(facts["channels"]) or "unnamed",
         "settings": ", ".join(f"{k}={v}" for k, v in settings.items() if v is not None and v != {}),
+        **_preset_lines(facts),
         **_preprocessing_lines(steps, facts["preprocessing"]),
         "ignored label": "none" if facts["ignore"] is None else str(facts["ignore"]),
     }
@@ -106,6 +108,27 @@ def _cases_line(facts: dict[str, Any]) -> str:
         return f"{count} of {groups}"
     named = ", ".join(missing[:SHOWN_MISSING]) + (", …" if len(missing) > SHOWN_MISSING else "")
     return f"{count} of {count + len(missing)} cases, {len(missing)} missing ({named}); {groups}"
+
+
+def _preset_lines(facts: dict[str, Any]) -> dict[str, str]:
+    """What a preset became, and in how many cases."""
+    chosen = Counter(
+        ", ".join(f"{name}={value}" for name, value in case["superpixel_settings"].items())
+        for case in facts["cases"]
+        if case["superpixel_settings"]
+    )
+    return {
+        f"preset {facts['settings'].get('preset', '')}{f' ({number})' if number > 1 else ''}": (
+            f"{plural(count, 'case')}: {text}"
+        )
+        for number, (text, count) in enumerate(chosen.most_common(), start=1)
+    }
+
+
+def _preset_cell(chosen: dict[str, Any]) -> str:
+    """Size, compactness and sigma of a case."""
+    short = {"superpixel_size": "size", "compactness": "compactness", "sigma": "sigma"}
+    return ", ".join(f"{word} {chosen[name]:g}" for name, word in short.items() if name in chosen)
 
 
 def _preprocessing_lines(steps: dict[str, Any], found: dict[str, Any] | None) -> dict[str, str]:
@@ -143,7 +166,11 @@ def _class_table(facts: dict[str, Any], with_cases: bool) -> Table:
 
 
 def _case_table(facts: dict[str, Any], most: int) -> Table:
-    table = Table("case", "group", "shape", "spacing mm", "superpixels", "softened", "size")
+    preset = any(row["superpixel_settings"] for row in facts["cases"])
+    table = Table(
+        "case", "group", "shape", "spacing mm", "superpixels", "softened", "size",
+        *(["by the preset"] if preset else []),
+    )  # fmt: skip
     for row in facts["cases"][:most]:
         spacing = row["spacing_mm"]
         table.add_row(
@@ -154,6 +181,7 @@ def _case_table(facts: dict[str, Any], most: int) -> Table:
             f"{row['superpixels']} of {row['superpixels_asked']}" if row["superpixels"] else "–",
             percent(row["softened_pixels"] / max(1, row["known_pixels"])),
             size(row["bytes"]),
+            *([_preset_cell(row["superpixel_settings"])] if preset else []),
         )
     if len(facts["cases"]) > most:
         table.caption = f"and {len(facts['cases']) - most} more (-v lists them)"

@@ -60,6 +60,12 @@ def superpixel_settings(command: F) -> F:
         command,
         setting(
             "Superpixels",
+            "preset",
+            "auto: size, compactness, sigma, percentiles and dimensions of superpixels by the "
+            "shape of each case.",
+        ),
+        setting(
+            "Superpixels",
             "n_segments",
             "Superpixels asked for in an image (in a slice with --slic-dims slice).",
             type=click.IntRange(min=1),
@@ -132,6 +138,21 @@ def softening_settings(command: F, leave_out: Collection[str] = ()) -> F:
     return _all_of(command, *(o for name, o in options.items() if name not in leave_out))
 
 
+def boundary_settings(command: F) -> F:
+    """How labels are softened by a command that knows the method ``superpixel`` only."""
+    return _all_of(
+        command,
+        setting("Softening", "boundary", "What the boundary of a class is."),
+        setting("Softening", "distance_unit", "Unit of distances and of --scale."),
+        setting(
+            "Softening",
+            "scale",
+            "Distance at which a label is 3/4 or 1/4. Default: 1 pixel, or the finest spacing.",
+        ),
+        setting("Softening", "normalize", "sum: divide by the sum over the classes."),
+    )
+
+
 def _all_of(command: F, *decorators: Callable[[F], F]) -> F:
     """Options in the order in which they stand."""
     for decorate in reversed(decorators):
@@ -139,12 +160,21 @@ def _all_of(command: F, *decorators: Callable[[F], F]) -> F:
     return command
 
 
-def method_options(section: str) -> Callable[[F], F]:
-    """The options that methods have beside the settings, with the methods that each belongs to."""
+def method_options(section: str, only: str | None = None) -> Callable[[F], F]:
+    """The options that methods have beside the settings, with the methods that each belongs to.
+
+    Parameters
+    ----------
+    section : str
+        Heading in the help.
+    only : str, optional
+        The method of a command that has no other.
+    """
 
     def decorate(command: F) -> F:
-        for name, owners in reversed(_owners().items()):
-            options = METHODS[owners[0]].options
+        every = {n: owners for n, owners in _owners().items() if only is None or only in owners}
+        for name, owners in reversed(every.items()):
+            options = METHODS[only or owners[0]].options
             field = next(f for f in fields(options) if f.name == name)
             kind = _without_none(get_type_hints(options)[name])
             if "choices" in field.metadata:
@@ -157,7 +187,7 @@ def method_options(section: str) -> Callable[[F], F]:
                 flag(name),
                 f"method_{name}",
                 default=None,
-                help=f"[{', '.join(owners)}] {field.metadata['help']}{shown}",
+                help=("" if only else f"[{', '.join(owners)}] ") + field.metadata["help"] + shown,
                 **({"is_flag": True} if is_flag else {"type": kind}),
             )(command)
         return command
@@ -268,10 +298,10 @@ def settings_of(options: dict[str, Any], **others: Any) -> Settings:
     UsageError
         For settings that cannot be, and for options that the others leave without a meaning.
     """
-    given = {name: options[f"method_{name}"] for name in _owners()}
+    given = {name: options.get(f"method_{name}") for name in _owners()}
     given = {name: value for name, value in given.items() if value is not None}
     for name in given:
-        if options["method"] not in _owners()[name]:
+        if options.get("method", _FIELDS["method"].default) not in _owners()[name]:
             raise UsageError(_without_meaning(name, ["method"]))
     chosen = {name: options[name] for name in _FIELDS if name in options}
     settings = Settings(**chosen | others, method_options=given)

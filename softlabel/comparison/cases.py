@@ -18,6 +18,7 @@ from softlabel.readers import READERS, read_case
 from softlabel.softening import METHODS
 from softlabel.softmaps.class_index import class_index_map
 from softlabel.softmaps.maps import SoftMaps
+from softlabel.superpixels import whole_pieces
 from softlabel.types import Array, Case, CaseRef, ClassTable, Dataset, class_table
 
 BAND_PX = 8.0
@@ -26,8 +27,8 @@ BAND_PX = 8.0
 TRUTH = "truth"
 
 OF_SUPERPIXELS = (
-    "superpixels", "n_segments", "superpixel_size", "compactness", "sigma", "max_num_iter",
-    "slic_dims", "slice_axis", "channel_percentiles", "mask_mode", "slic_code",
+    "superpixels", "preset", "n_segments", "superpixel_size", "compactness", "sigma",
+    "max_num_iter", "slic_dims", "slice_axis", "channel_percentiles", "mask_mode", "slic_code",
 )  # fmt: skip
 """Settings that superpixels depend on."""
 
@@ -158,12 +159,19 @@ def soft_maps(
         if METHODS[chosen.method].needs_superpixels:
             alike = Settings(**{n: getattr(chosen, n) for n in OF_SUPERPIXELS}).as_json({})
             if alike not in made:
-                made[alike] = make_superpixels(case, chosen)[0]
+                made[alike] = _superpixels(case, chosen)
             ids = made[alike]
         try:
             yield name, soften_case(case, ids, header, chosen, None)[0]
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
+
+
+def _superpixels(case: Case, settings: Settings) -> Array:
+    """Superpixels as a cache has them."""
+    ids = make_superpixels(case, settings)[0]
+    masked = settings.superpixels == "slic" and settings.mask_mode == "slic"
+    return whole_pieces(ids) if masked and case.mask is not None else ids
 
 
 def header_of(

@@ -13,6 +13,7 @@ import numpy as np
 
 from softlabel.device import TORCH_CPU, DeviceUnusable
 from softlabel.generation.device_server import DeviceProcess
+from softlabel.generation.preset import resolved
 from softlabel.generation.settings import Settings
 from softlabel.superpixels import by_slice, grid, scale_channels, slic
 from softlabel.types import Array, Case, required_slice_axis
@@ -33,6 +34,7 @@ def make_superpixels(
     ----------
     case : Case
     settings : Settings
+        With a preset, what it becomes for the shape of the case.
     given : ndarray of int, shape (*spatial), optional
         For ``settings.superpixels == "file"``, of which none are asked for.
     device : DeviceProcess, optional
@@ -43,6 +45,7 @@ def make_superpixels(
     ValueError
         When the given superpixels have another shape, or nothing tells the axis across slices.
     """
+    settings = resolved(settings, case.shape)
     if settings.superpixels == "file":
         return _renumbered(_checked(given, case.shape), case.mask), 0
     spacing = case.spacing_mm or (1.0,) * len(case.shape)

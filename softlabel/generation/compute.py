@@ -17,6 +17,7 @@ from softlabel.errors import CaseError, plural
 from softlabel.generation.case_preprocessing import preprocess_case
 from softlabel.generation.case_superpixels import make_superpixels, slice_axis_of
 from softlabel.generation.device_server import DeviceProcess
+from softlabel.generation.preset import resolution_record
 from softlabel.generation.settings import Settings
 from softlabel.interrupt import SafePoint, no_safe_point
 from softlabel.preprocess import DnCNN
@@ -74,6 +75,7 @@ def compute(
         case, before, step_seconds = preprocess_case(case, header, settings, hard_labels, networks)
         safe_point()
         asked, ids = 0, None
+        chosen = resolution_record(settings, case.shape)
         if METHODS[settings.method].needs_superpixels:
             ids, asked = make_superpixels(case, settings, superpixels, device)
             # a cache of format 1 goes on as it was begun
@@ -89,7 +91,7 @@ def compute(
     except ValueError as error:
         raise CaseError(f"{case.name}: {error}") from error
     return CaseResult(
-        case, labels, ids, soft, label_maps, statistics, inputs, note, before, step_seconds
+        case, labels, ids, soft, label_maps, statistics, inputs, note, before, step_seconds, chosen
     )  # fmt: skip
 
 

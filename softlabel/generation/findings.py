@@ -16,6 +16,7 @@ import numpy as np
 
 from softlabel.errors import plural
 from softlabel.generation.numbering import numbered_maps
+from softlabel.generation.preset import preset_hint, resolved
 from softlabel.generation.settings import Settings
 from softlabel.mapping import LabelMapping
 from softlabel.readers.labelfacts import LabelFacts
@@ -104,7 +105,7 @@ FINDINGS: dict[str, FindingKind] = {
         WARNING,
         "Superpixels are so small that few lie across a boundary, or so large that nearly every "
         "one does.",
-        "--superpixel-size or --n-segments",
+        "--preset auto, --superpixel-size or --n-segments",
     ),
     "idle": FindingKind(
         WARNING, "An option changes nothing in this data set.", "leaving the option out"
@@ -461,13 +462,14 @@ def _pixels(evidence: Evidence) -> Iterator[Finding]:
 
 def _superpixels(evidence: Evidence) -> Iterator[Finding]:
     """Superpixels that are too small, or too large for the structures in the label maps."""
-    settings = evidence.settings
-    if settings.superpixels == "file" or settings.method != "superpixel":
+    if evidence.settings.superpixels == "file" or evidence.settings.method != "superpixel":
         return
+    hint = preset_hint(evidence.settings)
     small: dict[str, float] = {}
     large: dict[str, float] = {}
     for case, look in evidence.looks.items():
         shape = look.facts.shape
+        settings = resolved(evidence.settings, shape)
         size = settings.superpixel_size or look.facts.size / settings.n_segments
         per_slice = settings.slic_dims == "slice" and len(shape) == 3
         dims = 2 if per_slice or len(shape) == 2 else 3
@@ -488,7 +490,7 @@ def _superpixels(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(
                 "superpixels",
                 f"{plural(len(found), 'case')} with superpixels of about {found[case]:.0f} pixels "
-                f"({case}), {words}.",
+                f"({case}), {words}.{hint}",
                 tuple(found),
             )
 

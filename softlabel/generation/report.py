@@ -12,6 +12,7 @@ import numpy as np
 from softlabel.cache import SeenFile, belongs
 from softlabel.errors import plural
 from softlabel.generation.plan import FAILED, SKIP, Plan
+from softlabel.generation.preset import preset_hint
 from softlabel.types import Note
 
 LEAST_PIXELS = 4
@@ -47,6 +48,8 @@ class CaseReport:
         Size of its part.
     pixels, softened_pixels : int
         Known pixels, and those of them with a value that is not hard.
+    pixels_but_largest : int
+        Known pixels of all classes but the largest.
     soft_sum : float
         Σ over known pixels of Σ_c q_c.
     n_superpixels, n_superpixels_asked : int
@@ -71,6 +74,7 @@ class CaseReport:
     bytes: int = 0
     pixels: int = 0
     softened_pixels: int = 0
+    pixels_but_largest: int = 0
     soft_sum: float = 0.0
     n_superpixels: int = 0
     n_superpixels_asked: int = 0
@@ -205,7 +209,14 @@ def summary_of(
 def _warnings(
     decided: Plan, done: list[CaseReport], failures: Mapping[str, str], elsewhere: int
 ) -> Iterator[str]:
-    for check in (_too_few, _too_small, _too_blurred, _not_on_the_device, _noted_by_steps):
+    hint = preset_hint(decided.settings)
+    for sized in (_too_few, _too_small, _too_blurred):
+        for warning in sized(done):
+            yield f"{warning}{hint}"
+    if hint:
+        for warning in _structures_blurred(done):
+            yield f"{warning}{hint}"
+    for check in (_not_on_the_device, _noted_by_steps):
         yield from check(done)
     if decided.settings.superpixels == "slic":
         yield from _a_grid(done)
@@ -252,6 +263,21 @@ def _too_blurred(done: list[CaseReport]) -> Iterator[str]:
         yield (
             f"In {len(blurred)} of {len(done)} cases nearly every pixel is softened (for example "
             f"{blurred[0].id}), so that the image has no say; ask for more or smaller superpixels."
+        )
+
+
+def _structures_blurred(done: list[CaseReport]) -> Iterator[str]:
+    """Where most of the image is one class, as in volumes, the others may all be soft already."""
+    blurred = [
+        r for r in done
+        if 0 < r.pixels_but_largest <= r.softened_pixels <= MOST_SOFTENED * r.pixels
+    ]  # fmt: skip
+    if blurred:
+        yield (
+            f"In {len(blurred)} of {len(done)} cases more pixels are softened than all classes but "
+            f"the largest have (for example {blurred[0].id}: {blurred[0].softened_pixels} and "
+            f"{blurred[0].pixels_but_largest}), so that little is left of what was drawn; ask for "
+            "more or smaller superpixels."
         )
 
 

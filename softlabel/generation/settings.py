@@ -37,8 +37,14 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "fuse": tuple(FUSIONS),
     "compression": ("zstd", "gzip"),
     "preprocess": tuple(PRESETS),
+    "preset": ("none", "auto"),
 }
 """Values of the settings that are words."""
+
+OF_PRESET = (
+    "n_segments", "superpixel_size", "compactness", "sigma", "channel_percentiles", "slic_dims",
+)  # fmt: skip
+"""Settings that a preset takes over (:mod:`softlabel.generation.preset`)."""
 
 OF_SOURCE = ("format", "format_options")
 """What a record says beside the settings: how the data set was read."""
@@ -110,6 +116,10 @@ class Settings:
         "nlm_h": 2.0, "crop": "none"}``; see :class:`softlabel.preprocess.PreprocessOptions`.
     keep_original : bool
         Keep the image before the steps as well.
+    preset : {"none", "auto"}
+        ``auto`` chooses size, compactness, sigma, percentiles and dimensions of superpixels for
+        each case by its shape; those settings have no say then. The part of each case records
+        what was chosen.
     """
 
     superpixels: str = "slic"
@@ -134,6 +144,7 @@ class Settings:
     preprocess: str = "none"
     preprocess_options: Mapping[str, Any] = field(default_factory=dict)
     keep_original: bool = True
+    preset: str = "none"
 
     def __post_init__(self) -> None:
         try:
@@ -255,6 +266,8 @@ class Settings:
             idle |= {"preprocess_options", "keep_original"}
         if self.superpixel_size is None:
             idle.add("superpixel_size")
+        if self.preset == "none":
+            idle.add("preset")
         return {name: value for name, value in record.items() if name not in idle}
 
     def _chosen_method_options(self) -> dict[str, Any]:
@@ -317,11 +330,14 @@ def idle_settings(settings: Settings) -> dict[str, tuple[str, ...]]:
     in_plane = options.get("in_plane", False)
     of_slic = ("compactness", "sigma", "max_num_iter", "channel_percentiles", "mask_mode",
                "slic_code")  # fmt: skip
-    of_superpixels = ("n_segments", "superpixel_size", "slic_dims")
+    of_superpixels = ("n_segments", "superpixel_size", "slic_dims", "preset")
     idle: dict[str, tuple[str, ...]] = {}
     if settings.superpixel_size is not None:
         idle["n_segments"] = ("superpixel_size",)
-    if settings.slic_dims != "slice" and not in_plane:
+    if settings.preset != "none":
+        idle |= dict.fromkeys(OF_PRESET, ("preset",))
+    per_slice = settings.slic_dims == "slice" and settings.preset == "none"
+    if not per_slice and not in_plane:
         idle["slice_axis"] = ("slic_dims", "in_plane")
     if settings.superpixels != "slic":
         idle |= dict.fromkeys(of_slic, ("superpixels",))

@@ -175,6 +175,7 @@ def case_report(computed: Computed, seconds: float, size: int) -> CaseReport:
         bytes=size,
         pixels=int(numbers.class_pixels.sum()),
         softened_pixels=numbers.softened_pixels,
+        pixels_but_largest=int(numbers.class_pixels.sum() - numbers.class_pixels.max()),
         soft_sum=numbers.soft_sum,
         n_superpixels=numbers.n_superpixels,
         n_superpixels_asked=numbers.n_superpixels_asked,

@@ -23,6 +23,7 @@ from softlabel.readers import (
     mrbrains18,
     msd,
     nnunet,
+    nnunetpreprocessed,
     pairs,
 )
 from softlabel.readers.classfile import joined_mapping, load_class_file
@@ -33,7 +34,19 @@ from softlabel.types import Dataset
 
 READERS: dict[str, Reader] = {
     module.READER.name: module.READER
-    for module in (duke, mrbrains18, nnunet, msd, coco, labelme, dicom, heidelberg, bids, pairs)
+    for module in (
+        duke,
+        mrbrains18,
+        nnunet,
+        nnunetpreprocessed,
+        msd,
+        coco,
+        labelme,
+        dicom,
+        heidelberg,
+        bids,
+        pairs,
+    )
 }
 
 _GENERAL = "pairs"
@@ -48,6 +61,7 @@ _LOOKED_FOR = {
     "duke": "Subject_*.mat (duke)",
     "mrbrains18": "training/*/segm.nii.gz (mrbrains18)",
     "nnunet": "dataset.json with file_ending (nnunet)",
+    "nnunet-preprocessed": "folders with *_seg.b2nd beside such a file (nnunet-preprocessed)",
     "msd": "dataset.json with a list of training cases (msd)",
     "coco": "a JSON file with images, annotations and categories (coco)",
     "labelme": "JSON files with shapes beside their images (labelme)",

@@ -69,8 +69,13 @@ class LabelPlan:
 
 
 def detect(root: Path) -> str | None:
-    """Recognise a ``dataset.json`` with ``labels`` and ``file_ending``."""
+    """Recognise a ``dataset.json`` with ``labels`` and ``file_ending``.
+
+    nnU-Net copies it into the folder of what it has preprocessed, which is another format.
+    """
     if not (root / "dataset.json").is_file():
+        return None
+    if (root / "dataset_fingerprint.json").is_file() and not (root / "imagesTr").is_dir():
         return None
     path, content = load_dataset_json(root)
     return f"nnU-Net v2 raw: {path.name} with file_ending" if is_nnunet(content) else None

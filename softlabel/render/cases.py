@@ -245,6 +245,7 @@ def _describe(cache: Cache, case: CachedCase) -> tuple[str, str]:
     else:
         facts.append("nothing annotated")
     settings = Settings.from_json(cache.header.settings).recorded()
+    settings |= dict(case.superpixel_settings)
     return " · ".join(facts), " · ".join(_settings_words(settings, case))
 
 
@@ -267,6 +268,10 @@ def _settings_words(settings: dict[str, Any], case: CachedCase) -> list[str]:
     kind = settings.get("superpixels")
     if kind is not None:
         words.append({"slic": "SLIC", "grid": "regular grid"}.get(kind, f"superpixels from {kind}"))
+    if "preset" in settings:
+        words.append(f"preset {settings['preset']}")
+    if case.superpixel_settings:
+        words.append(f"size {settings['superpixel_size']:g}")
     if "compactness" in settings:
         words.append(f"compactness {settings['compactness']:g}, sigma {settings['sigma']:g}")
     if len(case.shape) == 3 and "slic_dims" in settings:

@@ -74,12 +74,34 @@ def boundary_recall(
     if tolerance < 0:
         raise ValueError(f"tolerance must not be negative; got {tolerance}.")
     used = _used(labels, superpixels, ignore)
-    near = boundary_pixels(superpixels, used)
-    for axis in range(near.ndim):
-        near = _widened(near, axis, tolerance)
+    near = near_boundaries(superpixels, used, tolerance)
     edge = boundary_pixels(labels, used)
     recall = float(near[edge].mean()) if edge.any() else float("nan")
     return BoundaryRecall(recall, float(near[used].mean()) if used.any() else float("nan"))
+
+
+def near_boundaries(
+    superpixels: Array, used: npt.NDArray[np.bool_] | None = None, tolerance: int = 1
+) -> Array:
+    """Pixels with a superpixel boundary within the tolerance, shape (*spatial), bool.
+
+    Parameters
+    ----------
+    superpixels : ndarray, shape (*spatial)
+    used : ndarray of bool, shape (*spatial), optional
+        Pixels whose boundaries count.
+    tolerance : int
+        Distance in pixels, along the axes and diagonals.
+
+    Examples
+    --------
+    >>> near_boundaries(np.array([3, 3, 3, 7, 7, 7])).tolist()
+    [False, True, True, True, True, False]
+    """
+    near = boundary_pixels(superpixels, used)
+    for axis in range(near.ndim):
+        near = _widened(near, axis, tolerance)
+    return near
 
 
 def boundary_pixels(values: Array, used: npt.NDArray[np.bool_] | None = None) -> Array:
@@ -154,10 +176,23 @@ def achievable_accuracy(
     >>> round(found.overall, 3), {k: round(v, 3) for k, v in found.recall.items()}
     (0.833, {0: 0.667, 1: 1.0})
     """
-    counts, values = overlaps(labels, superpixels, ignore)
+    return accuracy_of(*overlaps(labels, superpixels, ignore))
+
+
+def accuracy_of(counts: npt.NDArray[np.int64], values: Array) -> AchievableAccuracy:
+    """The same, from the pixels that superpixels share with classes.
+
+    Parameters
+    ----------
+    counts : ndarray of int64, shape (M, K)
+        As of :func:`overlaps`; classes without pixels are left out.
+    values : ndarray of int, shape (K,)
+    """
     total = counts.sum()
     if not total:
         return AchievableAccuracy(float("nan"), {}, {})
+    there = counts.any(axis=0)
+    counts, values = counts[:, there], values[there]
     given = counts.argmax(axis=1)
     right = np.bincount(given, counts.max(axis=1), len(values))
     predicted = np.bincount(given, counts.sum(axis=1), len(values))
@@ -237,9 +272,32 @@ def overlaps(
     """
     used = _used(labels, superpixels, ignore)
     values, classes = np.unique(labels[used], return_inverse=True)
-    ids, rows = np.unique(superpixels[used], return_inverse=True)
-    cells = np.bincount(rows * len(values) + classes, minlength=len(ids) * len(values))
-    return cells.reshape(len(ids), len(values)).astype(np.int64), values
+    _, rows = np.unique(superpixels[used], return_inverse=True)
+    return overlap_counts(classes, rows, len(values)), values
+
+
+def overlap_counts(classes: Array, superpixels: Array, n_classes: int) -> npt.NDArray[np.int64]:
+    """Pixels that each superpixel shares with each class, of ids that are not negative.
+
+    Parameters
+    ----------
+    classes : ndarray of int64, shape (N,)
+        Position of each pixel's class.
+    superpixels : ndarray of int, shape (N,)
+    n_classes : int
+
+    Returns
+    -------
+    ndarray of int64, shape (highest id + 1, n_classes)
+
+    Examples
+    --------
+    >>> overlap_counts(np.array([0, 0, 1]), np.array([0, 2, 2]), 2).tolist()
+    [[1, 0], [0, 0], [1, 1]]
+    """
+    rows = int(superpixels.max(initial=-1)) + 1
+    cells = np.bincount(superpixels * n_classes + classes, minlength=rows * n_classes)
+    return cells.reshape(rows, n_classes).astype(np.int64)
 
 
 def _used(labels: Array, superpixels: Array, ignore: int | None) -> npt.NDArray[np.bool_]:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from softlabel.cache import open_cache, rebuild_index, recover
 from softlabel.cache.describe import describe
 from softlabel.cli import main
+from softlabel.generation import Settings, generate
 
 
 def info(*arguments):
@@ -122,3 +123,20 @@ def test_without_steps_nothing_is_said_of_them(tmp_path):
     cache = factories.make_cache(tmp_path)
     assert "preprocess" not in info(cache)
     assert json.loads(info(cache, "--json"))["preprocessing"] is None
+
+
+def test_what_a_preset_chose_for_each_case(tmp_path):
+    data = factories.write_scenes(tmp_path / "data", "ab")
+    factories.write_scene(data, "large", shape=(260, 270))
+    assert generate(data, tmp_path / "c.h5", Settings(preset="auto")).complete
+    text = info(tmp_path / "c.h5")
+    assert "preset=auto" in text and "n_segments" not in text
+    assert (
+        "2 cases: channel_percentiles=[1.0, 99.5], compactness=0.2, sigma=0.0, slic_dims=vo" in text
+    )
+    assert "preset auto (2)  1 case: " in text
+    assert "by the preset" in text and "size 95, compactness 0.1, sigma 2" in text
+    record = json.loads(info(tmp_path / "c.h5", "--json"))
+    chosen = {case["id"]: case["superpixel_settings"] for case in record["cases"]}
+    assert chosen["large"]["superpixel_size"] == 95 and chosen["a"]["superpixel_size"] == 16
+    assert "by the preset" not in info(factories.make_cache(tmp_path / "without"))

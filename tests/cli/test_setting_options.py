@@ -18,6 +18,8 @@ from softlabel.cli.setting_options import (
     preprocessing_settings,
     setting,
     settings_of,
+    softening_settings,
+    superpixel_settings,
 )
 from softlabel.generation.settings import CHOICES, Settings
 
@@ -106,3 +108,36 @@ def test_numbers_of_an_option():
 def test_no_two_options_of_generate_have_one_flag():
     flags = [name for p in generate.params for name in (*p.opts, *p.secondary_opts)]
     assert len(flags) == len(set(flags))
+
+
+@click.command(cls=SectionedCommand)
+@superpixel_settings
+@softening_settings
+def superpixel_command(**options):
+    """Print the settings."""
+    click.echo(repr(settings_of(options)))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["--n-segments", "9"],
+        ["--superpixel-size", "9"],
+        ["--compactness", "0.2"],
+        ["--slic-dims", "slice"],
+        ["--channel-percentiles", "2", "98"],
+    ],
+)
+def test_what_a_preset_takes_over_is_refused_beside_it(given):
+    result = CliRunner().invoke(superpixel_command, ["--preset", "auto", *given])
+    assert f"{given[0]} has no meaning with --preset auto" in str(result.exception)
+
+
+def test_a_preset():
+    def run(*given):
+        return CliRunner().invoke(superpixel_command, given)
+
+    assert "preset='auto'" in run("--preset", "auto").output
+    refused = run("--preset", "auto", "--method", "svls").exception
+    assert "--preset has no meaning with --method svls" in str(refused)
+    assert run("--preset", "oct").exit_code == 2

@@ -13,6 +13,7 @@ from softlabel.comparison import cases, compare_case
 from softlabel.comparison.cases import cases_of, other_map, second_rater
 from softlabel.errors import CaseError
 from softlabel.generation import Settings, generate
+from softlabel.generation.settings import idle_settings
 from softlabel.readers import list_dataset
 from softlabel.types import Case, ClassTable
 
@@ -53,6 +54,12 @@ def test_superpixels_are_made_once_for_equal_settings(case, monkeypatch):
     assert len(calls) == 1
     compare_case(case, {"one": alike, "two": replace(alike, superpixels="grid")})
     assert len(calls) == 3
+
+
+def test_superpixels_depend_on_what_has_no_say_without_them():
+    of_distances = {"boundary", "scale", "distance_unit"}
+    idle = set(idle_settings(Settings(method="hard"))) - of_distances
+    assert set(cases.OF_SUPERPIXELS) == idle
 
 
 def test_a_truth_of_another_grid_is_refused(case):

@@ -104,6 +104,7 @@ OTHER = {
     "sigma": 3.0, "max_num_iter": 1, "slic_dims": "slice", "slice_axis": 0,
     "channel_percentiles": (30.0, 60.0), "mask_mode": "slic", "slic_code": "device",
     "boundary": "edge", "scale": 2.0, "distance_unit": "mm",
+    "preset": "auto",
 }  # fmt: skip
 
 
@@ -114,6 +115,7 @@ OTHER = {
         {"superpixel_size": 60},
         {"superpixels": "grid"},
         {"superpixels": "file"},
+        {"preset": "auto"},
         {"superpixels": "file", "method_options": {"in_plane": True}},
         {"method": "gaussian"},
         {"method": "distance"},

@@ -363,6 +363,14 @@ def test_superpixels_that_do_not_fit_the_image(options, words):
     assert all(words in finding.text for finding in given)
 
 
+def test_the_preset_is_named_where_superpixels_of_the_defaults_do_not_fit():
+    labels = (np.indices((64, 80)).sum(axis=0) // 16 % 2).astype(np.uint8)
+    assert "--preset auto chooses by the shape" in found(evidence([labels], Settings())).text
+    asked = found(evidence([labels], Settings(n_segments=1900)))
+    assert asked.code == "superpixels" and "preset" not in asked.text
+    assert codes(evidence([labels], Settings(preset="auto"))) == []
+
+
 def test_an_option_that_changes_nothing():
     mapping = parse_mapping("0=background,1=cyst,7-9=drusen")
     finding = found(evidence(MASKS, mapping=mapping))

@@ -230,7 +230,9 @@ def test_settings_are_frozen():
 def test_everything_that_has_a_say_is_recorded_when_it_is_no_default():
     names = {f.name for f in dataclasses.fields(Settings)}
     of_steps = {"preprocess", "preprocess_options", "keep_original"}
-    assert set(Settings().recorded()) == names - {"superpixel_size", "slice_axis"} - of_steps
+    assert set(Settings().recorded()) == names - {
+        "superpixel_size", "slice_axis", "preset",
+    } - of_steps  # fmt: skip
     assert of_steps - set(Settings(preprocess="oct").recorded()) == {"preprocess"}
     assert Settings().recorded()["method_options"] == {
         "min_minority": 0.0, "in_plane": False, "slice_axis": None,
@@ -246,6 +248,7 @@ OTHER = {
     "fuse": "soft-staple", "normalize": "sum", "method_options": {"min_minority": 0.1},
     "compression": "gzip",
     "preprocess": "oct", "preprocess_options": {"crop": "retina"}, "keep_original": False,
+    "preset": "auto",
 }  # fmt: skip
 
 
@@ -284,6 +287,10 @@ def test_every_setting_tells_caches_apart():
         ({"method": "smoothing"}, {"boundary": "edge"}),
         ({"scale": 1.0}, {"scale": 1}),
         ({}, {"sigma": 1, "channel_percentiles": (0, 100)}),
+        ({"preset": "auto"}, {"n_segments": 7, "superpixel_size": 7.0, "sigma": 3.0}),
+        ({"preset": "auto"}, {"slic_dims": "slice", "slice_axis": 0, "compactness": 3.0}),
+        ({"superpixels": "file"}, {"preset": "auto"}),
+        ({"method": "svls"}, {"preset": "auto"}),
     ],
 )
 def test_settings_without_a_say_do_not_tell_caches_apart(base, without_a_say):
@@ -311,6 +318,7 @@ def test_settings_without_a_say_do_not_tell_caches_apart(base, without_a_say):
                     "channel_percentiles",
                     "mask_mode",
                     "slic_code",
+                    "preset",
                 ),
                 ("method",),
             ),

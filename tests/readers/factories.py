@@ -149,6 +149,39 @@ def write_nnunet(
     return root
 
 
+PLANS = {
+    "configurations": {
+        "2d": {"data_identifier": "nnUNetPlans_2d", "spacing": [1.0, 1.5], "patch_size": [6, 5]},
+        "3d_fullres": {"spacing": [3.0, 1.0, 1.5], "patch_size": [4, 6, 5],
+                       "data_identifier": "nnUNetPlans_3d_fullres"},
+        "3d_cascade_fullres": {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"},
+    },
+    "original_median_spacing_after_transp": [3.0, 1.0, 1.5],
+}  # fmt: skip
+
+
+def write_nnunet_preprocessed(
+    root: Path,
+    cases: tuple[str, ...] = ("case_2", "case_10"),
+    configuration: str = "nnUNetPlans_2d",
+    **changes: Any,
+) -> Path:
+    """The ``.npz`` form, which needs no blosc2; what is outside of the data is −1."""
+    write_json(root / "dataset.json", nnunet_json(**changes))
+    write_json(root / "dataset_fingerprint.json", {"spacings": [[3.0, 1.0, 1.5]]})
+    write_json(root / "nnUNetPlans.json", PLANS)
+    folder = root / configuration
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, case in enumerate(cases):
+        image = [volume((4, 6, 5), seed=10 * number + channel) for channel in range(2)]
+        seg = label_volume((4, 6, 5), seed=number).astype(np.int16)
+        seg[0, 0] = -1
+        data = np.stack(image).astype(np.float32)
+        np.savez_compressed(folder / f"{case}.npz", data=data, seg=seg[None])
+        (folder / f"{case}.pkl").write_bytes(b"a pickle that nobody loads")
+    return root
+
+
 def msd_json(**changes: Any) -> dict[str, Any]:
     content: dict[str, Any] = {
         "name": "PROSTATE",
@@ -303,6 +336,7 @@ WRITERS = {
     "duke": write_duke,
     "mrbrains18": write_mrbrains18,
     "nnunet": write_nnunet,
+    "nnunet-preprocessed": write_nnunet_preprocessed,
     "msd": write_msd,
     "coco": write_coco,
     "labelme": write_labelme,

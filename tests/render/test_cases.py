@@ -92,6 +92,11 @@ def test_it_says_what_the_case_is_and_what_made_it(volume):
         ),
         (Settings(method="gaussian", method_options={"blur": 1.5}), "method gaussian · "),
         (Settings(method="gaussian", method_options={"blur": 1.5}), "blur 1.5 · normalize none"),
+        (
+            Settings(preset="auto"),
+            "normalize none · SLIC · preset auto · size 27 · compactness 0.2, sigma 0 · "
+            "superpixels per volume",
+        ),
         (Settings(method="svls"), "method svls · normalize none"),
         (Settings(method="distance", scale=2.0), "boundary inner · scale 2 pixel · normalize none"),
     ],

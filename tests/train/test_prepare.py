@@ -81,6 +81,8 @@ def test_settings_that_differ_are_told(oct_cache):
     data = open_data(recipe_for(oct_cache, "generate={superpixel_size: 60}"), oct_cache)
     assert len(data.warnings) == 1
     assert "made with n_segments=120; the recipe says superpixel_size=60" in data.warnings[0]
+    data = open_data(recipe_for(oct_cache, "generate={preset: auto}"), oct_cache)
+    assert "made with n_segments=120; the recipe says preset=auto" in data.warnings[0]
     assert not open_data(recipe_for(oct_cache), oct_cache).warnings
 
 

@@ -409,8 +409,8 @@ def _check_settings(recipe: Recipe, path: Path, cache: Cache) -> tuple[str, ...]
         for key, (found, asked) in differ.items()
         if key not in ("method", "compression")
     ]
-    # either says how large superpixels are, and a cache records one of them
-    sizes = ("superpixel_size", "n_segments")
+    # each says how large superpixels are, and a cache records one of them
+    sizes = ("preset", "superpixel_size", "n_segments")
     found_by = next((size for size in sizes if made_with.get(size) is not None), None)
     asked_by = next((size for size in sizes if size in recipe.generate), None)
     if found_by and asked_by and found_by != asked_by:
