@@ -17,7 +17,7 @@ from softlabel.console import drawing
 from softlabel.console.display import percent, size
 from softlabel.console.group import EXIT_FAILED, say
 from softlabel.errors import plural
-from softlabel.generation.settings import Settings
+from softlabel.generation.settings import Settings, recorded_settings
 from softlabel.preprocess import word_fields
 
 SHOWN_CASES, SHOWN_MISSING = 20, 5
@@ -40,9 +40,10 @@ def info(cache: Path, complete: bool, as_json: bool, verbose: bool, quiet: bool)
     """
     with open_cache(cache) as opened:
         facts = describe(opened)
-        settings = Settings.from_json(opened.header.settings)
-        facts["settings"] |= settings.recorded()
+        recorded = recorded_settings(opened.header.settings)
+        facts["settings"] |= recorded
         if facts["preprocessing"] is not None:
+            settings = Settings(preprocess_options=recorded.get("preprocess_options", {}))
             facts["preprocessing"]["steps"] = [
                 {"step": step.name, **vars(step.options)} for step in settings.preprocessing
             ]

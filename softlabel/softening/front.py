@@ -52,7 +52,8 @@ def soften(
         from it by :func:`softlabel.slic` with its defaults, each channel mapped to 0..1 and
         ``spacing`` divided by its smallest value first.
     method : str
-        A name in :data:`METHODS`.
+        A name in :data:`METHODS`, or of a method that another package registers
+        (:mod:`softlabel.softening.plugins`).
     classes : ClassTable, {value: name}, or values, optional
         Classes along axis 0 of the result. Default: the values found in ``labels``.
     spacing : tuple of float, optional

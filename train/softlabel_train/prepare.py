@@ -13,7 +13,13 @@ import numpy.typing as npt
 
 from softlabel.cache import Cache, CachedCase, open_cache
 from softlabel.errors import CacheError, UsageError, plural
-from softlabel.generation import CaseReport, Report, Settings, generate, read_failures
+from softlabel.generation import (
+    CaseReport,
+    Report,
+    generate,
+    read_failures,
+    recorded_settings,
+)
 from softlabel.readers import list_dataset
 from softlabel.types import ClassTable, Dataset
 from softlabel_train.config import Recipe, generation_settings
@@ -385,7 +391,7 @@ def _forgotten_groups(cache: Cache) -> tuple[str, ...]:
 
 def _check_settings(recipe: Recipe, path: Path, cache: Cache) -> tuple[str, ...]:
     """Refuse soft labels of another method; other settings that differ are warnings."""
-    made_with = json.loads(json.dumps(Settings.from_json(cache.header.settings).recorded()))
+    made_with = json.loads(json.dumps(recorded_settings(cache.header.settings)))
     settings = generation_settings(recipe.generate)
     wanted = asdict(settings)
     # a preset and its steps one by one are the same
