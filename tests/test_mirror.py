@@ -61,6 +61,7 @@ TESTS_OF_THE_WHOLE = {
     "cli/test_irregular.py": "commands that are given pipes, devices and folders for files",
     "faults/test_inputs.py": "damaged and hostile inputs of every kind",
     "faults/test_faults.py": "kills, full disks, flipped bits, runs that meet",
+    "generation/test_plugins.py": "caches made by the methods of other packages",
     "readers/test_irregular.py": "readers that are given pipes, devices and folders for files",
     "readers/test_real_data.py": "scans of real patients, where they are",
     "softening/test_properties.py": "what all methods promise",

@@ -19,6 +19,7 @@ from softlabel.console.group import EXIT_FAILED, say
 from softlabel.errors import plural
 from softlabel.generation.settings import Settings, recorded_settings
 from softlabel.preprocess import word_fields
+from softlabel.raters import hard_label_rule
 
 SHOWN_CASES, SHOWN_MISSING = 20, 5
 
@@ -42,6 +43,7 @@ def info(cache: Path, complete: bool, as_json: bool, verbose: bool, quiet: bool)
         facts = describe(opened)
         recorded = recorded_settings(opened.header.settings)
         facts["settings"] |= recorded
+        facts["raters"] = _raters(opened.raters)
         if facts["preprocessing"] is not None:
             settings = Settings(preprocess_options=recorded.get("preprocess_options", {}))
             facts["preprocessing"]["steps"] = [
@@ -66,6 +68,11 @@ def info(cache: Path, complete: bool, as_json: bool, verbose: bool, quiet: bool)
         sys.exit(EXIT_FAILED)
 
 
+def _raters(raters: tuple[str, ...]) -> dict[str, Any] | None:
+    """Whose label maps were combined, and whose is the hard one; None for a single annotator."""
+    return {"names": list(raters), "hard_label": hard_label_rule(raters)} if raters else None
+
+
 def _print_facts(facts: dict[str, Any], verbose: bool, quiet: bool) -> None:
     console = drawing.console(sys.stdout)
     _print_head(console, facts)
@@ -87,6 +94,9 @@ def _print_head(console: drawing.TextConsole, facts: dict[str, Any]) -> None:
         **_preprocessing_lines(steps, facts["preprocessing"]),
         "ignored label": "none" if facts["ignore"] is None else str(facts["ignore"]),
     }
+    if facts["raters"] is not None:
+        lines["raters"] = ", ".join(facts["raters"]["names"])
+        lines["hard label"] = facts["raters"]["hard_label"]
     for finding in facts["findings"]:
         lines[f"finding [{finding['code']}]"] = finding["text"]
     if facts["softened_share"] is not None:
