@@ -245,6 +245,7 @@ def open_data(recipe: Recipe, path: Path, left_out: Sequence[LeftOut] = ()) -> T
     channels, dims = first.image.shape[0], len(first.shape)
     _check_numbers(recipe, path, len(cache.classes), channels)
     _check_axes(recipe, path, dims)
+    _check_raters(recipe, path, cache)
     warnings = (
         *_check_settings(recipe, path, cache), *_forgotten_groups(cache), *_told(left_out)
     )  # fmt: skip
@@ -273,6 +274,15 @@ def open_data(recipe: Recipe, path: Path, left_out: Sequence[LeftOut] = ()) -> T
         cache, split, cache.classes, channels, dims, intensity, np.asarray(counts), warnings,
         tuple(left_out), digests_of(cache, split),
     )  # fmt: skip
+
+
+def _check_raters(recipe: Recipe, path: Path, cache: Cache) -> None:
+    """Refuse to draw among raters where there is one."""
+    if recipe.data.raters == "sample" and len(cache.raters) < 2:
+        raise UsageError(
+            f"data.raters=sample draws one of several annotators, and the cache {path} was made of "
+            "one; generate it with --raters, or set data.raters=fused."
+        )
 
 
 def require_maps(case: CachedCase, names: Sequence[str]) -> None:
