@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -30,8 +31,9 @@ ANNA, BEN = label_volume(seed=20), label_volume(seed=21)
 
 
 def nnunet(root):
-    """Whose first rater is not labelsTr."""
+    """Without the usual folder, which no rater is."""
     write_nnunet(root, ("case",))
+    shutil.rmtree(root / "labelsTr")
     for rater, labels in (("anna", ANNA), ("ben", BEN)):
         write_nifti(root / f"labelsTr_{rater}/case.nii.gz", labels)
     return "labelsTr_anna,labelsTr_ben", root / "labelsTr_ben/case.nii.gz"
@@ -144,7 +146,7 @@ def test_masks_of_single_classes_are_no_raters(tmp_path):
 
 def test_a_folder_that_leads_out_of_the_data_set_is_refused(tmp_path):
     nnunet(tmp_path / "data")
-    dataset = list_dataset(tmp_path / "data", options={"raters": "labelsTr,../other"})
+    dataset = list_dataset(tmp_path / "data", options={"raters": "labelsTr_anna,../other"})
     assert "The option raters" in dataset.problems["case"]
 
 

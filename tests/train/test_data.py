@@ -337,13 +337,14 @@ def test_one_rater_is_drawn_for_every_sample(rater_cache):
                 np.testing.assert_array_equal(sample.image, other.image)  # the same place
                 fitting = [r for r in cache.raters if found_in(cache[ids[i]], r, sample)]
                 assert fitting
-                drawn.update(fitting if len(fitting) == 1 else ())
+                drawn.update((i, rater) for rater in fitting if len(fitting) == 1)
                 again = dataset[epoch, i]
                 np.testing.assert_array_equal(sample.labels, again.labels)
                 _, labels, soft = collate([sample]).expand()
                 hard = torch.nn.functional.one_hot(labels.long().clamp(max=9), 10).movedim(-1, 1)
                 torch.testing.assert_close(soft, (hard * (labels != 255).unsqueeze(1)).float())
-        assert drawn == set(cache.raters)
+        # also of one case, which is kept for each of them
+        assert any({(i, rater) for rater in cache.raters} <= drawn for i in range(3))
 
 
 def found_in(case, rater, sample):
