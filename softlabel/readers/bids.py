@@ -52,8 +52,7 @@ OPTIONS = (
         "Default: those that every annotated case has.",
     ),
     raters_option(
-        "Folders of derivatives of several annotators, or label kinds of one derivative, such as "
-        "desc-anna_dseg,desc-ben_dseg"
+        "Folders of derivatives of several annotators, or kinds of label maps in one of them"
     ),
     CLASSES_OPTION,
     GROUP_OPTION,

@@ -32,8 +32,7 @@ OPTIONS = (
     ),
     ReaderOption("labels", None, "Folder or glob pattern of the label maps."),
     raters_option(
-        "Folders or patterns of several annotators' label maps, or without --images arrays of .npz "
-        "files"
+        "Folders or patterns of several annotators' label maps, or names of arrays in .npz files"
     ),
     ReaderOption(
         "masks",
