@@ -61,6 +61,7 @@ TESTS_OF_THE_WHOLE = {
     "cli/test_irregular.py": "commands that are given pipes, devices and folders for files",
     "faults/test_inputs.py": "damaged and hostile inputs of every kind",
     "faults/test_faults.py": "kills, full disks, flipped bits, runs that meet",
+    "generation/test_plugins.py": "caches made by the methods of other packages",
     "readers/test_irregular.py": "readers that are given pipes, devices and folders for files",
     "readers/test_real_data.py": "scans of real patients, where they are",
     "softening/test_properties.py": "what all methods promise",
@@ -72,6 +73,7 @@ TESTS_OF_THE_WHOLE = {
     "test_mirror.py": "this",
     "test_public_names.py": "what the package softlabel offers",
     "train/cli/test_main.py": "the command line of softlabel-train",
+    "train/test_nnunet.py": "the bridge to nnU-Net, in its own package",
     "train/test_signals.py": "how a training run is stopped",
     "train/test_package.py": "what the package softlabel_train offers",
 }
