@@ -18,6 +18,15 @@ PACKAGES = {
 NO_CODE = ("__init__.py", "__main__.py", "_version.py")
 
 TESTED_ELSEWHERE: dict[str, str] = {
+    "bridges/nnunet_prepared.py": "bridges/test_nnunet_prepare.py: what it writes is read by it",
+    "nnunet/loss.py": "train/test_nnunet.py: the bridge as a whole",
+    "nnunet/superpixels.py": "train/test_nnunet.py",
+    "nnunet/trainer.py": "train/test_nnunet.py",
+    "nnunet/transforms.py": "train/test_nnunet.py",
+    "nnunet_trainers/soft_label_trainers.py": "train/test_nnunet.py",
+    "readers/b2nd.py": "readers/test_nnunetpreprocessed.py",
+    "tuning/figure.py": "cli/test_tune.py: the picture",
+    "tuning/rows.py": "tuning/test_advice.py, test_sweep.py: rows are all that they read and make",
     "cache/transfer.py": "cache/test_pack.py: packing and unpacking are all that copy by it",
     "cli/unpack.py": "cli/test_pack.py",
     "console/drawing.py": "console/test_terminal.py: tables escape what a terminal would obey",
