@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS = (
     ("errors", "coerce", "kernels", "parallel", "interrupt", "free_memory", "_version"),
-    ("ids", "device", "cluster", "files", "mapping", "wedges"),
+    ("ids", "device", "cluster", "files", "mapping", "raters", "wedges"),
     ("types",),
     ("distance", "superpixels", "softmaps", "readers", "phantom", "surfaces", "preprocess"),
     ("softening", "cache"),

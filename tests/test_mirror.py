@@ -18,6 +18,15 @@ PACKAGES = {
 NO_CODE = ("__init__.py", "__main__.py", "_version.py")
 
 TESTED_ELSEWHERE: dict[str, str] = {
+    "bridges/nnunet_prepared.py": "bridges/test_nnunet_prepare.py: what it writes is read by it",
+    "nnunet/loss.py": "train/test_nnunet.py: the bridge as a whole",
+    "nnunet/superpixels.py": "train/test_nnunet.py",
+    "nnunet/trainer.py": "train/test_nnunet.py",
+    "nnunet/transforms.py": "train/test_nnunet.py",
+    "nnunet_trainers/soft_label_trainers.py": "train/test_nnunet.py",
+    "readers/b2nd.py": "readers/test_nnunetpreprocessed.py",
+    "tuning/figure.py": "cli/test_tune.py: the picture",
+    "tuning/rows.py": "tuning/test_advice.py, test_sweep.py: rows are all that they read and make",
     "cache/transfer.py": "cache/test_pack.py: packing and unpacking are all that copy by it",
     "cli/unpack.py": "cli/test_pack.py",
     "console/drawing.py": "console/test_terminal.py: tables escape what a terminal would obey",
@@ -61,6 +70,7 @@ TESTS_OF_THE_WHOLE = {
     "cli/test_irregular.py": "commands that are given pipes, devices and folders for files",
     "faults/test_inputs.py": "damaged and hostile inputs of every kind",
     "faults/test_faults.py": "kills, full disks, flipped bits, runs that meet",
+    "generation/test_plugins.py": "caches made by the methods of other packages",
     "readers/test_irregular.py": "readers that are given pipes, devices and folders for files",
     "readers/test_real_data.py": "scans of real patients, where they are",
     "softening/test_properties.py": "what all methods promise",
@@ -72,6 +82,7 @@ TESTS_OF_THE_WHOLE = {
     "test_mirror.py": "this",
     "test_public_names.py": "what the package softlabel offers",
     "train/cli/test_main.py": "the command line of softlabel-train",
+    "train/test_nnunet.py": "the bridge to nnU-Net, in its own package",
     "train/test_signals.py": "how a training run is stopped",
     "train/test_package.py": "what the package softlabel_train offers",
 }

@@ -56,6 +56,7 @@ from softlabel.cache.structure import (
 from softlabel.errors import CacheError, UsageError, did_you_mean, first_of, plural
 from softlabel.ids import fitting_ids, natural_key
 from softlabel.preprocess import Record
+from softlabel.raters import recorded_raters
 from softlabel.types import Array, ClassTable, Note
 
 SHOWN_IDS = 10
@@ -151,6 +152,14 @@ class Cache(Mapping[str, "CachedCase"]):
     def channels(self) -> tuple[str, ...]:
         """Names of the image channels."""
         return self.header.channels
+
+    @property
+    def raters(self) -> tuple[str, ...]:
+        """Names of the annotators whose label maps were combined; empty for a single one.
+
+        Their maps are among the ``label_maps`` of each case.
+        """
+        return recorded_raters(json.loads(self.header.settings))
 
     @cached_property
     def statistics(self) -> Mapping[str, Mapping[str, Array]]:

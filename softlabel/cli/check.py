@@ -12,7 +12,6 @@ import click
 from rich.table import Table
 
 from softlabel.cli.options import (
-    SectionedCommand,
     accept_option,
     format_option,
     given_reader_options,
@@ -22,6 +21,7 @@ from softlabel.cli.options import (
     reader_options,
     verbosity_options,
 )
+from softlabel.cli.plugin_options import MethodCommand
 from softlabel.cli.setting_options import (
     method_options,
     settings_of,
@@ -41,7 +41,7 @@ from softlabel.readers import list_dataset
 SHOWN_CLASSES = 60
 
 
-@click.command(cls=SectionedCommand)
+@click.command(cls=MethodCommand)
 @click.argument("source", type=click.Path(path_type=Path))
 @format_option
 @label_options

@@ -37,6 +37,7 @@ from softlabel.console.display import percent, progress
 from softlabel.console.group import EXIT_FAILED, fail, say
 from softlabel.errors import CaseError, SourceError, UsageError, did_you_mean, plural
 from softlabel.softening import METHODS
+from softlabel.softening.plugins import registered_names
 
 if TYPE_CHECKING:
     from softlabel.comparison import Comparison, RaterReport
@@ -193,11 +194,12 @@ def _methods_of(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
         raise UsageError("--methods names none; give names separated by commas.")
+    known = (*METHODS, *registered_names())  # of other packages, with their default options
     for name in names:
-        if name not in METHODS:
-            hint = did_you_mean(name, METHODS) or ";"
+        if name not in known:
+            hint = did_you_mean(name, known) or ";"
             raise UsageError(
-                f"--methods: there is no method {name!r}{hint} methods are {', '.join(METHODS)}."
+                f"--methods: there is no method {name!r}{hint} methods are {', '.join(known)}."
             )
     return list(dict.fromkeys(names))
 

@@ -16,7 +16,6 @@ import click
 
 from softlabel.cli.check import print_findings
 from softlabel.cli.options import (
-    SectionedCommand,
     accept_option,
     format_option,
     given_reader_options,
@@ -27,6 +26,7 @@ from softlabel.cli.options import (
     reader_options,
     verbosity_options,
 )
+from softlabel.cli.plugin_options import MethodCommand
 from softlabel.cli.run_text import (
     class_sentence,
     own_words,
@@ -75,7 +75,7 @@ STOPPING = b"\nStopping after this case; press Ctrl-C again to stop at once.\n"
 """Begins with the end of a line, since a bar may stand there."""
 
 
-@click.command(cls=SectionedCommand)
+@click.command(cls=MethodCommand)
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option(
     "-o",

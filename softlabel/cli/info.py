@@ -18,8 +18,9 @@ from softlabel.console import drawing
 from softlabel.console.display import percent, size
 from softlabel.console.group import EXIT_FAILED, say
 from softlabel.errors import plural
-from softlabel.generation.settings import Settings
+from softlabel.generation.settings import Settings, recorded_settings
 from softlabel.preprocess import word_fields
+from softlabel.raters import hard_label_rule
 
 SHOWN_CASES, SHOWN_MISSING = 20, 5
 
@@ -41,9 +42,11 @@ def info(cache: Path, complete: bool, as_json: bool, verbose: bool, quiet: bool)
     """
     with open_cache(cache) as opened:
         facts = describe(opened)
-        settings = Settings.from_json(opened.header.settings)
-        facts["settings"] |= settings.recorded()
+        recorded = recorded_settings(opened.header.settings)
+        facts["settings"] |= recorded
+        facts["raters"] = _raters(opened.raters)
         if facts["preprocessing"] is not None:
+            settings = Settings(preprocess_options=recorded.get("preprocess_options", {}))
             facts["preprocessing"]["steps"] = [
                 {"step": step.name, **vars(step.options)} for step in settings.preprocessing
             ]
@@ -64,6 +67,11 @@ def info(cache: Path, complete: bool, as_json: bool, verbose: bool, quiet: bool)
         )
     if complete and facts["missing"] != []:
         sys.exit(EXIT_FAILED)
+
+
+def _raters(raters: tuple[str, ...]) -> dict[str, Any] | None:
+    """Whose label maps were combined, and whose is the hard one; None for a single annotator."""
+    return {"names": list(raters), "hard_label": hard_label_rule(raters)} if raters else None
 
 
 def _print_facts(facts: dict[str, Any], verbose: bool, quiet: bool) -> None:
@@ -88,6 +96,9 @@ def _print_head(console: drawing.TextConsole, facts: dict[str, Any]) -> None:
         **_preprocessing_lines(steps, facts["preprocessing"]),
         "ignored label": "none" if facts["ignore"] is None else str(facts["ignore"]),
     }
+    if facts["raters"] is not None:
+        lines["raters"] = ", ".join(facts["raters"]["names"])
+        lines["hard label"] = facts["raters"]["hard_label"]
     for finding in facts["findings"]:
         lines[f"finding [{finding['code']}]"] = finding["text"]
     if facts["softened_share"] is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
@@ -49,6 +49,34 @@ class SectionedCommand(click.Command):
         for heading, records in sections.items():
             with formatter.section(heading):
                 formatter.write_dl(records)
+
+
+def flag(name: str) -> str:
+    """The option of a Python name."""
+    return f"--{name.replace('_', '-')}"
+
+
+def without_none(kind: Any) -> Any:
+    """X where a type is X | None."""
+    kinds = get_args(kind)
+    return next(k for k in kinds if k is not type(None)) if type(None) in kinds else kind
+
+
+class Numbers(click.ParamType):
+    """Numbers with commas between them."""
+
+    name = "n[,n…]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """Parse ``0.9,0.9,3``; a tuple passes."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(float(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no list of numbers such as 0.9,0.9,3.", param, ctx)
 
 
 def option(section: str, *names: str, **attributes: Any) -> Callable[[F], F]:

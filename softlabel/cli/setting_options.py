@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import Field, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_origin, get_type_hints
 
 import click
 from click.core import ParameterSource
 
-from softlabel.cli.options import option
+from softlabel.cli.options import Numbers, flag, option, without_none
+from softlabel.cli.plugin_options import MethodName, given_plugin_options
 from softlabel.errors import UsageError
 from softlabel.generation.settings import CHOICES, Settings, idle_settings
 from softlabel.preprocess import (
@@ -45,7 +46,7 @@ def setting(section: str, name: str, help: str, **attributes: Any) -> Callable[[
         Further attributes of the option, or others than the field gives it.
     """
     default = _FIELDS[name].default
-    kind = _without_none(_KINDS[name])
+    kind = without_none(_KINDS[name])
     defaults: dict[str, Any] = {
         "type": click.Choice(CHOICES[name]) if name in CHOICES else kind,
         "default": default,
@@ -114,7 +115,7 @@ def softening_settings(command: F, leave_out: Collection[str] = ()) -> F:
     """How labels are softened."""
     by_distance = ", ".join(name for name, method in METHODS.items() if method.has_boundary)
     options = {
-        "method": setting("Softening", "method", "Softening method."),
+        "method": setting("Softening", "method", "Softening method.", type=MethodName()),
         "boundary": setting(
             "Softening", "boundary", f"[{by_distance}] What the boundary of a class is."
         ),
@@ -176,7 +177,7 @@ def method_options(section: str, only: str | None = None) -> Callable[[F], F]:
         for name, owners in reversed(every.items()):
             options = METHODS[only or owners[0]].options
             field = next(f for f in fields(options) if f.name == name)
-            kind = _without_none(get_type_hints(options)[name])
+            kind = without_none(get_type_hints(options)[name])
             if "choices" in field.metadata:
                 kind = click.Choice(field.metadata["choices"])
             is_flag = kind is bool
@@ -228,28 +229,11 @@ def preprocessing_settings(section: str) -> Callable[[F], F]:
     return decorate
 
 
-class Numbers(click.ParamType):
-    """Numbers with commas between them."""
-
-    name = "n[,n…]"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, ...]:
-        """Parse ``0.9,0.9,3``; a tuple passes."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(float(part) for part in value.split(","))
-        except ValueError:
-            self.fail(f"{value!r} is no list of numbers such as 0.9,0.9,3.", param, ctx)
-
-
 def _step_option(
     section: str, name: str, help: str, field: Field[Any], kind: Any
 ) -> Callable[[F], F]:
     """The option of a field of the steps, without a default: what is not given is not recorded."""
-    kind = _without_none(kind)
+    kind = without_none(kind)
     names, attributes = _step_flag(name), {"type": kind}
     if field.metadata.get("file"):
         attributes = {"type": click.Path(path_type=Path), "metavar": "FILE"}
@@ -260,11 +244,6 @@ def _step_option(
     elif get_origin(kind) is tuple:
         attributes = {"type": Numbers()}
     return option(section, names, f"step_{name}", default=None, help=help, **attributes)
-
-
-def _without_none(kind: Any) -> Any:
-    """X where a type is X | None."""
-    return next((k for k in get_args(kind) if k is not type(None)), kind)
 
 
 def _step_flag(name: str) -> str:
@@ -303,6 +282,7 @@ def settings_of(options: dict[str, Any], **others: Any) -> Settings:
     for name in given:
         if options.get("method", _FIELDS["method"].default) not in _owners()[name]:
             raise UsageError(_without_meaning(name, ["method"]))
+    given |= given_plugin_options(options)
     chosen = {name: options[name] for name in _FIELDS if name in options}
     settings = Settings(**chosen | others, method_options=given)
     context = click.get_current_context()
@@ -368,11 +348,6 @@ def _without_meaning(name: str, others: Iterable[str]) -> str:
         value = given.get(other, given.get(f"method_{other}"))
         reasons.append(f"with {flag(other)} {value}" if value else f"without {flag(other)}")
     return f"{flag(name)} has no meaning {' and '.join(reasons)}; leave it out, or change that."
-
-
-def flag(name: str) -> str:
-    """The option of a Python name."""
-    return f"--{name.replace('_', '-')}"
 
 
 def _owners() -> dict[str, list[str]]:

@@ -15,7 +15,7 @@ from softlabel.generation.case_superpixels import make_superpixels
 from softlabel.generation.compute import hard_labels, soften_case
 from softlabel.generation.settings import Settings
 from softlabel.readers import READERS, read_case
-from softlabel.softening import METHODS
+from softlabel.softening import method_named
 from softlabel.softmaps.class_index import class_index_map
 from softlabel.softmaps.maps import SoftMaps
 from softlabel.superpixels import whole_pieces
@@ -156,7 +156,7 @@ def soft_maps(
     made: dict[str, Array] = {}
     for name, chosen in settings.items():
         ids = None
-        if METHODS[chosen.method].needs_superpixels:
+        if method_named(chosen.method).needs_superpixels:
             alike = Settings(**{n: getattr(chosen, n) for n in OF_SUPERPIXELS}).as_json({})
             if alike not in made:
                 made[alike] = _superpixels(case, chosen)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from softlabel.generation.run import estimate as estimate
     from softlabel.generation.run import generate as generate
     from softlabel.generation.settings import Settings as Settings
+    from softlabel.generation.settings import recorded_settings as recorded_settings
 
 # Imported on first use: who only wants the settings of a cache need not load every reader.
 _PLACES = {
@@ -29,6 +30,7 @@ _PLACES = {
     "generate": "run",
     "networks_for": "networks",
     "read_failures": "failures",
+    "recorded_settings": "settings",
 }
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "generate",
     "networks_for",
     "read_failures",
+    "recorded_settings",
 ]
 
 

@@ -18,10 +18,10 @@ from softlabel.generation.case_preprocessing import preprocess_case
 from softlabel.generation.case_superpixels import make_superpixels, slice_axis_of
 from softlabel.generation.device_server import DeviceProcess
 from softlabel.generation.preset import resolution_record
-from softlabel.generation.settings import Settings
+from softlabel.generation.settings import Settings, require_same_plugin
 from softlabel.interrupt import SafePoint, no_safe_point
 from softlabel.preprocess import DnCNN
-from softlabel.softening import METHODS, SoftenRequest, soften_by
+from softlabel.softening import SoftenRequest, method_named, soften_by
 from softlabel.softening.given import given_maps
 from softlabel.softening.raters import majority
 from softlabel.softmaps.class_index import class_index_map
@@ -71,12 +71,13 @@ def compute(
         When this case cannot be computed with these settings.
     """
     try:
+        require_same_plugin(header.settings, settings.method)
         _check_channels(case, header)
         case, before, step_seconds = preprocess_case(case, header, settings, hard_labels, networks)
         safe_point()
         asked, ids = 0, None
         chosen = resolution_record(settings, case.shape)
-        if METHODS[settings.method].needs_superpixels:
+        if method_named(settings.method).needs_superpixels:
             ids, asked = make_superpixels(case, settings, superpixels, device)
             # a cache of format 1 goes on as it was begun
             if settings.superpixels == "slic" and settings.mask_mode == "slic" and (
@@ -103,7 +104,7 @@ def soften_case(
     device: DeviceProcess | None,
 ) -> tuple[SoftMaps, str]:
     """Soft maps of a case, and why its device did not make them."""
-    if METHODS[settings.method].takes_soft_labels != (case.soft is not None):
+    if method_named(settings.method).takes_soft_labels != (case.soft is not None):
         held = "hard" if case.soft is None else "soft"
         raise ValueError(f"the method {settings.method} does not take {held} labels.")
     if case.soft is not None:
@@ -111,7 +112,7 @@ def soften_case(
             case.soft, case.labels, header.classes, header.ignore, settings.normalize
         ), ""
     request = request_of(case, header, settings)
-    method = METHODS[settings.method]
+    method = method_named(settings.method)
     image = case.image if method.needs_image else None
     mask = case.mask if method.uses_mask else None
     if device is not None:
@@ -130,7 +131,7 @@ def request_of(case: Case, header: Header, settings: Settings) -> SoftenRequest:
     ValueError
         When distances are to be in mm and the case has no spacing.
     """
-    in_mm = settings.distance_unit == "mm" and METHODS[settings.method].uses_spacing
+    in_mm = settings.distance_unit == "mm" and method_named(settings.method).uses_spacing
     if in_mm and case.spacing_mm is None:
         raise ValueError(
             "the case has no pixel spacing, so distances cannot be in mm; use --distance-unit "

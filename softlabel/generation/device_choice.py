@@ -15,7 +15,7 @@ from softlabel.errors import UsageError
 from softlabel.generation.compute import soften_case
 from softlabel.generation.device_server import DeviceProcess, device_processes
 from softlabel.generation.plan import Plan
-from softlabel.softening import METHODS
+from softlabel.softening import method_named
 from softlabel.types import Array, Case
 
 START_SECONDS = 15.0
@@ -110,7 +110,7 @@ def named_devices(decided: Plan, device: str) -> tuple[str, ...]:
     """
     if device == CPU:
         return ()
-    on_device = METHODS[decided.settings.method].on_device
+    on_device = method_named(decided.settings.method).on_device
     if device == AUTO:
         return likely_cuda_devices() if on_device else ()
     if not on_device:

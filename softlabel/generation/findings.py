@@ -22,7 +22,8 @@ from softlabel.mapping import LabelMapping
 from softlabel.readers.labelfacts import LabelFacts
 from softlabel.readers.look import LabelLook
 from softlabel.readers.mapped import mapped_facts
-from softlabel.softening.methods import METHODS, NONE
+from softlabel.softening import method_named
+from softlabel.softening.methods import NONE
 from softlabel.types import CaseRef, Dataset
 
 ERROR, WARNING = "error", "warning"
@@ -432,7 +433,7 @@ def _groups(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _pixels(evidence: Evidence) -> Iterator[Finding]:
-    settings, method = evidence.settings, METHODS[evidence.settings.method]
+    settings, method = evidence.settings, method_named(evidence.settings.method)
     in_mm = settings.distance_unit == "mm" and method.uses_spacing
     if in_mm or method.distances == NONE:
         return

@@ -33,7 +33,7 @@ from softlabel.generation.shards import Shard
 from softlabel.generation.superpixel_files import SuperpixelFiles
 from softlabel.ids import check_id, fitting_ids, natural_key
 from softlabel.readers import READERS, scan_classes
-from softlabel.softening import METHODS
+from softlabel.softening import method_named
 from softlabel.types import CaseRef, ClassTable, Dataset
 
 AGREEING_IMAGES, DIFFERING_IMAGES = 3, 9
@@ -302,7 +302,7 @@ def check_method(dataset: Dataset, settings: Settings) -> None:
     UsageError
         Naming the options that settle it.
     """
-    takes_soft = METHODS[settings.method].takes_soft_labels
+    takes_soft = method_named(settings.method).takes_soft_labels
     if dataset.soft and not takes_soft:
         raise UsageError(
             f"{dataset.root} holds soft labels, which the method {settings.method} cannot soften "
@@ -323,7 +323,7 @@ def _check_superpixels(settings: Settings, files: SuperpixelFiles | None, out: P
             f"{out} is to give the superpixels and to be written at the same time; give another "
             "output."
         )
-    if settings.superpixels == "file" and not METHODS[settings.method].needs_superpixels:
+    if settings.superpixels == "file" and not method_named(settings.method).needs_superpixels:
         raise UsageError(
             f"The method {settings.method} uses no superpixels; leave --superpixels out."
         )

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from softlabel.generation.settings import Settings
+from softlabel.generation.settings import DEFAULTS, PLUGIN, recorded_settings
 from softlabel.readers import READERS
 from softlabel.readers.listing import GROUP_OPTION
 from softlabel.types import Dataset
@@ -36,11 +36,13 @@ def _source_record(
 def settings_differences(old: str, new: str) -> list[str]:
     """Settings that differ between two JSON records, as ``name: old → new``."""
     before, after = _flat(old), _flat(new)
-    names = sorted(set(before) | set(after))
+    # with the method of a package records hold defaults, but not of settings that came later
+    one_package = PLUGIN in before and before[PLUGIN] == after.get(PLUGIN)
+    absent = DEFAULTS if one_package else {}
     return [
         f"{n}: {before.get(n, 'unset')} → {after.get(n, 'unset')}"
-        for n in names
-        if before.get(n) != after.get(n)
+        for n in sorted(set(before) | set(after))
+        if before.get(n, absent.get(n)) != after.get(n, absent.get(n))
     ]
 
 
@@ -54,6 +56,6 @@ def _flat(text: str) -> dict[str, Any]:
     defaults = {} if reader is None else {o.name: o.default for o in reader.options}
     source = _source_record(record.get("format", ""), record.get("format_options", {}), defaults)
     flat: dict[str, Any] = {}
-    for name, value in (Settings.from_json(text).recorded() | source).items():
+    for name, value in (recorded_settings(text) | source).items():
         flat |= value if isinstance(value, dict) else {name: value}
     return {name: value for name, value in flat.items() if value is not None}

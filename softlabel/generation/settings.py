@@ -23,7 +23,14 @@ from softlabel.preprocess import (
     step_fields,
     word_fields,
 )
-from softlabel.softening import FUSIONS, METHODS, NORMALIZATIONS, fusion_problem
+from softlabel.softening import (
+    FUSIONS,
+    METHODS,
+    NORMALIZATIONS,
+    fusion_problem,
+    method_named,
+    release_of,
+)
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "superpixels": ("slic", "grid", "file"),
@@ -39,7 +46,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "preprocess": tuple(PRESETS),
     "preset": ("none", "auto"),
 }
-"""Values of the settings that are words."""
+"""Values of the settings that are words; other packages may have further methods."""
 
 OF_PRESET = (
     "n_segments", "superpixel_size", "compactness", "sigma", "channel_percentiles", "slic_dims",
@@ -48,6 +55,10 @@ OF_PRESET = (
 
 OF_SOURCE = ("format", "format_options")
 """What a record says beside the settings: how the data set was read."""
+
+PLUGIN = "plugin"
+"""What a record says beside the settings where the method is that of another package: its name and
+version."""
 
 S = TypeVar("S")
 
@@ -99,7 +110,8 @@ class Settings:
         :mod:`softlabel.superpixels.slic_tensor`, on the device of the run: the same labels on
         every device, but not quite those of ``cpu``.
     method : str
-        Name in :data:`softlabel.softening.METHODS`.
+        Name in :data:`softlabel.softening.METHODS`, or of a method that another package
+        registers.
     boundary, scale, normalize
         See :func:`softlabel.soften`.
     fuse : {"mean", "staple", "soft-staple"}
@@ -188,9 +200,13 @@ class Settings:
         return {n: plain[n] for n, value in self.preprocess_options.items() if value is not None}
 
     def _check_words(self) -> None:
+        try:
+            method_named(self.method)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
         for name, allowed in CHOICES.items():
             value = getattr(self, name)
-            if value not in allowed:
+            if value not in allowed and name != "method":
                 raise UsageError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.")
 
     def _check_numbers(self) -> None:
@@ -215,17 +231,21 @@ class Settings:
 
         What is at its default, or has no say beside the others (``n_segments`` beside
         ``superpixel_size``), is left out: the same results always have the same record, and a
-        setting that a later version adds changes no record.
+        setting that a later version adds changes no record. With the method of another package
+        everything is written down, and the version of the package: the record can then be read
+        without it.
 
         Parameters
         ----------
         source : mapping
             The reader's name and options.
         """
-        record = {n: v for n, v in self.recorded().items() if v != _DEFAULTS[n]}
-        del record["method_options"]  # its defaults are those of the method
-        if given := self._chosen_method_options():
-            record["method_options"] = given
+        record = self.recorded()
+        if PLUGIN not in record:
+            record = {n: v for n, v in record.items() if v != DEFAULTS[n]}
+            del record["method_options"]  # its defaults are those of the method
+            if given := self._chosen_method_options():
+                record["method_options"] = given
         return json.dumps(record | dict(source), sort_keys=True, ensure_ascii=False)
 
     @classmethod
@@ -235,23 +255,24 @@ class Settings:
         Raises
         ------
         UsageError
-            When it records a setting that this version does not know.
+            When it records a setting that this version does not know, or the method of a package
+            that is not installed in that version.
         """
-        record = json.loads(text)
-        known = {f.name for f in fields(cls)}
-        unknown = sorted(set(record) - known - set(OF_SOURCE))
-        if unknown:
-            raise UsageError(
-                f"The cache records the setting {unknown[0]!r}, which this softlabel does not "
-                "know; install the newer one that made the cache."
-            )
-        return cls(**{name: _plain(value) for name, value in record.items() if name in known})
+        record = _known(text)
+        record.pop(PLUGIN, None)
+        settings = cls(**{name: _plain(value) for name, value in record.items()})
+        try:
+            require_same_plugin(text, settings.method)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        return settings
 
     def recorded(self) -> dict[str, Any]:
         """Every setting that has a say, and all options of the method, with their values.
 
         Steps before superpixels are there as the options that ask for them without a preset, and
-        absent where there is none.
+        absent where there is none. ``plugin`` is the package of the method and its version, where
+        it is not softlabel's own.
 
         Examples
         --------
@@ -268,7 +289,9 @@ class Settings:
             idle.add("superpixel_size")
         if self.preset == "none":
             idle.add("preset")
-        return {name: value for name, value in record.items() if name not in idle}
+        release = release_of(self.method)
+        plugin = {} if release is None else {PLUGIN: release}
+        return {name: value for name, value in record.items() if name not in idle} | plugin
 
     def _chosen_method_options(self) -> dict[str, Any]:
         """Options of the method that are not at their defaults."""
@@ -283,7 +306,7 @@ class Settings:
         UsageError
             When the method has no such option, or not of this value.
         """
-        kind = METHODS[self.method].options
+        kind = method_named(self.method).options
         known = [f.name for f in fields(kind) if f.name != "boundary"]
         for name in self.method_options:
             if name not in known:
@@ -292,13 +315,65 @@ class Settings:
                     f"{': ' if known else ' none'}{', '.join(known)}."
                 )
         try:
-            chosen = asdict(kind(**self.method_options))
+            options = kind(**self.method_options)
+            make_plain(options)  # those of another package may not be
         except ValueError as error:
             raise UsageError(f"The options of the method {self.method}: {error}") from error
-        return {name: chosen[name] for name in known}
+        return {name: value for name, value in asdict(options).items() if name in known}
 
 
-_DEFAULTS = {f.name: f.default for f in fields(Settings)}
+DEFAULTS = {f.name: f.default for f in fields(Settings)}
+"""Of the settings; those with a factory have none."""
+
+
+def recorded_settings(text: str) -> dict[str, Any]:
+    """What a record says, with what it leaves out since it is at its default.
+
+    As :meth:`Settings.recorded`, but where the method is that of another package, that package
+    need not be installed.
+
+    Raises
+    ------
+    UsageError
+        When it records a setting that this version does not know.
+    """
+    record = _known(text)
+    return record if PLUGIN in record else Settings.from_json(text).recorded()
+
+
+def require_same_plugin(text: str, method: str) -> None:
+    """Refuse a method of another package than a record names, or of another version of it.
+
+    Workers may be on machines that have other packages than the one that planned the run.
+
+    Raises
+    ------
+    ValueError
+    """
+    recorded, here = json.loads(text).get(PLUGIN), release_of(method)
+    if here != recorded:
+        raise ValueError(
+            f"the cache is made with the method {method} of {recorded or 'softlabel'}, and here "
+            f"it is that of {here or 'softlabel'}; install what the cache is made with."
+        )
+
+
+def _known(text: str) -> dict[str, Any]:
+    """A record without what it says about the source.
+
+    Raises
+    ------
+    UsageError
+        When it records a setting that this version does not know.
+    """
+    record = json.loads(text)
+    unknown = sorted(set(record) - {*DEFAULTS, *OF_SOURCE, PLUGIN})
+    if unknown:
+        raise UsageError(
+            f"The cache records the setting {unknown[0]!r}, which this softlabel does not "
+            "know; install the newer one that made the cache."
+        )
+    return {name: value for name, value in record.items() if name not in OF_SOURCE}
 
 
 def _plain(value: Any) -> Any:
@@ -345,7 +420,7 @@ def idle_settings(settings: Settings) -> dict[str, tuple[str, ...]]:
         idle |= dict.fromkeys(of_superpixels, ("superpixels",))
         if not in_plane:
             idle["slice_axis"] = ("superpixels", "in_plane")
-    method = METHODS[settings.method]
+    method = method_named(settings.method)
     if not method.needs_superpixels:
         idle |= dict.fromkeys(("superpixels", *of_slic, *of_superpixels), ("method",))
     if not method.needs_superpixels and not in_plane:

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def warm_up(method: str = "superpixel") -> float:
-    """Compile, or load, every kernel that generation uses with a method.
+    """Compile, or load, every kernel that generation uses with a method of softlabel.
 
     Call it once before worker processes start: they load the code instead of compiling it.
 
@@ -33,7 +33,7 @@ def warm_up(method: str = "superpixel") -> float:
         assert maps.band.any()
         maps.total()
         maps.own_class_sums(maps.index)
-    if not METHODS[method].takes_soft_labels:
+    if method in METHODS and not METHODS[method].takes_soft_labels:
         for shape in ((2, 4), (2, 2, 4)):
             labels = np.indices(shape)[0]  # layers: every method takes them
             soften(labels, np.zeros(shape, int), image=labels, method=method)

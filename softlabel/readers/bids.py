@@ -17,9 +17,11 @@ from typing import Any
 
 from softlabel.errors import SourceError, UsageError
 from softlabel.ids import natural_key
+from softlabel.raters import rater_names
 from softlabel.readers.classfile import MAX_TABLE_BYTES, class_table, load_class_table
 from softlabel.readers.filecase import look, read_case, read_labels
 from softlabel.readers.listing import CLASSES_OPTION, GROUP_OPTION, Listing, count, require_folder
+from softlabel.readers.raters import raters_option, split_places
 from softlabel.readers.registry import Reader, ReaderOption
 from softlabel.readers.safety import read_text, relative_name
 from softlabel.types import ClassTable, Dataset
@@ -48,6 +50,9 @@ OPTIONS = (
         None,
         "Images that become channels, by their suffixes, separated by commas, such as T1w,FLAIR. "
         "Default: those that every annotated case has.",
+    ),
+    raters_option(
+        "Folders of derivatives of several annotators, or kinds of label maps in one of them"
     ),
     CLASSES_OPTION,
     GROUP_OPTION,
@@ -100,23 +105,27 @@ def list_cases(root: Path, options: Mapping[str, Any]) -> Dataset:
     """List the annotated images; reads file names, and tables of classes."""
     require_folder(root, "a BIDS data set")
     images = [file for file in _files_below(root) if file.suffix not in ("dseg", "mask")]
-    derivative, found = _derivative(root, options["derivative"])
-    labels = _of_kind(derivative, found, options["label_kind"])
+    of_raters = _of_raters(root, options)
+    derivative, labels = next(iter(of_raters.values()))
     of_case: dict[str, list[_File]] = defaultdict(list)
     for label in labels:
         of_case[label.case].append(label)
+    others = _of_others(of_raters)
     listing = Listing(options["group"])
     matched = {case: _matching(files[0], images) for case, files in of_case.items()}
     suffixes = _suffixes(matched, options["suffixes"], root)
     values = _mask_values(labels)
     for case, files in of_case.items():
-        problem = _problem(case, files, matched[case], suffixes)
+        problem = _problem(case, files, matched[case], suffixes) or _lacking(case, others)
         if problem:
             listing.problem(case, problem)
         else:
             chosen = [matched[case][suffix][0].path for suffix in suffixes]
             group = f"sub-{files[0].entities['sub']}" if options["group"] is None else None
-            _add(listing, root, case, group, chosen, files, values)
+            of_case_raters = {name: maps[case] for name, maps in others.items()}
+            _add(listing, root, case, group, chosen, files, values, of_case_raters)
+    for case in {case for maps in others.values() for case in maps} - set(of_case):
+        listing.problem(case, _lacking(case, others))
     classes, ignore = _classes(derivative, labels, values, options["classes"])
     used = {
         **options,
@@ -129,6 +138,7 @@ def list_cases(root: Path, options: Mapping[str, Any]) -> Dataset:
     description = (
         f"BIDS: {count(len(listing.refs), 'case')}, images {', '.join(suffixes)}, label maps "
         f"{labels[0].kind} of derivatives/{derivative.name}"
+        + (f", raters {' and '.join(others)}" if others else "")
     )
     return listing.dataset(
         "bids", root, description, options=used, classes=classes, channels=suffixes, ignore=ignore,
@@ -192,6 +202,45 @@ def _derivative(root: Path, given: str | None) -> tuple[Path, list[_File]]:
             f"Say which with --derivative {'|'.join(names)}."
         )
     return next(iter(found.items()))
+
+
+def _of_raters(root: Path, options: Mapping[str, Any]) -> dict[str, tuple[Path, list[_File]]]:
+    """Derivative and label maps of each rater; of one that has no name without raters.
+
+    Raises
+    ------
+    UsageError
+        When a rater is no derivative and no kind of label maps, or has masks of single classes.
+    """
+    raters = split_places(options["raters"])
+    if not raters:
+        derivative, found = _derivative(root, options["derivative"])
+        return {"": (derivative, _of_kind(derivative, found, options["label_kind"]))}
+    of_raters = {}
+    for name, rater in zip(rater_names(raters), raters, strict=True):
+        is_folder = (root / "derivatives" / rater).is_dir()
+        derivative, found = _derivative(root, rater if is_folder else options["derivative"])
+        kind = options["label_kind"] if is_folder else rater
+        of_raters[name] = derivative, _of_kind(derivative, found, kind)
+        if of_raters[name][1][0].suffix == "mask":
+            raise UsageError(
+                f"The rater {rater} has masks of single classes in {derivative}; expected label "
+                "maps of all classes, *_dseg.nii.gz. Join the masks first."
+            )
+    return of_raters
+
+
+def _of_others(
+    of_raters: Mapping[str, tuple[Path, list[_File]]],
+) -> dict[str, dict[str, list[_File]]]:
+    """Label maps of every rater by case; empty without raters."""
+    others: dict[str, dict[str, list[_File]]] = {}
+    for rater, (_, labels) in of_raters.items():
+        if rater:
+            others[rater] = defaultdict(list)
+            for label in labels:
+                others[rater][label.case].append(label)
+    return others
 
 
 def _of_kind(derivative: Path, labels: Sequence[_File], given: str | None) -> list[_File]:
@@ -273,6 +322,19 @@ def _problem(
     return ""
 
 
+def _lacking(case: str, raters: Mapping[str, Mapping[str, Sequence[_File]]]) -> str:
+    """Why a case has not one label map of each rater; empty when it has."""
+    for rater, maps in raters.items():
+        found = maps.get(case, ())
+        if len(found) != 1:
+            names = ", ".join(label.path.name for label in found) or "none"
+            return (
+                f"The case {case!r} has {len(found)} label maps of the rater {rater} ({names}); "
+                "expected one. Add it, or leave the case out."
+            )
+    return ""
+
+
 def _mask_values(labels: Sequence[_File]) -> dict[str, int]:
     """Label values of the classes that are masks of their own: 1, 2 … by name."""
     names = {_class_of(label) for label in labels if label.suffix == "mask"}
@@ -291,6 +353,7 @@ def _add(
     images: Sequence[Path],
     labels: Sequence[_File],
     values: Mapping[str, int],
+    raters: Mapping[str, Sequence[_File]],
 ) -> None:
     names = [relative_name(path, root) for path in images]
     if values:
@@ -301,6 +364,9 @@ def _add(
         key["label_files"] = [
             [name, values[_class_of(label)]] for name, label in zip(files, labels, strict=True)
         ]
+    elif raters:
+        key["raters"] = {name: relative_name(maps[0].path, root) for name, maps in raters.items()}
+        files = list(key["raters"].values())
     else:
         key["label"] = files[0]
     listing.add(case, (*names, *files), source=names[0], group=group, key=key)

@@ -172,8 +172,11 @@ def _choose(root: Path, format: str, given: Mapping[str, Any]) -> Reader:
         if not {"images", "labels"}.isdisjoint(given):
             return READERS[_GENERAL]  # whoever says where both lie has named the format
         able = [r for r in READERS.values() if set(given) <= {o.name for o in r.options}]
-        if len(able) == 1 and root.exists() and not _recognised(root):
-            return able[0]
+        if root.exists() and not _recognised(root):
+            if len(able) == 1:
+                return able[0]
+            if "raters" in given:
+                return READERS[_GENERAL]  # arrays of .npz files, which it knows by their names
         return detect(root)[0]
     if format not in READERS:
         raise UsageError(f"There is no format {format!r}; expected auto or {'|'.join(READERS)}.")

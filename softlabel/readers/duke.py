@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from softlabel.errors import CaseError, SourceError
+from softlabel.errors import CaseError, SourceError, UsageError
 from softlabel.readers.arrays import npz_keys, read_npz_array
 from softlabel.readers.labels import check_values, whole_numbers
 from softlabel.readers.layers import NOT_ANNOTATED, class_map_from_layers
@@ -22,6 +22,7 @@ from softlabel.readers.listing import Listing, count, parse_spacing
 from softlabel.readers.look import LabelLook, look_at
 from softlabel.readers.matlab import MatlabFile, open_matlab
 from softlabel.readers.pixels import require_finite
+from softlabel.readers.raters import raters_option, split_places
 from softlabel.readers.registry import Reader, ReaderOption
 from softlabel.readers.safety import relative_name
 from softlabel.types import Array, Case, CaseRef, ClassTable, Dataset
@@ -57,6 +58,7 @@ OPTIONS = (
         "Whose annotation is the label: grader 1, grader 2, or both as raters.",
         choices=("1", "2", "both"),
     ),
+    raters_option("Both graders, as --grader both: grader1,grader2"),
     ReaderOption(
         "row_base", 1, "Number that the file gives to the first row (MATLAB: 1).", kind="int"
     ),
@@ -120,6 +122,7 @@ def list_cases(root: Path, options: Mapping[str, Any]) -> Dataset:
             "data set. Check the path."
         )
     parse_spacing(options["spacing_mm"])
+    options = _with_raters(options)
     folder = root.parent if root.is_file() else root
     listing = Listing()
     for path in files:
@@ -266,6 +269,23 @@ def wedge_mask(image: Array) -> Array | None:
 def _mat_files(root: Path) -> list[Path]:
     candidates = [root] if root.is_file() else sorted(root.iterdir()) if root.is_dir() else []
     return [p for p in candidates if p.suffix.lower() == ".mat" and not p.name.startswith(".")]
+
+
+def _with_raters(options: Mapping[str, Any]) -> dict[str, Any]:
+    """``raters`` is another word for ``grader``, and recorded as that.
+
+    Raises
+    ------
+    UsageError
+        When it names anybody but both graders.
+    """
+    raters = split_places(options["raters"])
+    if raters not in ((), ("grader1", "grader2")):
+        raise UsageError(
+            f"The option raters is {options['raters']!r}; expected grader1,grader2, in this order, "
+            "or --grader for one of them."
+        )
+    return {**options, "raters": None, "grader": "both" if raters else options["grader"]}
 
 
 def _wanted_graders(options: Mapping[str, Any]) -> tuple[str, ...]:

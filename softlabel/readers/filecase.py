@@ -6,7 +6,8 @@ one of
 
 * ``label``: path of the label map,
 * ``label_files``: pairs ``[path, value]`` of masks that are joined into one label map,
-* ``raters``: names and paths of several annotators' label maps,
+* ``raters``: names and paths of several annotators' label maps, with ``rater_arrays`` also the
+  arrays of these names in one ``.npz`` file,
 
 and possibly
 
@@ -229,15 +230,17 @@ def _read_annotation(dataset: Dataset, ref: CaseRef) -> Annotation:
         return Annotation((_joined(dataset, ref),))
     raters = ref.key.get("raters", {})
     paths = list(raters.values()) or [ref.key["label"]]
-    maps = tuple(_read_map(dataset, ref, relative) for relative in paths)
+    arrays = ref.key.get("rater_arrays") or [dataset.options.get("label_key")] * len(paths)
+    maps = tuple(_read_map(dataset, ref, p, key) for p, key in zip(paths, arrays, strict=True))
     for other in maps[1:]:
         check_same_shape(maps[0].pixels, maps[0].path, other.pixels, other.path)
     return Annotation(maps, tuple(raters))
 
 
-def _read_map(dataset: Dataset, ref: CaseRef, relative: str) -> Located:
+def _read_map(dataset: Dataset, ref: CaseRef, relative: str, array: str | None) -> Located:
+    """A label map; ``array`` is its name in a ``.npz`` file."""
     path = dataset.root / relative
-    pixels = read_label_map(path, dataset.options.get("label_key"), dataset.mapping)
+    pixels = read_label_map(path, array, dataset.mapping)
     if pixels.reference_offset is not None:
         # Only the image tells how large the grid is that it was cropped from.
         image_path = dataset.root / ref.key["images"][0]

@@ -12,6 +12,7 @@ from softlabel.readers.datasetjson import is_msd, load_dataset_json, numbered_na
 from softlabel.readers.filecase import look, read_case, read_labels
 from softlabel.readers.imagefiles import ending_of, input_files, stem_of
 from softlabel.readers.listing import GROUP_OPTION, Listing, count, require_folder
+from softlabel.readers.raters import label_maps_in_folders, raters_option, split_places
 from softlabel.readers.registry import Reader
 from softlabel.readers.safety import path_inside, relative_name
 from softlabel.types import Dataset
@@ -36,15 +37,16 @@ def list_cases(root: Path, options: Mapping[str, Any]) -> Dataset:
     modality = require(content, "modality", dict, path, '"modality": {"0": "MRI"}')
     channels = list(numbered_names(modality, "modality", path).values())
     entries = require(content, "training", list, path, _EXAMPLE)
-    listing = Listing(options["group"])
+    listing, raters = Listing(options["group"]), split_places(options["raters"])
     for number, entry in enumerate(entries):
-        _list_entry(listing, root, f"{path} (training case {number})", number, entry)
+        _list_entry(listing, root, f"{path} (training case {number})", number, entry, raters)
     if not listing.refs and not listing.problems:
         raise SourceError(f"{path} lists no training case; expected {_EXAMPLE}. Correct it.")
     name = content.get("name") if isinstance(content.get("name"), str) else root.resolve().name
     description = (
         f"Medical Segmentation Decathlon, {name}: {count(len(listing.refs), 'case')}, "
         f"{count(len(channels), 'channel')}, {count(len(classes), 'class', 'classes')}"
+        + (f", raters {' and '.join(raters)}" if raters else "")
     )
     return listing.dataset(
         "msd", root, description, options=options, classes=classes, channels=channels
@@ -54,7 +56,9 @@ def list_cases(root: Path, options: Mapping[str, Any]) -> Dataset:
 _EXAMPLE = '"training": [{"image": "./imagesTr/x.nii.gz", "label": "./labelsTr/x.nii.gz"}]'
 
 
-def _list_entry(listing: Listing, root: Path, where: str, number: int, entry: Any) -> None:
+def _list_entry(
+    listing: Listing, root: Path, where: str, number: int, entry: Any, raters: tuple[str, ...]
+) -> None:
     case = f"training case {number}"
     try:
         if not isinstance(entry, dict):
@@ -70,11 +74,13 @@ def _list_entry(listing: Listing, root: Path, where: str, number: int, entry: An
                     f"{file} does not exist; expected it as the {what} of case {case}. Put it "
                     f"there, or leave the case out.{_hint_v1(image, case)}"
                 )
+        of_raters = label_maps_in_folders(root, raters, label.name, case) if raters else {}
     except CaseError as error:
         listing.problem(case, str(error))
         return
-    key = {"images": [relative_name(image, root)], "label": relative_name(label, root)}
-    files = input_files(root, (*key["images"], str(key["label"])))
+    key: dict[str, Any] = {"images": [relative_name(image, root)]}
+    key |= {"raters": of_raters} if raters else {"label": relative_name(label, root)}
+    files = input_files(root, (*key["images"], *(of_raters.values() or [key["label"]])))
     listing.add(case, files, source=key["images"][0], key=key)
 
 
@@ -97,5 +103,10 @@ READER = Reader(
     read_case=read_case,
     read_labels=read_labels,
     look=look,
-    options=(GROUP_OPTION,),
+    options=(
+        raters_option(
+            "Folders of several annotators' label maps, such as labelsTr,labelsTr_second"
+        ),
+        GROUP_OPTION,
+    ),
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from softlabel.readers.datasetjson import (
 from softlabel.readers.filecase import look, read_case, read_labels
 from softlabel.readers.imagefiles import RASTER_ENDINGS, TIFF_ENDINGS, ending_of, input_files
 from softlabel.readers.listing import GROUP_OPTION, Listing, count, require_folder
+from softlabel.readers.raters import label_maps_in_folders, raters_option, split_places
 from softlabel.readers.registry import Reader, ReaderOption
 from softlabel.readers.safety import path_inside, relative_name
 from softlabel.types import ClassTable, Dataset
@@ -44,6 +45,7 @@ OPTIONS = (
         "refuse, or take the values of the label maps as the classes.",
         choices=(REFUSE, VALUES),
     ),
+    raters_option("Folders of several annotators' label maps, such as labelsTr,labelsTr_second"),
     GROUP_OPTION,
 )
 
@@ -60,12 +62,15 @@ class LabelPlan:
         Label values that another value of the same class stands for.
     left_out : tuple of str
         Regions that are no classes of their own: unions of others.
+    raters : tuple of str
+        Folders of the raters' label maps; empty for those of ``labelsTr`` alone.
     """
 
     classes: ClassTable
     ignore: int | None
     merge: tuple[tuple[int, int], ...]
     left_out: tuple[str, ...] = ()
+    raters: tuple[str, ...] = ()
 
 
 def detect(root: Path) -> str | None:
@@ -94,7 +99,8 @@ def list_cases(root: Path, options: Mapping[str, Any]) -> Dataset:
     channel_entry = require(content, "channel_names", dict, path, '"channel_names": {"0": "T1"}')
     channels = list(numbered_names(channel_entry, "channel_names", path).values())
     labels = require(content, "labels", dict, path, '"labels": {"background": 0}')
-    plan = parse_labels(labels, path, options["regions"])
+    raters = split_places(options["raters"])
+    plan = replace(parse_labels(labels, path, options["regions"]), raters=raters)
     listing = Listing(options["group"])
     if "dataset" in content:
         _list_entries(listing, root, path, content["dataset"], plan)
@@ -111,6 +117,7 @@ def list_cases(root: Path, options: Mapping[str, Any]) -> Dataset:
         f"{count(len(channels), 'channel')}, {count(len(plan.classes), 'class', 'classes')}"
         + (f", ignore label {plan.ignore}" if plan.ignore is not None else "")
         + (f", regions left out: {', '.join(plan.left_out)}" if plan.left_out else "")
+        + (f", raters {' and '.join(raters)}" if raters else "")
     )
     return listing.dataset(
         "nnunet",
@@ -217,14 +224,15 @@ def _list_folders(
 ) -> None:
     """Add what lies in imagesTr and labelsTr, and say what has no partner there."""
     images = _channel_files(root / "imagesTr", ending)
-    labels = {path.name.removesuffix(ending): path for path in _files(root / "labelsTr", ending)}
+    folder = root / (plan.raters[0] if plan.raters else "labelsTr")
+    labels = {path.name.removesuffix(ending): path for path in _files(folder, ending)}
     colours = ending.lower() in (*RASTER_ENDINGS, *TIFF_ENDINGS)
     for case in sorted({*images, *labels}):
         found = images.get(case, {})
         # Colours of natural images are one file.
         expected = {0} if colours and set(found) == {0} else set(range(n_channels))
         if case not in labels:
-            listing.problem(case, _missing(root / "labelsTr" / f"{case}{ending}", case, "label"))
+            listing.problem(case, _missing(folder / f"{case}{ending}", case, "label"))
         elif missing := sorted(expected - set(found)):
             name = f"{case}_{missing[0]:04d}{ending}"
             listing.problem(case, _missing(root / "imagesTr" / name, case, "image"))
@@ -295,11 +303,17 @@ def _list_entries(listing: Listing, root: Path, path: Path, entries: Any, plan: 
 def _add(
     listing: Listing, root: Path, case: str, images: list[Path], label: Path, plan: LabelPlan
 ) -> None:
-    key: dict[str, Any] = {
-        "images": [relative_name(path, root) for path in images],
-        "label": relative_name(label, root),
-    }
-    files = [*input_files(root, (*key["images"], key["label"]))]
+    key: dict[str, Any] = {"images": [relative_name(path, root) for path in images]}
+    if plan.raters:
+        try:
+            key["raters"] = label_maps_in_folders(root, plan.raters, label.name, case)
+        except CaseError as error:
+            listing.problem(case, str(error))
+            return
+    else:
+        key["label"] = relative_name(label, root)
+    annotations = key["raters"].values() if plan.raters else [key["label"]]
+    files = [*input_files(root, (*key["images"], *annotations))]
     # nnU-Net keeps the spacing of TIFF volumes in a JSON file beside the image.
     spacing_json = images[0].parent / f"{case}.json"
     if images[0].name.lower().endswith(TIFF_ENDINGS) and spacing_json.is_file():
@@ -319,6 +333,7 @@ def _list_truth(root: Path, name: str, key: dict[str, Any]) -> list[str]:
         key["truth"] = relative_name(truth, root)
     paths = {f"grader{n}": root / f"labelsTr_grader{n}" / name for n in range(2, 10)}
     graders = {who: relative_name(path, root) for who, path in paths.items() if path.is_file()}
+    graders = {k: v for k, v in graders.items() if v not in key.get("raters", {}).values()}
     if graders:
         key["label_maps"] = graders
     return [*([key["truth"]] if "truth" in key else []), *graders.values()]

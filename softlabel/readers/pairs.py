@@ -10,12 +10,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from softlabel.errors import SourceError, UsageError
+from softlabel.raters import rater_names
 from softlabel.readers.classfile import load_class_table
 from softlabel.readers.filecase import look, read_case, read_labels
 from softlabel.readers.imagefiles import ENDINGS, input_files, is_image_file, stem_of
-from softlabel.readers.layouts import Patterns, find_patterns
+from softlabel.readers.layouts import Patterns, escape, find_patterns
 from softlabel.readers.listing import CLASSES_OPTION, GROUP_OPTION, Listing, count, parse_spacing
 from softlabel.readers.matching import Match, Matches, NamePattern, Roles, match_names
+from softlabel.readers.raters import raters_option, split_places
 from softlabel.readers.registry import Reader, ReaderOption
 from softlabel.readers.safety import relative_name
 from softlabel.readers.vendors import scan_sentence
@@ -29,11 +31,8 @@ OPTIONS = (
         "by commas. Found by the usual folder names when not given.",
     ),
     ReaderOption("labels", None, "Folder or glob pattern of the label maps."),
-    ReaderOption(
-        "raters",
-        None,
-        "Folders or patterns of several annotators' label maps, separated by commas; their soft "
-        "labels are averaged.",
+    raters_option(
+        "Folders or patterns of several annotators' label maps, or names of arrays in .npz files"
     ),
     ReaderOption(
         "masks",
@@ -153,6 +152,9 @@ def _patterns(root: Path, options: Mapping[str, Any]) -> Patterns:
             found, masks=given["masks"] or found.masks,
             label_files=options["label_files"] or found.label_files,
         )  # fmt: skip
+    if given["raters"] and not (given["images"] or given["labels"]) and _has_archives(root):
+        names = escape(root.name) if root.is_file() else "*.npz"
+        return Patterns((names,), names, same_file=True, raters=split_places(given["raters"]))
     if not given["images"] or not labelled:
         raise UsageError(
             f"The option {'labels' if given['images'] else 'images'} is missing beside "
@@ -169,6 +171,11 @@ def _patterns(root: Path, options: Mapping[str, Any]) -> Patterns:
         raters=_split(given["raters"] or ""), masks=given["masks"] or "",
         label_files=options["label_files"] or "one",
     )  # fmt: skip
+
+
+def _has_archives(root: Path) -> bool:
+    """Whether it is an ``.npz`` file, or a folder with such files."""
+    return root.suffix.lower() == ".npz" if root.is_file() else any(root.glob("*.npz"))
 
 
 def _split(text: str) -> tuple[str, ...]:
@@ -337,22 +344,17 @@ def _add(
     if patterns.label_files != "one":
         values = [names.get(part, 1) for part in match.parts]
         key["label_files"] = [list(pair) for pair in zip(match.labels, values, strict=True)]
+    elif patterns.same_file and patterns.raters:
+        key["raters"] = dict.fromkeys(rater_names(patterns.raters), match.labels[0])
+        key["rater_arrays"] = list(patterns.raters)
     elif match.labels:
         key["label"] = match.labels[0]
     if match.raters:
-        key["raters"] = dict(zip(_rater_names(patterns.raters), match.raters, strict=True))
+        key["raters"] = dict(zip(rater_names(patterns.raters), match.raters, strict=True))
     if match.mask is not None:
         key["mask"] = match.mask
     files = [*match.images, *match.labels, *match.raters, *([match.mask] if match.mask else [])]
     listing.add(case, input_files(root, files), source=match.images[0], group=group, key=key)
-
-
-def _rater_names(patterns: Sequence[str]) -> list[str]:
-    """Names of annotators, by what is fixed in their patterns and differs."""
-    words = [[w for w in re.split(r"[/*?.\[\]]+", p) if w] for p in patterns]
-    common = set(words[0]).intersection(*words[1:]) if len(words) > 1 else set()
-    names = ["_".join(w for w in own if w not in common) for own in words]
-    return [name or f"rater{n + 1}" for n, name in enumerate(names)]
 
 
 def _class_names(matches: Matches, soft: bool) -> dict[str, int]:
@@ -403,6 +405,7 @@ def _is_soft(options: Mapping[str, Any], patterns: Patterns, ignore: int | None)
 def _description(listing: Listing, patterns: Patterns, found: _Found, soft: bool) -> str:
     if patterns.same_file:
         where = patterns.labels
+        where += f", raters {' and '.join(patterns.raters)}" if patterns.raters else ""
     else:
         annotations = (
             f"{'probabilities' if soft else 'label maps'} {patterns.labels}"

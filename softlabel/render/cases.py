@@ -21,7 +21,7 @@ from softlabel.cache import Cache, CachedCase
 from softlabel.errors import CaseError, SoftlabelError, UsageError
 from softlabel.files.atomic import publish
 from softlabel.files.names import safe_stem
-from softlabel.generation.settings import Settings
+from softlabel.generation.settings import recorded_settings
 from softlabel.render.figure import draw
 from softlabel.render.outlines import boundaries
 from softlabel.render.picture import Axis, Picture
@@ -244,7 +244,7 @@ def _describe(cache: Cache, case: CachedCase) -> tuple[str, str]:
         facts.append(f"{100 * share:.1f} % of the known pixels softened")
     else:
         facts.append("nothing annotated")
-    settings = Settings.from_json(cache.header.settings).recorded()
+    settings = recorded_settings(cache.header.settings)
     settings |= dict(case.superpixel_settings)
     return " · ".join(facts), " · ".join(_settings_words(settings, case))
 

@@ -55,7 +55,8 @@ def soften(
     mask : ndarray of bool, shape (*spatial), optional
         Where intensities count, for ``posterior``; pixels outside stay hard. Default: everywhere.
     method : str
-        A name in :data:`METHODS`.
+        A name in :data:`METHODS`, or of a method that another package registers
+        (:mod:`softlabel.softening.plugins`).
     classes : ClassTable, {value: name}, or values, optional
         Classes along axis 0 of the result. Default: the values found in ``labels``.
     spacing : tuple of float, optional

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from softlabel.softening.fusions import fusion_problem
-from softlabel.softening.methods import METHODS, Method
+from softlabel.softening.methods import Method
 from softlabel.softening.normalize import NORMALIZATIONS
+from softlabel.softening.plugins import method_named
 from softlabel.types import Array, ClassTable, class_table, spacing_in_order
 
 
@@ -52,8 +53,7 @@ class SoftenRequest:
     method_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(METHODS)}; got {self.method!r}.")
+        self.entry  # noqa: B018 - a method that is none, or of a broken package, is found here
         check_normalize(self.normalize)
         if problem := fusion_problem(self.fuse, self.method):
             raise ValueError(f"{problem}.")
@@ -68,8 +68,8 @@ class SoftenRequest:
 
     @property
     def entry(self) -> Method:
-        """The method in :data:`METHODS`."""
-        return METHODS[self.method]
+        """The method of that name."""
+        return method_named(self.method)
 
     @cached_property
     def options(self) -> Any:

@@ -39,6 +39,16 @@ def oct_cache(oct_data, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def rater_cache(oct_data, tmp_path_factory) -> Path:
+    """The same B-scans by both graders, without softening."""
+    path = tmp_path_factory.mktemp("cache") / "raters.h5"
+    raters = {"raters": "grader1,grader2"}
+    report = generate(oct_data, path, Settings(method="hard"), format_options=raters)
+    assert report.complete and report.cases == 12
+    return path
+
+
+@pytest.fixture(scope="session")
 def mri_cache(tmp_path_factory) -> Path:
     """Three small brains with three channels and eleven labels."""
     folder = tmp_path_factory.mktemp("data") / "mri"

@@ -305,3 +305,10 @@ def test_recipes_of_others_are_read_within_bounds(tmp_path, text, sentence):
     if text.startswith("seed: 9"):
         with pytest.raises(UsageError, match="The value of seed cannot be used: it has a number"):
             load_recipe("smoke", [text.replace(": ", "=")])
+
+
+def test_labels_of_single_raters_are_hard():
+    with pytest.raises(UsageError, match=r"set loss\.beta=0 or loss\.target=hard"):
+        load_recipe("smoke", ["data.raters=sample"])
+    for settled in ("loss.beta=0", "loss.target=hard"):
+        assert load_recipe("smoke", ["data.raters=sample", settled]).data.raters == "sample"

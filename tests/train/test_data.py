@@ -320,3 +320,44 @@ def test_volumes_turn_around_the_axis_that_their_cache_names(mri_cache, monkeypa
     first = next(iter(cache))
     CacheDataset(cache, [first], augment=AugmentConfig(rotate_degrees=9))[0]
     assert asked == [cache[first].slice_axis] == [2]
+
+
+def test_one_rater_is_drawn_for_every_sample(rater_cache):
+    cache = open_cache(rater_cache)
+    assert cache.raters == ("grader1", "grader2")
+    ids = list(cache)[:3]
+    plain = CacheDataset(cache, ids, crop=(64, 48), seed=2)
+    for keep_mb in (0, 100):
+        dataset = CacheDataset(cache, ids, crop=(64, 48), seed=2, keep_mb=keep_mb,
+                               raters=cache.raters)  # fmt: skip
+        drawn = set()
+        for epoch in range(6):
+            for i in range(3):
+                sample, other = dataset[epoch, i], plain[epoch, i]
+                np.testing.assert_array_equal(sample.image, other.image)  # the same place
+                fitting = [r for r in cache.raters if found_in(cache[ids[i]], r, sample)]
+                assert fitting
+                drawn.update((i, rater) for rater in fitting if len(fitting) == 1)
+                again = dataset[epoch, i]
+                np.testing.assert_array_equal(sample.labels, again.labels)
+                _, labels, soft = collate([sample]).expand()
+                hard = torch.nn.functional.one_hot(labels.long().clamp(max=9), 10).movedim(-1, 1)
+                torch.testing.assert_close(soft, (hard * (labels != 255).unsqueeze(1)).float())
+        # also of one case, which is kept for each of them
+        assert any({(i, rater) for rater in cache.raters} <= drawn for i in range(3))
+
+
+def found_in(case, rater, sample):
+    """Whether the sample's labels are a window of a rater's map, where its image lies."""
+    image, labels = np.asarray(case.image)[0], np.asarray(case.label_maps[rater])
+    windows = np.lib.stride_tricks.sliding_window_view(image, sample.labels.shape)
+    at = [i for i in np.argwhere((windows[..., 0, :4] == sample.image[0, 0, :4]).all(-1))
+          if np.array_equal(windows[tuple(i)], sample.image[0])]  # fmt: skip
+    rows, columns = sample.labels.shape
+    return any(np.array_equal(labels[r : r + rows, c : c + columns], sample.labels) for r, c in at)
+
+
+def test_a_rater_that_a_case_lacks_is_named(rater_cache):
+    dataset = CacheDataset(rater_cache, list(open_cache(rater_cache))[:1], raters=["nobody"])
+    with pytest.raises(CacheError, match=r"no label map of the rater nobody \(it has autom"):
+        dataset[0]

@@ -363,3 +363,14 @@ def test_real_scans_train_and_are_scored(tmp_path):
     # background is the last class of these scans; every other one is scored
     assert {s.label for s in found.scores} >= {"label 0", "label 210"}
     assert "label 240" not in {s.label for s in found.scores}
+
+
+def test_drawn_raters_and_the_penalty_train(rater_cache, tmp_path):
+    recipe = recipe_for(rater_cache, "data.raters=sample", "loss.beta=0", "loss.nacl=0.1",
+                        "train.steps=2", "train.log_steps=1")  # fmt: skip
+    fit(recipe, tmp_path / "run", show=False)
+    logged = [row for row in rows(tmp_path / "run") if row["loss"]]
+    assert all(float(row["nacl"]) > 0 for row in logged)
+    for row in logged:
+        terms = float(row["ce"]) + 0.1 * float(row["nacl"]) + recipe.loss.alpha * float(row["dice"])
+        assert float(row["loss"]) == pytest.approx(terms, rel=1e-5)

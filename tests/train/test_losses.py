@@ -9,7 +9,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from softlabel_train.losses import SoftLabelLoss, enet_weights
+from monai.losses import NACLLoss
+from softlabel_train.losses import SoftLabelLoss, enet_weights, neighbour_shares
 
 IGNORE = 255
 
@@ -239,6 +240,7 @@ def test_large_logits_do_not_overflow():
 @pytest.mark.parametrize("options", [
     {"alpha": 1.0, "class_weights": [1, 2, 3, 4]},
     {"alpha": 0.5, "dice": "semimetric", "reduction": "weights", "class_weights": [1, 2, 3, 4]},
+    {"nacl": 0.7},
 ])  # fmt: skip
 def test_two_shares_of_a_batch_have_the_loss_and_mean_gradient_of_the_whole(options):
     logits, labels, soft = make(10, (4, 4, 5, 6))
@@ -298,13 +300,71 @@ def test_enet_weights_fall_with_the_frequency(counts):
 
 
 @pytest.mark.parametrize("options, what", [
-    ({"alpha": -1}, "negative"), ({"dice": "hard"}, "dice must be one of soft, semimetric"),
+    ({"alpha": -1}, "negative"), ({"nacl": -1}, "negative"),
+    ({"dice": "hard"}, "dice must be one of soft, semimetric"),
     ({"reduction": "mean"}, "reduction"), ({"target": "q"}, "target"),
     ({"denominator": "cubed"}, "denominator"), ({"class_weights": [1, -1]}, "class_weights"),
 ])  # fmt: skip
 def test_refuses_options_that_cannot_be(options, what):
     with pytest.raises(ValueError, match=what):
         SoftLabelLoss(**options)
+
+
+# NACL's penalty
+
+
+def penalty_written_out(logits, labels):
+    """(1/(N K)) Σ |τ − l|, one pixel after another."""
+    total, n = 0.0, 0
+    for b, *at in np.argwhere(labels.numpy() != IGNORE):
+        window = labels[b][tuple(slice(max(0, i - 1), i + 2) for i in at)].numpy().ravel()
+        window = window[window != IGNORE]
+        for k in range(logits.shape[1]):
+            share = np.count_nonzero(window == k) / len(window)
+            total += abs(share - logits[(b, k, *at)].item()) / logits.shape[1]
+        n += 1
+    return total / n
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 5, 6), (1, 3, 4, 5, 6), (2, 3, 7)])
+def test_the_penalty_equals_its_formula(shape):
+    logits, labels, soft = make(20, shape)
+    expected = penalty_written_out(logits, labels)
+    without, plain = SoftLabelLoss(ignore=IGNORE)(logits, labels, soft)
+    total, terms = SoftLabelLoss(ignore=IGNORE, nacl=0.3)(logits, labels, soft)
+    assert terms["nacl"].item() == pytest.approx(expected, rel=1e-6)
+    assert total.item() == pytest.approx(without.item() + 0.3 * expected, rel=1e-6)
+    assert "nacl" not in plain and set(terms) - set(plain) == {"nacl"}
+
+
+@pytest.mark.parametrize("spatial", [(9, 8), (6, 5, 7)])
+def test_the_penalty_is_that_of_the_authors_away_from_the_border(spatial):
+    """MONAI has their code; there what lies beyond the border counts as no class at all."""
+    logits, labels, _ = make(21, (2, 4, *spatial), ignored=0, dtype=torch.float32)
+    theirs = NACLLoss(classes=4, dim=len(spatial), alpha=1.0)
+    shares = theirs.get_constr_target(labels)
+    mine = neighbour_shares(labels, labels >= 0, 4)
+    inside = (..., *(slice(1, -1) for _ in spatial))
+    torch.testing.assert_close(mine[inside], shares[inside])
+    # logits that are the shares cost nothing: the border is left out of both
+    border = torch.ones_like(labels, dtype=torch.bool)
+    border[(slice(None), *inside[1:])] = False
+    at_border = border.unsqueeze(1)
+    of_theirs = torch.where(at_border, shares, logits)
+    penalty = theirs(of_theirs, labels) - torch.nn.functional.cross_entropy(of_theirs, labels)
+    found = SoftLabelLoss(beta=0, nacl=1.0)(torch.where(at_border, mine, logits), labels)[1]
+    torch.testing.assert_close(found["nacl"], penalty)
+
+
+def test_the_penalty_pulls_logits_to_the_shares():
+    labels = torch.tensor([[0, 0, 1, 1]])
+    logits = torch.zeros(1, 2, 4, requires_grad=True)
+    loss = SoftLabelLoss(beta=0, nacl=1.0)
+    penalty = loss(logits, labels)[0] - SoftLabelLoss(beta=0)(logits, labels)[0]
+    penalty.backward()
+    # a share above the logit 0 pulls it up by 1/(N K); a share of 0 leaves it
+    expected = [[-1, -1, -1, 0], [0, -1, -1, -1]]
+    np.testing.assert_allclose(logits.grad[0].numpy() * 8, expected, atol=1e-6)
 
 
 def test_names_the_shapes_that_do_not_fit():

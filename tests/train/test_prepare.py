@@ -210,3 +210,10 @@ def test_an_earlier_result_of_a_case_that_fails_now_is_not_trained_on(spoilt):
     assert len(found.left_out) == 1
     with pytest.raises(UsageError, match="has an earlier result of Subject_01_"):
         open_data(recipe, found.path, found.left_out)
+
+
+def test_raters_are_drawn_where_there_are_several(oct_cache, rater_cache):
+    drawn = ("data.raters=sample", "loss.beta=0")
+    with pytest.raises(UsageError, match="was made of one; generate it with --raters"):
+        open_data(recipe_for(oct_cache, *drawn), oct_cache)
+    assert open_data(recipe_for(rater_cache, *drawn), rater_cache).cache.raters

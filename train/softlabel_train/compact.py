@@ -120,20 +120,36 @@ def read_compact(
     classes: ClassTable,
     ignore: int | None,
     where: tuple[slice, ...] | None = None,
+    rater: str | None = None,
 ) -> CompactCase:
     """Read a case, or the patch ``where`` of it, out of the cache.
+
+    Parameters
+    ----------
+    case : CachedCase
+    classes : ClassTable
+    ignore : int or None
+    where : tuple of slice, optional
+    rater : str, optional
+        Name of a label map, whose hard labels then take the place of the soft ones too.
 
     Raises
     ------
     CacheError
-        When the file is damaged, or its labels are not in the class table.
+        When the file is damaged, has no such label map, or its labels are not in the class table.
     """
     where = where or (slice(None),) * case.labels.ndim
-    labels = case.labels[where]
+    labels = (case.labels if rater is None else _map_of(case, rater))[where]
     try:
         index = class_index_map(labels, classes, ignore)
     except ValueError as error:
         raise CacheError(f"{case.path}: {error}") from error
+    if rater is not None:
+        starts = len(classes) * math.prod(index.shape[:-1]) + 1
+        return CompactCase(
+            case.image[(slice(None), *where)], index, len(classes), 1.0, 0.0,
+            np.zeros(starts, np.int64), np.zeros(0, np.uint16), np.zeros(0, np.float32),
+        )  # fmt: skip
     stored = case.soft
     off = stored.fillvalue
     rows = [s.indices(n)[:2] for s, n in zip(where, case.labels.shape, strict=True)]
@@ -152,6 +168,16 @@ def read_compact(
         case.image[(slice(None), *where)], index, len(classes), 1.0 if on is None else on, off,
         row_start, column, values,
     )  # fmt: skip
+
+
+def _map_of(case: CachedCase, rater: str) -> StoredArray:
+    maps = case.label_maps
+    if rater not in maps:
+        raise CacheError(
+            f"{case.path} has no label map of the rater {rater} (it has "
+            f"{', '.join(maps) or 'none'}); run `softlabel generate` again."
+        )
+    return maps[rater]
 
 
 _SCRATCH = threading.local()

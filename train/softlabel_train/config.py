@@ -132,6 +132,11 @@ class DataConfig(Section):
         default=None, description="refuse a cache with another number"
     )
     split: SplitConfig = SplitConfig()
+    raters: Literal["fused", "sample"] = Field(
+        default="fused",
+        description="of caches of several annotators: the labels that they were combined to, or "
+        "the hard labels of one of them, drawn anew for every image and epoch",
+    )
     crop: tuple[Positive, ...] | None = Field(
         default=None,
         description="size of random crops (rows, columns[, slices]); null: whole images",
@@ -221,7 +226,7 @@ class ModelConfig(Section):
 
 
 class LossConfig(Section):
-    """CE + α · Dice + β · KL; see :class:`softlabel_train.SoftLabelLoss`."""
+    """CE + α · Dice + β · KL + λ · NACL; see :class:`softlabel_train.SoftLabelLoss`."""
 
     alpha: NotNegative = Field(default=0.0, description="weight of Dice")
     beta: NotNegative = Field(default=1.0, description="weight of KL")
@@ -243,6 +248,11 @@ class LossConfig(Section):
     reduction: Literal["pixels", "weights"] = Field(
         default="pixels",
         description="cross-entropy divided by the pixels or by the sum of their weights",
+    )
+    nacl: NotNegative = Field(
+        default=0.0,
+        description="weight of NACL's penalty, which pulls logits to the shares of the classes "
+        "around a pixel; its authors take 0.1",
     )
 
 
@@ -364,6 +374,15 @@ class Recipe(Section):
         settled = _with_words_of_steps(value)
         generation_settings(settled)
         return settled
+
+    @model_validator(mode="after")
+    def _possible(self) -> Recipe:
+        if self.data.raters == "sample" and self.loss.beta > 0 and self.loss.target == "soft":
+            raise ValueError(
+                "data.raters=sample trains on the hard labels of single raters, and a cache has no "
+                "soft labels of theirs; set loss.beta=0 or loss.target=hard"
+            )
+        return self
 
     def epoch_steps(self, images: int) -> int:
         """Steps in an epoch, after which validation and the learning rate's schedule look.

@@ -137,6 +137,9 @@ class CacheDataset(Dataset[Sample]):
     verify : bool
         Compare what is read with its digests, see :func:`softlabel.open_cache`; a cache that is
         open already was opened with or without.
+    raters : sequence of str, optional
+        Label maps of which one is drawn for every sample: its hard labels take the place of the
+        hard and of the soft labels. Default: those of the cache.
 
     Attributes
     ----------
@@ -166,6 +169,7 @@ class CacheDataset(Dataset[Sample]):
         intensity: Intensity | None = None,
         keep_mb: int = KEEP_MB,
         verify: bool = True,
+        raters: Sequence[str] = (),
     ) -> None:
         self.cache = cache if isinstance(cache, Cache) else open_cache(Path(cache), verify=verify)
         self.ids = tuple(ids)
@@ -175,6 +179,7 @@ class CacheDataset(Dataset[Sample]):
         self.seed = int(seed)
         self.intensity = intensity
         self.kept = KeptCases(keep_mb)
+        self.raters = tuple(raters)
         if self.ids:
             dims = len(self.cache[self.ids[0]].shape)
             require_axes("data.crop", self.crop, dims, f"the images of {self.cache.path}")
@@ -194,8 +199,10 @@ class CacheDataset(Dataset[Sample]):
         case = self.cache[self.ids[index]]
         rng = np.random.default_rng([self.seed, epoch, index % len(self), *again])
         start, shape = self._place(case, rng)
-        compact, offset = self._compact(case, start, shape)
         change = draw_change(self.augment, shape, rng, case.slice_axis)
+        # drawn last, so that everything else is as it is without raters
+        rater = self.raters[rng.integers(len(self.raters))] if self.raters else None
+        compact, offset = self._compact(case, start, shape, rater)
         return self._sample(case, compact, [s - o for s, o in zip(start, offset, strict=True)],
                             shape, change)  # fmt: skip
 
@@ -236,20 +243,22 @@ class CacheDataset(Dataset[Sample]):
         return tuple(int(i) for i in place)
 
     def _compact(
-        self, case: CachedCase, start: Sequence[int], shape: Sequence[int]
+        self, case: CachedCase, start: Sequence[int], shape: Sequence[int], rater: str | None
     ) -> tuple[CompactCase, list[int]]:
         """The case or the part of it around a patch, and where that part begins."""
         origin = [0] * len(shape)
-        if (kept := self.kept.get(case.id)) is not None:
+        key = case.id if rater is None else f"{case.id}\n{rater}"  # no id has a line break
+        if (kept := self.kept.get(key)) is not None:
             return kept, origin
         classes, ignore = self.cache.classes, self.cache.ignore
         small = 4 * math.prod(case.soft.shape) <= KEEP_DENSE_MB << 20
         if small and self.kept.has_room():
-            return self.kept.keep(case.id, read_compact(case, classes, ignore)), origin
+            whole = read_compact(case, classes, ignore, rater=rater)
+            return self.kept.keep(key, whole), origin
         low = [max(0, s) for s in start]
         high = [min(n, s + m) for n, s, m in zip(case.shape, start, shape, strict=True)]
         where = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        return read_compact(case, classes, ignore, where), low
+        return read_compact(case, classes, ignore, where, rater), low
 
     def _sample(
         self,

@@ -166,6 +166,7 @@ def _step_bytes(net: nn.Module, recipe: Recipe, shape: tuple[int, ...], n_classe
     loss = SoftLabelLoss(
         recipe.loss.alpha, recipe.loss.beta, ignore=255, dice=recipe.loss.dice,
         denominator=recipe.loss.denominator, target=recipe.loss.target,
+        nacl=recipe.loss.nacl,
     )  # fmt: skip
     net.train()
     with LiveBytes() as live:

@@ -402,6 +402,7 @@ def start(
         data.cache, data.split.train, crop=recipe.data.crop, balance=recipe.data.balance,
         augment=recipe.augment, seed=recipe.seed, intensity=data.intensity,
         keep_mb=recipe.data.keep_mb,
+        raters=data.cache.raters if recipe.data.raters == "sample" else (),
     )  # fmt: skip
     sampler = StepSampler(
         len(dataset), recipe.data.batch_size, recipe.train.steps, seed=recipe.seed,
@@ -421,7 +422,8 @@ def _start_record(stack: contextlib.ExitStack, run: Run, show: bool) -> RunRecor
     names = list(validated_classes(run.recipe, run.data).values())
     record = stack.enter_context(
         RunRecord(run.folder, names, first_step=run.state.step, steps=run.recipe.train.steps,
-                  batch_size=run.recipe.data.batch_size, show=show)
+                  batch_size=run.recipe.data.batch_size, show=show,
+                  terms=(*LOSS_TERMS, *(("nacl",) if run.loss.nacl else ())))
     )  # fmt: skip
     for warning in run.data.warnings:
         record.say(f"warning: {warning}")
@@ -468,7 +470,7 @@ def make_loss(recipe: Recipe, data: TrainingData, fabric: Fabric | None = None) 
         ignore=ignored_index(index_dtype(len(data.classes))),
         dice=config.dice, denominator=config.denominator, dice_background=config.dice_background,
         reduction=config.reduction, kl_class_weights=config.kl_class_weights,
-        target=config.target,
+        target=config.target, nacl=config.nacl,
         reduce=over_processes if fabric is not None and fabric.world_size > 1 else None,
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Training losses for soft labels: L = CE (or WCE) + α · Dice + β · KL.
+"""Training losses for soft labels: L = CE (or WCE) + α · Dice + β · KL + λ · NACL.
 
 With p the softmax of the logits, y the one-hot hard label, q the soft label (Σ_c q_c need not be
 1), w the class weights and N the number of pixels that are not ignored:
@@ -6,7 +6,9 @@ With p the softmax of the logits, y the one-hot hard label, q the soft label (Σ
 * CE = (1/N) Σ_i Σ_c w_c · −y log p (Li et al. 2020, Eq. 3),
 * KL = (1/N) Σ_i Σ_c v_c · q log(q / p), with 0 · log 0 = 0 (Eq. 2),
 * Dice = 1 − (2 Σ p y + ε) / (Σ p + Σ y + ε), the mean over classes of sums over the whole batch,
-  or its semimetric form for soft targets (Wang et al. 2023, arXiv 2303.16296).
+  or its semimetric form for soft targets (Wang et al. 2023, arXiv 2303.16296),
+* NACL = (1/(N K)) Σ_i Σ_c |τ_c − l_c| with the logits l and the shares τ of the classes around the
+  pixel (Murugesan et al. 2023, arXiv 2303.06268).
 
 Everything a loss needs from the pixels are sums, so a batch that is split over several processes
 has the loss and the gradient of the whole batch once these few sums are added up
@@ -69,8 +71,42 @@ def enet_weights(
     return np.asarray(1.0 / np.log(c + counts / counts.sum()))
 
 
+def neighbour_shares(index: Tensor, known: Tensor, n_classes: int, side: int = 3) -> Tensor:
+    """Share τ of each class among the known pixels of a window, the pixel itself included.
+
+    Parameters
+    ----------
+    index : Tensor of int64, shape (B, *spatial), 1 to 3 spatial axes
+        Class indices; any where not known.
+    known : Tensor of bool, shape (B, *spatial)
+    n_classes : int
+    side : int
+        Pixels of the window along each axis; odd. Beyond the border nothing is known.
+
+    Returns
+    -------
+    Tensor of float32, shape (B, K, *spatial)
+        Sums to 1 at known pixels.
+
+    Examples
+    --------
+    >>> index = torch.tensor([[0, 0, 1, 1]])
+    >>> neighbour_shares(index, torch.ones(1, 4, dtype=torch.bool), 2)[0, 1]
+    tensor([0.0000, 0.3333, 0.6667, 1.0000])
+    """
+    pool = (nn.functional.avg_pool1d, nn.functional.avg_pool2d, nn.functional.avg_pool3d)[
+        index.ndim - 2
+    ]
+    counted = known.unsqueeze(1).float()
+    one_hot = torch.zeros((len(index), n_classes, *index.shape[1:]), device=index.device)
+    one_hot = one_hot.scatter_(1, index.unsqueeze(1), 1.0) * counted
+    # two means over the same window, whose size cancels out
+    means = pool(torch.cat([one_hot, counted], dim=1), side, stride=1, padding=side // 2)
+    return means[:, :-1] / means[:, -1:].clamp(min=1e-9)
+
+
 class SoftLabelLoss(nn.Module):
-    """CE + α · Dice + β · KL from logits, usable in any training loop.
+    """CE + α · Dice + β · KL + λ · NACL from logits, usable in any training loop.
 
     Parameters
     ----------
@@ -100,6 +136,9 @@ class SoftLabelLoss(nn.Module):
     target : {"soft", "hard"}
         What the KL term (and the semimetric Dice) compares with. ``hard`` is the control:
         the same loss with q = y, in which KL is a plain cross-entropy.
+    nacl : float
+        λ, the weight of NACL's penalty, which pulls logits to the shares of the hard labels in a
+        window of three pixels along each axis; 0.1 in the authors' code.
     reduce : callable (Tensor) -> Tensor, optional
         Adds a vector up over all processes, for example
         ``lambda t: fabric.all_reduce(t, reduce_op="sum")``. The loss is then that of the whole
@@ -137,6 +176,7 @@ class SoftLabelLoss(nn.Module):
         reduction: Reduction = "pixels",
         kl_class_weights: bool = False,
         target: Target = "soft",
+        nacl: float = 0.0,
         reduce: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
@@ -148,8 +188,10 @@ class SoftLabelLoss(nn.Module):
         ):
             if value not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}.")
-        if alpha < 0 or beta < 0:
-            raise ValueError(f"alpha and beta must not be negative; got {alpha} and {beta}.")
+        if alpha < 0 or beta < 0 or nacl < 0:
+            raise ValueError(
+                f"alpha, beta and nacl must not be negative; got {alpha}, {beta} and {nacl}."
+            )
         if class_weights is None:
             self.weights = None
         else:
@@ -160,7 +202,7 @@ class SoftLabelLoss(nn.Module):
                     f"class; got {class_weights!r}."
                 )
             self.register_buffer("weights", weights.float(), persistent=False)
-        self.alpha, self.beta = float(alpha), float(beta)
+        self.alpha, self.beta, self.nacl = float(alpha), float(beta), float(nacl)
         self.ignore = ignore
         self.dice, self.denominator = dice, denominator
         self.dice_background, self.dice_epsilon = dice_background, float(dice_epsilon)
@@ -188,7 +230,7 @@ class SoftLabelLoss(nn.Module):
         total : Tensor, scalar
         terms : dict of Tensor
             ``ce``, ``dice`` and ``kl``, detached and without α and β, for logging. A term of
-            weight 0 is still there.
+            weight 0 is still there; ``nacl`` is there only with a weight.
 
         Raises
         ------
@@ -219,6 +261,7 @@ class SoftLabelLoss(nn.Module):
                     self._cross_entropy_sums(log_p, index, known),
                     self._divergence_sum(log_p, index, target, known),
                     self._dice_sums(log_p, index, target, known).flatten(),
+                    *([self._neighbour_sum(x, index, known)] if self.nacl else []),
                 ]
             )
             return self._from_sums(self._over_processes(sums), n_classes=logits.shape[1])
@@ -266,6 +309,12 @@ class SoftLabelLoss(nn.Module):
                 return torch.stack([(p * y).sum(over), (p + y).sum(over)])
             return torch.stack([(p * y).sum(over), (p * p + y * y).sum(over)])
 
+    def _neighbour_sum(self, logits: Tensor, index: Tensor, known: Tensor) -> Tensor:
+        """Σ_i (1/K) Σ_c |τ_c − l_c|, shape (1,)."""
+        shares = neighbour_shares(index, known, logits.shape[1])
+        distance = (shares.to(logits.dtype) - logits).abs().mean(1)
+        return torch.where(known, distance, 0).sum().unsqueeze(0)
+
     def _over_processes(self, sums: Tensor) -> Tensor:
         if self.reduce is None:
             return sums
@@ -281,7 +330,8 @@ class SoftLabelLoss(nn.Module):
         n = n.detach().clamp(min=1)
         divisor = n if self.reduction == "pixels" else weight_sum.detach().clamp(min=1e-12)
         ce, kl = ce_sum / divisor, kl_sum / n
-        numerator, denominator = sums[4:].view(2, n_classes)[:, 0 if self.dice_background else 1 :]
+        first = 0 if self.dice_background else 1
+        numerator, denominator = sums[4 : 4 + 2 * n_classes].view(2, n_classes)[:, first:]
         eps = self.dice_epsilon
         if self.dice == "semimetric":
             dice = (numerator / (denominator + eps)).mean()
@@ -292,7 +342,12 @@ class SoftLabelLoss(nn.Module):
             total = total + self.alpha * dice
         if self.beta:
             total = total + self.beta * kl
-        return total, {"ce": ce.detach(), "dice": dice.detach(), "kl": kl.detach()}
+        terms = {"ce": ce.detach(), "dice": dice.detach(), "kl": kl.detach()}
+        if self.nacl:
+            nacl = sums[-1] / n
+            total = total + self.nacl * nacl
+            terms["nacl"] = nacl.detach()
+        return total, terms
 
     def _check(self, logits: Tensor, labels: Tensor, soft: Tensor | None) -> None:
         if logits.ndim < 3 or not logits.is_floating_point():

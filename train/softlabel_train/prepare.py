@@ -13,7 +13,13 @@ import numpy.typing as npt
 
 from softlabel.cache import Cache, CachedCase, open_cache
 from softlabel.errors import CacheError, UsageError, plural
-from softlabel.generation import CaseReport, Report, Settings, generate, read_failures
+from softlabel.generation import (
+    CaseReport,
+    Report,
+    generate,
+    read_failures,
+    recorded_settings,
+)
 from softlabel.readers import list_dataset
 from softlabel.types import ClassTable, Dataset
 from softlabel_train.config import Recipe, generation_settings
@@ -239,6 +245,7 @@ def open_data(recipe: Recipe, path: Path, left_out: Sequence[LeftOut] = ()) -> T
     channels, dims = first.image.shape[0], len(first.shape)
     _check_numbers(recipe, path, len(cache.classes), channels)
     _check_axes(recipe, path, dims)
+    _check_raters(recipe, path, cache)
     warnings = (
         *_check_settings(recipe, path, cache), *_forgotten_groups(cache), *_told(left_out)
     )  # fmt: skip
@@ -267,6 +274,15 @@ def open_data(recipe: Recipe, path: Path, left_out: Sequence[LeftOut] = ()) -> T
         cache, split, cache.classes, channels, dims, intensity, np.asarray(counts), warnings,
         tuple(left_out), digests_of(cache, split),
     )  # fmt: skip
+
+
+def _check_raters(recipe: Recipe, path: Path, cache: Cache) -> None:
+    """Refuse to draw among raters where there is one."""
+    if recipe.data.raters == "sample" and len(cache.raters) < 2:
+        raise UsageError(
+            f"data.raters=sample draws one of several annotators, and the cache {path} was made of "
+            "one; generate it with --raters, or set data.raters=fused."
+        )
 
 
 def require_maps(case: CachedCase, names: Sequence[str]) -> None:
@@ -385,7 +401,7 @@ def _forgotten_groups(cache: Cache) -> tuple[str, ...]:
 
 def _check_settings(recipe: Recipe, path: Path, cache: Cache) -> tuple[str, ...]:
     """Refuse soft labels of another method; other settings that differ are warnings."""
-    made_with = json.loads(json.dumps(Settings.from_json(cache.header.settings).recorded()))
+    made_with = json.loads(json.dumps(recorded_settings(cache.header.settings)))
     settings = generation_settings(recipe.generate)
     wanted = asdict(settings)
     # a preset and its steps one by one are the same

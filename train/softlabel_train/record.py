@@ -63,6 +63,8 @@ class RunRecord:
         Images a step.
     show : bool
         Progress on stderr: a bar on a terminal, lines elsewhere.
+    terms : sequence of str
+        Loss terms that have a column.
     """
 
     def __init__(
@@ -74,12 +76,13 @@ class RunRecord:
         steps: int,
         batch_size: int,
         show: bool = True,
+        terms: Sequence[str] = LOSS_TERMS,
     ) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self.folder, self.steps, self.batch_size = folder, steps, batch_size
         self.columns = [
-            "step", "epoch", "lr", *LOSS_TERMS, "images_per_second", "validation_dice",
+            "step", "epoch", "lr", *terms, "images_per_second", "validation_dice",
             *(f"validation_dice/{name}" for name in class_names),
         ]  # fmt: skip
         self._start_csv(first_step)

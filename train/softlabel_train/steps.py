@@ -14,7 +14,7 @@ import numpy as np
 
 from softlabel.cache import Cache
 from softlabel.errors import CaseError, UsageError
-from softlabel.generation import Settings, networks_for
+from softlabel.generation import Settings, networks_for, recorded_settings
 from softlabel.preprocess import Preprocessed, Record, preprocess, restore
 from softlabel.types import Array, Case, ClassTable
 
@@ -24,7 +24,7 @@ Steps = Mapping[str, Any]
 
 def steps_of(cache: Cache) -> dict[str, Any]:
     """The steps that all cases of a cache went through."""
-    recorded = Settings.from_json(cache.header.settings).recorded()
+    recorded = recorded_settings(cache.header.settings)
     return dict(recorded.get("preprocess_options", {}))
 
 

@@ -27,7 +27,7 @@ from softlabel.console.drawing import in_lines
 from softlabel.errors import SoftlabelError, UsageError
 from softlabel.files import atomic
 from softlabel.files.names import file_name
-from softlabel.generation import Settings
+from softlabel.generation import recorded_settings
 from softlabel_train.checkpoint import find_checkpoint, publish
 from softlabel_train.config import Recipe, load_recipe, parse_override
 from softlabel_train.evaluate import MADE_WITH, evaluate_run, made_with
@@ -327,10 +327,10 @@ def superpixels_returned(cache: Cache) -> float:
 
     NaN without superpixels. This is what ``n_segments`` asks for.
     """
-    settings = Settings.from_json(cache.header.settings)
+    settings = recorded_settings(cache.header.settings)
     returned = []
     for case in cache.values():
-        axis = case.slice_axis if settings.slic_dims == "slice" else None
+        axis = case.slice_axis if settings.get("slic_dims") == "slice" else None
         slices = 1 if axis is None or len(case.shape) < 3 else case.shape[axis]
         returned.append(float(case.statistics.get("n_superpixels", 0)) / slices)
     return float(np.mean(returned)) or float("nan")
