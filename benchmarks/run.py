@@ -34,6 +34,7 @@ BENCHMARKS = {
     "softness": "What settings do to soft labels, and controls that are as soft",
     "labels": "How near soft labels come to the truth when the annotator erred",
     "soften": "Distances and softening, one core",
+    "methods": "Every softening method against its formula in NumPy and SciPy, one core",
     "versions": "Superpixels and softening against 0.1.0: the same values, one core",
     "generate": "A whole case, one core, from memory to a file",
     "commands": "Whole commands against 0.1.0, start-up and memory included, one core",

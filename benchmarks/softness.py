@@ -31,8 +31,8 @@ from softlabel.cache import Cache, CachedCase, Header, open_cache  # noqa: E402
 from softlabel.generation.case_superpixels import make_superpixels  # noqa: E402
 from softlabel.generation.compute import request_of  # noqa: E402
 from softlabel.generation.settings import Settings  # noqa: E402
-from softlabel.render.picture import entropy_bits  # noqa: E402
 from softlabel.softening import METHODS, soften_by  # noqa: E402
+from softlabel.softmaps.entropy import entropy_bits  # noqa: E402
 from softlabel.softmaps.maps import SoftMaps  # noqa: E402
 from softlabel.types import Array, Case  # noqa: E402
 

@@ -16,6 +16,7 @@ from scipy.stats import entropy, norm
 import softlabel
 from benchmarks.run import BENCHMARKS
 from softlabel.generation.settings import Settings
+from softlabel.softening import METHODS
 from softlabel.types import Case, ClassTable
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -199,6 +200,40 @@ def test_differences_are_of_the_pixels_that_either_softened(benchmark_module):
     known = torch.ones(1, 4, dtype=torch.bool)
     found = benchmark_module("resoftening").compare(one, other, known)
     assert found == pytest.approx((0.2, 0.5, 0.25))
+
+
+# --- methods --------------------------------------------------------------------------------------
+
+
+OWN_METHODS = {"posterior"}
+
+
+def test_every_published_method_has_a_peer_that_agrees(benchmark_module):
+    """What ``measure`` demands of both sides before it times them."""
+    methods, dense = benchmark_module("methods"), benchmark_module("dense")
+    rng = np.random.default_rng(0)
+    labels = np.sort(rng.integers(0, 4, (24, 20)), axis=0).astype(np.uint8)
+    labels[10:13, 5:9] = methods.FLUID
+    image = rng.random(labels.shape).astype(np.float32)
+    ids = np.indices(labels.shape).sum(axis=0) // 6
+    peers = dense.PEERS | {"surface-cdf": dense.surface_cdf(methods.FLUID)}
+    assert set(peers) == set(METHODS) - {"given"} - OWN_METHODS
+    for method, one in [*peers.items(), *((own, None) for own in OWN_METHODS)]:
+        row = methods.measure("scene", method, one, (labels, ids, image, 10), 1)
+        assert (row["times as fast"] > 0) == (one is not None)
+        assert row["dense MB"] == 10 * labels.size * 4 / 1e6
+
+
+def test_memory_is_what_a_function_takes_at_the_most(benchmark_module):
+    growth = benchmark_module("methods").growth
+    np.ones(4_000_000, np.uint8)  # from here on arrays of this size come from the heap
+    blocks = [np.ones(2_000_000, np.uint8) for _ in range(20)]
+    kept = blocks.pop()  # on top, so that what is freed below it stays with the process
+    del blocks
+    for size, count in ((1_900_000, 10), (40_000_000, 1)):
+        found = growth(lambda n=size, k=count: [np.ones(n, np.uint8) for _ in range(k)])
+        assert found != found or 0.95 * size * count < found < 1.3 * size * count
+    assert kept.all()
 
 
 # --- benchmarks.labels ----------------------------------------------------------------------------

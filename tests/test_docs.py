@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import fields
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -22,6 +23,7 @@ from softlabel.distance.boundary import BOUNDARIES
 from softlabel.generation.findings import FINDINGS
 from softlabel.generation.settings import Settings
 from softlabel.phantom import write_mri_dataset
+from softlabel.softening import METHODS as METHOD_TABLE
 
 ROOT = Path(__file__).parents[1]
 README, TRAIN_README = ROOT / "README.md", ROOT / "train" / "README.md"
@@ -180,6 +182,28 @@ def test_the_api_reference_has_every_public_name():
     assert theirs
     public = {f"softlabel.{name}" for name in softlabel._PUBLIC}
     assert public | {f"softlabel_train.{name}" for name in theirs} <= set(shown)
+
+
+@pytest.mark.parametrize("name", METHOD_TABLE)
+def test_every_method_has_its_formula_its_defaults_and_when_it_is_wrong(name):
+    options = METHOD_TABLE[name].options
+    module = f"`{options.__module__.replace('.', '/')}.py`"
+    [section] = [s for s in METHODS.read_text().split("\n## ") if module in s]
+    assert re.search(r"^ *```(text)?\n *q_\w+.* [=∝] ", section, re.MULTILINE)
+    assert "wrong to use" in section.lower()
+    for field in fields(options):
+        if "help" in field.metadata:
+            flag = f"--{field.name.replace('_', '-')}"
+            assert f"`{field.name}`" in section or f"`{flag}" in section
+            if isinstance(field.default, float) and field.default:
+                assert f"{field.default:g}" in section
+
+
+def test_the_picture_of_the_methods_is_small_and_draws_them_all():
+    picture = import_module_from(ROOT / "docs/methods_picture.py")
+    assert set(picture.NOT_DRAWN) | set(picture.OF_LAYERS) < set(METHOD_TABLE)
+    assert picture.TARGET.stat().st_size < 200_000
+    assert f"]({picture.TARGET.name})" in METHODS.read_text()
 
 
 def test_the_worked_example_is_what_is_computed():

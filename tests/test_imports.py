@@ -21,6 +21,7 @@ LAYERS = (
     ("distance", "superpixels", "softmaps", "readers", "phantom", "surfaces", "preprocess"),
     ("softening", "cache"),
     ("generation", "measurements", "exports"),
+    ("comparison",),
     ("render",),
     ("studies", "bridges", "console", "tuning"),
     ("softlabel",),

@@ -20,6 +20,7 @@ COMMANDS = {
     "tune": "Find superpixel settings for a data set.",
     "generate": "Compute the soft labels of a data set into a cache.",
     "inspect": "Draw image, superpixels and soft labels of cached cases.",
+    "compare": "Compare softening methods side by side.",
     "info": "Say what a cache holds.",
     "verify": "Read and check every byte of a cache.",
     "surfaces": "Measure the layer boundaries of OCT label maps.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_origin, get_type_hints
@@ -111,28 +111,32 @@ def superpixel_settings(command: F) -> F:
     )
 
 
-def softening_settings(command: F) -> F:
+def softening_settings(command: F, leave_out: Collection[str] = ()) -> F:
     """How labels are softened."""
     by_distance = ", ".join(name for name, method in METHODS.items() if method.has_boundary)
-    return _all_of(
-        command,
-        setting("Softening", "method", "Softening method.", type=MethodName()),
-        setting("Softening", "boundary", f"[{by_distance}] What the boundary of a class is."),
-        setting("Softening", "distance_unit", "Unit of distances, --scale, --width and --blur."),
-        setting(
+    options = {
+        "method": setting("Softening", "method", "Softening method.", type=MethodName()),
+        "boundary": setting(
+            "Softening", "boundary", f"[{by_distance}] What the boundary of a class is."
+        ),
+        "distance_unit": setting(
+            "Softening", "distance_unit", "Unit of distances, --scale, --width and --blur."
+        ),
+        "scale": setting(
             "Softening",
             "scale",
             f"[{by_distance}] Distance at which a label is 3/4 or 1/4. Default: 1 pixel, or the "
             "finest spacing.",
         ),
-        setting("Softening", "normalize", "sum: divide by the sum over the classes."),
-        setting(
+        "normalize": setting("Softening", "normalize", "sum: divide by the sum over the classes."),
+        "fuse": setting(
             "Softening",
             "fuse",
             "How label maps of several raters become one: the mean of their soft labels, or STAPLE "
             "of hard (--method hard) or soft labels.",
         ),
-    )
+    }
+    return _all_of(command, *(o for name, o in options.items() if name not in leave_out))
 
 
 def boundary_settings(command: F) -> F:
@@ -291,6 +295,49 @@ def settings_of(options: dict[str, Any], **others: Any) -> Settings:
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise UsageError(_without_meaning(name, reasons))
     return settings
+
+
+def settings_of_methods(options: dict[str, Any], methods: Sequence[str]) -> dict[str, Settings]:
+    """The settings of each of several methods among the keyword arguments of a command.
+
+    An option goes to the methods that it has a meaning for.
+
+    Parameters
+    ----------
+    options : dict
+    methods : sequence of str
+        Names in :data:`softlabel.softening.METHODS`.
+
+    Raises
+    ------
+    UsageError
+        For settings that cannot be, and for options that have a meaning for none of the methods.
+    """
+    given = {name: options[f"method_{name}"] for name in _owners()}
+    given = {name: value for name, value in given.items() if value is not None}
+    chosen = {name: options[name] for name in _FIELDS if name in options}
+    found = {
+        method: Settings(
+            **chosen | {"method": method},
+            method_options={n: v for n, v in given.items() if method in _owners()[n]},
+        )
+        for method in methods
+    }
+    for name in given:
+        if not set(_owners()[name]) & set(methods):
+            raise UsageError(
+                f"{flag(name)} is an option of {', '.join(_owners()[name])}, which --methods "
+                "leaves out; leave the option out, or add the method."
+            )
+    context = click.get_current_context()
+    for name in chosen:
+        idle = all(name in idle_settings(settings) for settings in found.values())
+        if idle and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise UsageError(
+                f"{flag(name)} has no meaning for {', '.join(methods)} with these options; leave "
+                "it out."
+            )
+    return found
 
 
 def _without_meaning(name: str, others: Iterable[str]) -> str:

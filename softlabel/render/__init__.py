@@ -9,6 +9,6 @@ Nothing here touches pyplot or any other global state of matplotlib.
 
 from softlabel.render.figure import draw
 from softlabel.render.palette import class_colour
-from softlabel.render.picture import Axis, Picture, Section, entropy_bits
+from softlabel.render.picture import Axis, Picture, Section
 
-__all__ = ["Axis", "Picture", "Section", "class_colour", "draw", "entropy_bits"]
+__all__ = ["Axis", "Picture", "Section", "class_colour", "draw"]

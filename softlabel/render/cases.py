@@ -191,8 +191,8 @@ def _zoomed(picture: Picture) -> Picture:
     return replace(
         picture,
         sections=tuple(section.map_arrays(lambda a: a[cuts]) for section in picture.sections),
-        rows=_part(picture.rows, cuts[0]),
-        columns=_part(picture.columns, cuts[1]),
+        rows=part_of_axis(picture.rows, cuts[0]),
+        columns=part_of_axis(picture.columns, cuts[1]),
     )
 
 
@@ -203,7 +203,8 @@ def _around(wanted: Array) -> slice:
     return slice(max(0, int(places[0]) - margin), min(len(wanted), int(places[-1]) + 1 + margin))
 
 
-def _part(axis: Axis, cut: slice) -> Axis:
+def part_of_axis(axis: Axis, cut: slice) -> Axis:
+    """How a part of a section is drawn along an axis."""
     length = (cut.stop - cut.start) * axis.step * axis.spacing
     return replace(
         axis,

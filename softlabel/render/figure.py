@@ -34,7 +34,7 @@ def draw(picture: Picture) -> Figure:
     layout = arrange(picture)
     figure = Figure(figsize=(layout.width, layout.height), facecolor="white")
     FigureCanvasAgg(figure)
-    window = _intensity_window(picture.sections)
+    window = intensity_window(picture.sections)
     for number, section in enumerate(picture.sections):
         axes = [figure.add_axes(layout.fraction(rect)) for rect in layout.panels[3 * number :][:3]]
         draw_image(axes[0], section, picture, window)
@@ -48,7 +48,7 @@ def draw(picture: Picture) -> Figure:
     return figure
 
 
-def _intensity_window(sections: Sequence[Section]) -> tuple[float, float]:
+def intensity_window(sections: Sequence[Section]) -> tuple[float, float]:
     """Intensities shown as black and white: the 0.5th and 99.5th percentile inside the mask."""
     inside = [s.image if s.mask is None or not s.mask.any() else s.image[s.mask] for s in sections]
     values = np.concatenate([np.ravel(v) for v in inside]).astype(np.float64)

@@ -10,9 +10,10 @@ import numpy as np
 
 from softlabel.cache import Cache, CachedCase, StoredArray
 from softlabel.errors import UsageError
-from softlabel.render.picture import Axis, Section, entropy_bits
+from softlabel.render.picture import Axis, Section
 from softlabel.softmaps.class_index import translate_labels
-from softlabel.types import Array, ClassTable, coarsest_axis
+from softlabel.softmaps.entropy import entropy_bits
+from softlabel.types import Array, Case, ClassTable, coarsest_axis
 
 MAX_EDGE = 2000
 """Pixels of a section along its longer axis; larger images are thinned."""
@@ -56,7 +57,7 @@ class View:
 # --- which slices ---------------------------------------------------------------------------------
 
 
-def axis_across(case: CachedCase, view: View) -> int | None:
+def axis_across(case: CachedCase | Case, view: View) -> int | None:
     """Axis across the slices; None of a plain image."""
     ndim = len(case.shape)
     if ndim == 2:
@@ -133,7 +134,7 @@ class Plane:
     columns: Axis
 
     @classmethod
-    def of(cls, case: CachedCase, across: int | None) -> Plane:
+    def of(cls, case: CachedCase | Case, across: int | None) -> Plane:
         """Upright when the affine says how the patient lies, else as in the file."""
         first, second = (axis for axis in range(len(case.shape)) if axis != across)
         step = -(-max(case.shape[first], case.shape[second]) // MAX_EDGE)
@@ -152,7 +153,7 @@ class Plane:
         return cls((first, second), across, transposed, *drawn)
 
 
-def _axis(case: CachedCase, axis: int, step: int) -> Axis:
+def _axis(case: CachedCase | Case, axis: int, step: int) -> Axis:
     spacing = case.spacing_mm
     if spacing is None:
         return Axis(f"axis {axis}", step=step)

@@ -6,6 +6,7 @@ from softlabel.softmaps.class_index import (
     index_dtype,
     translate_labels,
 )
+from softlabel.softmaps.entropy import entropy_bits
 from softlabel.softmaps.from_dense import from_class_maps
 from softlabel.softmaps.maps import Regions, SoftMaps, hard_maps
 
@@ -13,6 +14,7 @@ __all__ = [
     "Regions",
     "SoftMaps",
     "class_index_map",
+    "entropy_bits",
     "from_class_maps",
     "hard_maps",
     "ignored_index",

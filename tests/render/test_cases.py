@@ -14,9 +14,10 @@ from softlabel.cache import open_cache
 from softlabel.cache.verify import verify
 from softlabel.errors import CaseError, UsageError
 from softlabel.generation.settings import Settings
-from softlabel.render import cases, entropy_bits
+from softlabel.render import cases
 from softlabel.render.cases import case_picture, draw_cases, picture_path, write_picture
 from softlabel.render.sections import View
+from softlabel.softmaps import entropy_bits
 from softlabel.types import ClassTable
 
 from .factories import VOLUME, indices, long_volume

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.stats import entropy
 
-from softlabel.render import entropy_bits
+from softlabel.softmaps import entropy_bits
 
 from .factories import section
 

@@ -9,9 +9,10 @@ import pytest
 
 from softlabel.cache import StoredArray, open_cache
 from softlabel.errors import UsageError
-from softlabel.render import entropy_bits, sections
+from softlabel.render import sections
 from softlabel.render.cases import case_picture
 from softlabel.render.sections import View
+from softlabel.softmaps import entropy_bits
 
 from .factories import VOLUME, indices, long_volume
 
