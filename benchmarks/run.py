@@ -39,6 +39,7 @@ BENCHMARKS = {
     "generate": "A whole case, one core, from memory to a file",
     "commands": "Whole commands against 0.1.0, start-up and memory included, one core",
     "scaling": "Workers, number of cases, memory",
+    "many": "Many small cases end to end",
     "metrics": "Metrics against MedPy",
     "conventions": "Surface distances by convention and unit",
     "resoftening": "Soft labels after random changes: made anew or interpolated",
