@@ -2,7 +2,8 @@
 
 Run with ``python -m benchmarks.labels`` (about 15 minutes), with ``--only
 oct|mri|real-oct|real-mri`` for one kind of images, with ``--map PNG`` for the noise × contrast maps
-alone, with ``--fit`` to choose the constants again.
+alone, with ``--fit`` to choose the constants again, with ``--data DIR`` to score the soft labels of
+one annotator of a data set, such as Duke's, against the other.
 
 A truth is known; a simulated annotator draws its boundaries wrong, by one of these laws of
 equal root mean square, and soft labels are made of what was drawn:
@@ -48,6 +49,14 @@ from scipy.special import ndtr  # noqa: E402
 
 import softlabel  # noqa: E402
 from benchmarks import data  # noqa: E402
+from softlabel.comparison.cases import (  # noqa: E402
+    cases_of,
+    compare_case,
+    other_map,
+    second_rater,
+)
+from softlabel.errors import CaseError  # noqa: E402
+from softlabel.generation.settings import Settings  # noqa: E402
 from softlabel.phantom import (  # noqa: E402
     Brain,
     Grader,
@@ -59,6 +68,7 @@ from softlabel.phantom import (  # noqa: E402
 from softlabel.phantom import graders as law_of  # noqa: E402
 from softlabel.phantom.oct import class_map  # noqa: E402
 from softlabel.phantom.visibility import USUAL  # noqa: E402
+from softlabel.readers import list_dataset, scan_classes  # noqa: E402
 from softlabel.superpixels.front import scale_channels  # noqa: E402
 from softlabel.types import Array  # noqa: E402
 
@@ -584,6 +594,41 @@ def draw_map(rows: dict[str, list[Row]], path: Path) -> None:
     plt.close(figure)
 
 
+# --- two annotators -------------------------------------------------------------------------------
+
+COMPARED = ("hard", "gaussian", "svls", "distance", "superpixel", "posterior")
+
+
+def rater_rows(folder: Path) -> list[Row]:
+    """Soft labels of the first annotator of a data set against what the second one drew.
+
+    Methods have their defaults. Scores are means over the cases of those that ``softlabel compare``
+    prints, near boundaries of the first annotator.
+    """
+    settings = {name: Settings(method=name) for name in COMPARED}
+    settings["superpixel, grid"] = Settings(superpixels="grid")
+    dataset = list_dataset(folder)
+    classes = scan_classes(dataset)
+    found: dict[str, list[tuple[float, float]]] = {}
+    for case in cases_of(dataset, dataset.refs):
+        if isinstance(case, CaseError):
+            raise SystemExit(str(case))
+        name = second_rater(case)
+        if name is None:
+            continue
+        compared = compare_case(case, settings, classes=classes, truth=other_map(case, name))
+        for method, s in compared.scores.items():
+            found.setdefault(method, []).append((s.near_brier, s.near_log))
+    if not found:
+        raise SystemExit(f"No case of {folder} has the label map of a second annotator.")
+    means = {method: np.mean(values, axis=0) for method, values in found.items()}
+    count = len(next(iter(found.values())))
+    return [
+        {"method": method, "cases": count, "Brier": m[0], "log": m[1]}
+        for method, m in means.items()
+    ]
+
+
 # --- constants ------------------------------------------------------------------------------------
 
 
@@ -650,9 +695,14 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=list(KINDS), action="append", default=[])
     parser.add_argument("--map", type=Path, metavar="PNG", help="draw the noise × contrast maps")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="score against the second annotator of a data set"
+    )
     parser.add_argument("--fit", action="store_true", help="scores of other constants")
     options = parser.parse_args()
-    if options.fit:
+    if options.data:
+        show("Soft labels of one annotator against the other", rater_rows(options.data))
+    elif options.fit:
         for phantom in ("oct", "mri"):
             show(f"{phantom}: constants", fit_rows(phantom))
     elif options.map:

@@ -311,3 +311,20 @@ def test_evidence_is_narrow_where_the_image_shows_the_boundary(benchmark_module,
     np.testing.assert_allclose(narrow, same, atol=1e-4)
     np.testing.assert_allclose(wide[17:23], norm.cdf(np.arange(-2.5, 3.5) / 3), atol=1e-3)
     assert (narrow[17:20] < wide[17:20]).all() and (narrow[20:23] > wide[20:23]).all()
+
+
+def test_one_annotator_is_scored_against_the_other(benchmark_module, tmp_path):
+    """A phantom has two graders; without a second one the command says so."""
+    from softlabel.phantom import Grader, write_oct_dataset
+
+    labels = benchmark_module("labels")
+    write_oct_dataset(
+        tmp_path / "oct", n_subjects=1, shape=(256, 256, 1), grader=Grader("uniform", 2.0)
+    )
+    rows = {row["method"]: row for row in labels.rater_rows(tmp_path / "oct")}
+    assert set(rows) == {*labels.COMPARED, "superpixel, grid"}
+    assert 0 < rows["posterior"]["Brier"] < rows["hard"]["Brier"]
+    assert rows["hard"]["cases"] == 1
+    write_oct_dataset(tmp_path / "one", n_subjects=1, shape=(256, 256, 1), n_graders=1)
+    with pytest.raises(SystemExit, match="has the label map of a second annotator"):
+        labels.rater_rows(tmp_path / "one")
