@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from softlabel.generation import Settings
     from softlabel.types import Array, Case, CaseRef, ClassTable, Dataset
 
-DEFAULT_METHODS = "hard,superpixel,gaussian,distance,svls,smoothing"
+DEFAULT_METHODS = "hard,superpixel,posterior,gaussian,distance,svls,smoothing"
 SHOWN_FAILURES = 5
 
 
