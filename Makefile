@@ -5,9 +5,10 @@ OLDEST := .venv-oldest
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 DEMO   := demo
+MATRIX ?= 3.11 3.12 3.13
 CHECK  := softlabel train tests benchmarks docs
 
-.PHONY: help setup demo dev test test-all coverage test-nnunet test-oldest lint docs dist bench faults train-oct train-mri clean
+.PHONY: help setup demo dev test test-all coverage test-nnunet test-oldest test-matrix lint docs dist bench faults train-oct train-mri clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -78,6 +79,18 @@ $(OLDEST)/.core: pyproject.toml constraints-oldest.txt
 test-oldest: $(OLDEST)/.core ## softlabel's own tests with the oldest libraries it allows, without torch
 	$(OLDEST)/bin/python -m pytest -q -n 2 -m "not study" --ignore=tests/train
 
+test-matrix: ## softlabel's own quick tests with every Python of MATRIX that is found, without torch
+	@for version in $(MATRIX); do \
+	  python=$$(command -v python$$version) && $$python -c "" 2> /dev/null || \
+	    { echo "python$$version was not found and is left out"; continue; }; \
+	  $$python -m venv .venv-$$version && \
+	  .venv-$$version/bin/python -m pip --disable-pip-version-check -q install -c constraints.txt \
+	    -e '.[itk]' pytest pytest-xdist hypothesis && \
+	  echo "$$($$python --version):" && \
+	  .venv-$$version/bin/python -m pytest -q -n 2 -m "not study and not slow" --ignore=tests/train || \
+	  exit 1; \
+	done
+
 lint: $(VENV)/.full ## ruff (style and format) and mypy
 	$(BIN)/ruff check $(CHECK)
 	$(BIN)/ruff format --check $(CHECK)
@@ -104,5 +117,5 @@ train-mri: $(VENV)/.full ## train and evaluate on MRI: phantoms, or DATA=folder 
 	$(BIN)/softlabel-train train-mri $(if $(DATA),--data "$(DATA)") -o train-mri
 
 clean: ## remove the virtual environment, the demo and every cache of the tools
-	rm -rf $(VENV) $(OLDEST) $(DEMO) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(VENV)-* $(DEMO) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 	find softlabel train tests benchmarks docs -name __pycache__ -prune -exec rm -rf {} +

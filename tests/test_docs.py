@@ -164,6 +164,23 @@ def import_module_from(path):
 # --- files and names ------------------------------------------------------------------------------
 
 
+ON_THE_WEB = (
+    "https://github.com/softlabel/softlabel/blob/main/",
+    "https://raw.githubusercontent.com/softlabel/softlabel/main/",
+)
+"""Where files of the project are for readers of the README outside of a clone."""
+
+
+def test_the_readme_links_files_of_the_project_by_their_addresses():
+    text = (ROOT / "README.md").read_text()
+    inline = re.findall(r"\]\(([^)]+)\)", text)
+    assert [link for link in inline if not link.startswith("https://")] == []
+    defined = dict(re.findall(r"^\[([^\]]+)\]: (\S+)$", text, re.MULTILINE))
+    assert defined.keys() == set(re.findall(r"\]\[([^\]]+)\]", text))
+    for name, address in defined.items():
+        assert (ROOT / name).is_file() and address in {base + name for base in ON_THE_WEB}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_files_that_a_page_links_or_names_exist(page):
     text = page.read_text()
