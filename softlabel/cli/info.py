@@ -194,6 +194,10 @@ def _case_table(facts: dict[str, Any], most: int) -> Table:
             size(row["bytes"]),
             *([_preset_cell(row["superpixel_settings"])] if preset else []),
         )
+    notes = []
+    if any(row["superpixels"] for row in facts["cases"][:most]):
+        notes.append("superpixels: made, of as many as were asked for")
     if len(facts["cases"]) > most:
-        table.caption = f"and {len(facts['cases']) - most} more (-v lists them)"
+        notes.append(f"and {len(facts['cases']) - most} more (-v lists them)")
+    table.caption = "; ".join(notes)
     return table

@@ -119,7 +119,7 @@ def print_report(report: Report) -> None:
             f"{plural(report.cases, 'case')} in {duration(report.seconds)} "
             f"({report.cases / report.seconds:.2f}/s), {size(report.bytes)}; "
             f"{percent(report.softened_share)} of the pixels softened, "
-            f"mean Σq {report.mean_soft_sum:.4f}"
+            f"mean Σq {report.mean_soft_sum:.4f} (Σq: sum of a pixel's soft labels)"
             + (f"; {report.n_superpixels:.0f} superpixels a case" if report.n_superpixels else "")
             + (
                 f" of {report.n_superpixels_asked:.0f} asked"

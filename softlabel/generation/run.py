@@ -257,8 +257,9 @@ def carry_out(
             else:
                 computing = partial(_reports_of_cluster, decided, cluster)
             report = _carried_out(
-                decided, computing, progress, stop.safe_point, claim, may_go_on=cluster is not None
-            )
+                decided, computing, progress, say, stop.safe_point, claim,
+                may_go_on=cluster is not None,
+            )  # fmt: skip
         # a signal that came after the last safe point is reported as well
         return replace(report, interrupted=report.interrupted or stop.asked)
 
@@ -272,6 +273,7 @@ def _carried_out(
     decided: Plan,
     computing: Computing,
     progress: Progress | None,
+    say: Say,
     safe_point: SafePoint,
     claim: Claim,
     may_go_on: bool,
@@ -281,7 +283,7 @@ def _carried_out(
     Workers that ``may_go_on`` with the case that they have when the run is stopped.
     """
     # before workers start, so that they load the kernels instead of compiling them each
-    compile_seconds = warm_up(decided.settings.method) if decided.todo else 0.0
+    compile_seconds = warm_up(decided.settings.method, say) if decided.todo else 0.0
     started = time.perf_counter()
     waiting = (*decided.todo, *decided.regroup)
     before = {ref.id: version_of(decided.part_of(ref.id)) for ref in waiting}

@@ -1,10 +1,13 @@
 """Every kernel is compiled, or loaded, before workers start."""
 
 import json
+import threading
+import time
 
 import factories
 import pytest
 
+from softlabel.generation import warm_up as module
 from softlabel.softening import METHODS
 
 # In a process of its own: in this one, other tests may have compiled what warm_up() forgot.
@@ -50,3 +53,21 @@ def test_warm_up_leaves_nothing_to_compile(method, tmp_path):
     rooms = {name.split(".")[1] for name, count in before.items() if count}
     assert rooms == {"distance", "softening", "softmaps", "superpixels"}
     assert after == before
+
+
+def test_it_says_so_when_there_is_much_to_compile(monkeypatch):
+    said = []
+    monkeypatch.setattr(module, "SLOW_SECONDS", 0.0)
+    monkeypatch.setattr(module, "_run_every_kernel", lambda method: time.sleep(0.2))
+    seconds = module.warm_up("superpixel", said.append)
+    assert said == [module.COMPILING] and seconds >= 0.2
+
+
+def test_it_says_nothing_when_the_kernels_are_only_loaded(monkeypatch):
+    said = []
+    monkeypatch.setattr(module, "SLOW_SECONDS", 0.1)
+    monkeypatch.setattr(module, "_run_every_kernel", lambda method: None)
+    before = threading.active_count()
+    module.warm_up("superpixel", said.append)
+    time.sleep(0.3)
+    assert said == [] and threading.active_count() <= before
