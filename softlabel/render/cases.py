@@ -27,6 +27,7 @@ from softlabel.render.outlines import boundaries
 from softlabel.render.picture import Axis, Picture
 from softlabel.render.sections import Plane, View, axis_across, read_section, slice_numbers
 from softlabel.render.steps import draw_steps, shows_steps, steps_path, steps_picture
+from softlabel.softening.conversion import EQ1
 from softlabel.types import Array, ClassTable
 
 ZOOM_MARGIN = 6
@@ -262,7 +263,7 @@ def _settings_words(settings: dict[str, Any], case: CachedCase) -> list[str]:
     elif unit is not None:
         words.append(f"distances in {unit}")
     for name, value in sorted(settings["method_options"].items()):
-        if value not in (None, False, 0):
+        if value not in (None, False, 0, EQ1):  # what is usual goes without saying
             words.append(name.replace("_", "-") + ("" if value is True else f" {value}"))
     words.append(f"normalize {settings['normalize']}")
     kind = settings.get("superpixels")

@@ -72,7 +72,7 @@ def test_a_missing_part_is_named(tmp_path):
     result = CliRunner().invoke(main, ["info", str(cache)])
     assert result.exit_code == 1 and str(factories.part(cache, "b")) in result.stderr
     assert "1 case could not be read" in result.stderr
-    cases = result.stdout.split("superpixels")[-1]
+    cases = result.stdout.split("spacing mm")[-1]
     rows = [line.split()[1] for line in cases.splitlines() if line.count("│") == 8]
     assert rows == ["a", "c"], "the others are described"
     result = CliRunner().invoke(main, ["info", str(cache), "--json"])
