@@ -4,6 +4,10 @@ import re
 import tomllib
 from pathlib import Path
 
+import yaml
+
+import softlabel
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -23,3 +27,16 @@ def test_the_oldest_that_are_tested_are_the_oldest_that_are_allowed():
     assert tested.keys() == allowed.keys()
     for name, version in allowed.items():
         assert tested[name] == version + (0,) * (len(tested[name]) - len(version)), name
+
+
+def test_the_conda_recipe_asks_for_what_the_package_asks_for():
+    """Under the names of conda-forge."""
+    recipe = yaml.safe_load((ROOT / "containers/conda-recipe.yaml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [f"python{project['requires-python']}", *project["dependencies"]]
+    named = [line.replace("matplotlib>", "matplotlib-base>") for line in wanted]
+    assert [line.replace(" ", "") for line in recipe["requirements"]["run"]] == named
+    assert recipe["build"]["python"]["entry_points"] == [
+        f"{name} = {target}" for name, target in project["scripts"].items()
+    ]
+    assert recipe["context"]["version"] == softlabel.__version__
