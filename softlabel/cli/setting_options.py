@@ -279,9 +279,13 @@ def settings_of(options: dict[str, Any], **others: Any) -> Settings:
     """
     given = {name: options.get(f"method_{name}") for name in _owners()}
     given = {name: value for name, value in given.items() if value is not None}
+    method, owners = options.get("method", _FIELDS["method"].default), _owners()
     for name in given:
-        if options.get("method", _FIELDS["method"].default) not in _owners()[name]:
-            raise UsageError(_without_meaning(name, ["method"]))
+        if method not in owners[name]:
+            raise UsageError(
+                f"{flag(name)} has no meaning with --method {method}; leave it out, or take "
+                f"--method {' or '.join(owners[name])}."
+            )
     given |= given_plugin_options(options)
     chosen = {name: options[name] for name in _FIELDS if name in options}
     settings = Settings(**chosen | others, method_options=given)

@@ -63,7 +63,10 @@ def test_options_of_methods_come_from_their_dataclasses():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--blur", "2"], "--blur has no meaning with --method superpixel; leave it out"),
+        (
+            ["--blur", "2"],
+            "--blur has no meaning with --method superpixel; leave it out, or take --method gaussian.",
+        ),
         (
             ["--method", "gaussian", "--n-segments", "9"],
             "--n-segments has no meaning with --method gaussian; leave it out",
