@@ -22,7 +22,7 @@ LAYERS = (
     ("softening", "cache"),
     ("generation", "measurements", "exports"),
     ("render",),
-    ("studies", "bridges", "console"),
+    ("studies", "bridges", "console", "reports"),
     ("softlabel",),
     ("cli",),
     ("__main__",),

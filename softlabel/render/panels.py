@@ -23,13 +23,16 @@ from softlabel.render.palette import (
 from softlabel.render.picture import Picture, Section
 from softlabel.types import Array
 
+LUMINANCE = np.array([0.299, 0.587, 0.114])
+"""Shares of red, green and blue in how bright a colour looks (ITU-R BT.601)."""
+
 BRIGHT = 0.5
 """Mean of red, green and blue from which on a thin line is drawn black instead of white."""
 
 
 def draw_image(ax: Axes, section: Section, picture: Picture, window: tuple[float, float]) -> None:
     """The image, and how the patient lies in it."""
-    _show(ax, _grey(section.image, window), picture)
+    _show(ax, shown_image(section.image, window), picture)
     style: dict[str, Any] = {
         "transform": ax.transAxes,
         "color": "white",
@@ -50,7 +53,7 @@ def draw_labels(ax: Axes, section: Section, picture: Picture, window: tuple[floa
     """The image tinted by class, with superpixels (softened ones brighter) and label contours."""
     colours = np.array([class_colour(k) for k in range(len(picture.class_names))])
     known = section.labels >= 0
-    tinted = _grey(section.image, window)
+    tinted = shown_image(section.image, window)
     tint = colours[np.maximum(section.labels, 0)]
     tinted = np.where(known[..., None], 0.78 * tinted + 0.22 * tint, tinted)
     _show(ax, tinted, picture)
@@ -67,7 +70,9 @@ def draw_labels(ax: Axes, section: Section, picture: Picture, window: tuple[floa
 
 def draw_soft(ax: Axes, section: Section, picture: Picture, window: tuple[float, float]) -> None:
     """The band in colour on the grey image; pixels that are hard 1 in the class nearly white."""
-    grey = _grey(section.image, window)
+    grey = shown_image(section.image, window)
+    if section.image.ndim == 3:  # colours of the image would pass for values
+        grey = np.repeat((grey @ LUMINANCE)[..., None], 3, axis=-1)
     if picture.class_index is None:
         shown = 0.14 + 0.5 * grey
     else:
@@ -168,8 +173,8 @@ def _add_patch(ax: Axes, mask: Array, picture: Picture, **style: Any) -> None:
     ax.add_patch(PathPatch(path, linewidth=0, edgecolor=HATCH_COLOUR, **style))
 
 
-def _grey(image: Array, window: tuple[float, float]) -> Array:
-    """RGB of an image, (rows, columns, 3) in 0..1."""
+def shown_image(image: Array, window: tuple[float, float]) -> Array:
+    """RGB of an image of intensities, or of one in colours: (rows, columns, 3) in 0..1."""
     low, high = window
     scaled = np.clip((image.astype(np.float64) - low) / (high - low), 0, 1)
-    return np.repeat(scaled[..., None], 3, axis=-1)
+    return scaled if image.ndim == 3 else np.repeat(scaled[..., None], 3, axis=-1)
