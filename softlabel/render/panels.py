@@ -32,7 +32,7 @@ BRIGHT = 0.5
 
 def draw_image(ax: Axes, section: Section, picture: Picture, window: tuple[float, float]) -> None:
     """The image, and how the patient lies in it."""
-    _show(ax, shown_image(section.image, window), picture)
+    show(ax, grey(section.image, window), picture)
     style: dict[str, Any] = {
         "transform": ax.transAxes,
         "color": "white",
@@ -53,16 +53,16 @@ def draw_labels(ax: Axes, section: Section, picture: Picture, window: tuple[floa
     """The image tinted by class, with superpixels (softened ones brighter) and label contours."""
     colours = np.array([class_colour(k) for k in range(len(picture.class_names))])
     known = section.labels >= 0
-    tinted = shown_image(section.image, window)
+    tinted = grey(section.image, window)
     tint = colours[np.maximum(section.labels, 0)]
     tinted = np.where(known[..., None], 0.78 * tinted + 0.22 * tint, tinted)
-    _show(ax, tinted, picture)
+    show(ax, tinted, picture)
     if section.superpixels is not None:
         soft_ids = np.unique(section.superpixels[section.band])
         softened = np.isin(section.superpixels, soft_ids[soft_ids >= 0])
         for where, alpha, width in ((None, 0.3, 0.35), (softened, 0.75, 0.5)):
             ends = boundaries(section.superpixels, where).ends
-            _add_lines(ax, ends, picture, colors=_against(tinted, ends, alpha), linewidths=width)
+            add_lines(ax, ends, picture, colors=_against(tinted, ends, alpha), linewidths=width)
     _draw_contours(ax, section, picture, width=1.1 if len(picture.sections) == 1 else 0.8)
     _draw_truth(ax, section, picture)
     _mark_unknown(ax, section, picture)
@@ -70,17 +70,17 @@ def draw_labels(ax: Axes, section: Section, picture: Picture, window: tuple[floa
 
 def draw_soft(ax: Axes, section: Section, picture: Picture, window: tuple[float, float]) -> None:
     """The band in colour on the grey image; pixels that are hard 1 in the class nearly white."""
-    grey = shown_image(section.image, window)
+    background = grey(section.image, window)
     if section.image.ndim == 3:  # colours of the image would pass for values
-        grey = np.repeat((grey @ LUMINANCE)[..., None], 3, axis=-1)
+        background = np.repeat((background @ LUMINANCE)[..., None], 3, axis=-1)
     if picture.class_index is None:
-        shown = 0.14 + 0.5 * grey
+        shown = 0.14 + 0.5 * background
     else:
         inside = (section.soft >= 1)[..., None]
-        shown = np.where(inside, 0.8 + 0.2 * grey, 0.14 + 0.4 * grey)
+        shown = np.where(inside, 0.8 + 0.2 * background, 0.14 + 0.4 * background)
     colours, top = soft_scale(picture.class_index is not None, len(picture.class_names))
     values = colours(np.clip(section.soft / top, 0, 1))[..., :3]
-    _show(ax, np.where(section.band[..., None], values, shown), picture)
+    show(ax, np.where(section.band[..., None], values, shown), picture)
     if len(picture.sections) == 1 or picture.class_index is not None:  # else the dashes hide it
         _draw_truth(ax, section, picture, picture.class_index)
     _mark_unknown(ax, section, picture)
@@ -99,7 +99,7 @@ def _draw_contours(ax: Axes, section: Section, picture: Picture, width: float) -
     sizes = np.bincount(section.labels[section.labels >= 0], minlength=len(picture.class_names))
     for (a, b), lines in chain(boundaries(section.labels)).items():
         colour = class_colour(min((a, b), key=lambda k: (sizes[k], -k)))
-        _add_lines(
+        add_lines(
             ax,
             lines,
             picture,
@@ -120,7 +120,7 @@ def _draw_truth(
         truth = np.where(truth < 0, -1, truth == class_index)
     lines = [line for lines in chain(boundaries(truth)).values() for line in lines]
     width = 0.8 if len(picture.sections) == 1 else 0.6
-    _add_lines(
+    add_lines(
         ax,
         lines,
         picture,
@@ -138,13 +138,14 @@ def _mark_unknown(ax: Axes, section: Section, picture: Picture) -> None:
     _add_patch(ax, section.labels < 0, picture, facecolor=(0.35, 0.35, 0.35, 0.45), hatch="////")
 
 
-def _show(ax: Axes, rgb: Array, picture: Picture) -> None:
+def show(ax: Axes, rgb: Array, picture: Picture, interpolation: str = "antialiased") -> None:
+    """Draw a section in colours (rows, columns, 3), in pixels of the image."""
     (top, left), (bottom, right) = _pixels(np.array([(0, 0), rgb.shape[:2]]), picture).tolist()
     ax.imshow(
         np.clip(rgb, 0, 1),
         extent=(left, right, bottom, top),
         aspect="auto",
-        interpolation="antialiased",
+        interpolation=interpolation,
         interpolation_stage="rgba",
     )
     ax.set_xlim((right, left) if picture.columns.descending else (left, right))
@@ -157,7 +158,8 @@ def _pixels(corners: Array, picture: Picture) -> Array:
     return np.array([a.start for a in axes]) - 0.5 + corners * np.array([a.step for a in axes])
 
 
-def _add_lines(ax: Axes, lines: Any, picture: Picture, **style: Any) -> None:
+def add_lines(ax: Axes, lines: Any, picture: Picture, **style: Any) -> None:
+    """Draw polylines between corners of the section's pixels."""
     pieces = [_pixels(line, picture)[:, ::-1] for line in lines]
     ax.add_collection(LineCollection(pieces, capstyle="butt", **style), autolim=False)
 
@@ -173,8 +175,8 @@ def _add_patch(ax: Axes, mask: Array, picture: Picture, **style: Any) -> None:
     ax.add_patch(PathPatch(path, linewidth=0, edgecolor=HATCH_COLOUR, **style))
 
 
-def shown_image(image: Array, window: tuple[float, float]) -> Array:
-    """RGB of an image of intensities, or of one in colours: (rows, columns, 3) in 0..1."""
+def grey(image: Array, window: tuple[float, float]) -> Array:
+    """RGB of an image, (rows, columns, 3) in 0..1; one in colours keeps them."""
     low, high = window
     scaled = np.clip((image.astype(np.float64) - low) / (high - low), 0, 1)
     return scaled if image.ndim == 3 else np.repeat(scaled[..., None], 3, axis=-1)

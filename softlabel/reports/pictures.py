@@ -12,7 +12,7 @@ from softlabel.cache import Cache, CachedCase
 from softlabel.errors import CaseError, SoftlabelError
 from softlabel.render.figure import intensity_window
 from softlabel.render.layout import MAX_STRETCH_RATIO
-from softlabel.render.panels import shown_image
+from softlabel.render.panels import grey
 from softlabel.render.picture import Section, transposed
 from softlabel.render.sections import (
     Plane,
@@ -176,7 +176,7 @@ def _on_rung(cache: Cache, case: CachedCase, rung: Rung, classes: Sequence[int])
             overlays[class_layer(k)] = soft_layer(
                 values, band, size, of_one_class=True, classes=len(cache.classes)
             )
-        image = image_layer(shown_image(section.image, window), size)
+        image = image_layer(grey(section.image, window), size)
         pictures.append(PictureLayers(section.name, image, overlays))
     slices = 0 if across is None else case.shape[across]
     ends = (plane.rows.ends, plane.columns.ends)
