@@ -7,17 +7,20 @@ that one by its hash), and escapes every text of others. :func:`write_report` ma
 
 from softlabel.reports.cache_page import write_report
 from softlabel.reports.charts import Curve, curves, histogram, strips
-from softlabel.reports.layers import PictureLayers, image_layer, label_layer, mask_layer
+from softlabel.reports.names import Names
 from softlabel.reports.page import publish_page, render_page, require_replaceable
+from softlabel.reports.pictures import CasePictures
+from softlabel.reports.predictions import LAYERS as PREDICTION_LAYERS
+from softlabel.reports.predictions import prediction_thumbnails
 
 __all__ = [
+    "PREDICTION_LAYERS",
+    "CasePictures",
     "Curve",
-    "PictureLayers",
+    "Names",
     "curves",
     "histogram",
-    "image_layer",
-    "label_layer",
-    "mask_layer",
+    "prediction_thumbnails",
     "publish_page",
     "render_page",
     "require_replaceable",

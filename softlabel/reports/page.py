@@ -12,6 +12,7 @@ from softlabel._version import __version__
 from softlabel.errors import UsageError
 from softlabel.files.atomic import publish, require_writable, sweep
 
+OWN = "softlabel.reports"
 GENERATOR = "softlabel report"
 MARK = f'<meta name="generator" content="{GENERATOR} {__version__}">'
 """What a page begins with, and is known by: up to the version."""
@@ -25,13 +26,15 @@ NOTICE = (
 )
 
 
-def render_page(template: str, **content: Any) -> str:
-    """Fill in a template of this folder.
+def render_page(template: str, package: str = OWN, **content: Any) -> str:
+    """Fill in a template.
 
     Parameters
     ----------
     template : str
         Its name, such as ``cache.html``.
+    package : str
+        Whose folder ``templates`` has it; it may extend and import those of this package.
     **content
         What it shows. Every text is escaped; ``data``, plain values for the page's script, becomes
         JSON that cannot leave its element.
@@ -41,10 +44,10 @@ def render_page(template: str, **content: Any) -> str:
     str
         HTML that needs nothing from outside.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("softlabel.reports"),
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader(OWN)]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -111,4 +114,4 @@ def _policy(script: str) -> str:
 
 
 def _template_text(name: str) -> str:
-    return (files("softlabel.reports") / "templates" / name).read_text(encoding="utf-8")
+    return (files(OWN) / "templates" / name).read_text(encoding="utf-8")

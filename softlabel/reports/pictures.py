@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -141,16 +141,38 @@ def case_thumbnails(
     CacheError
         When its file is damaged.
     """
-    case = cache[case_id]
+    case = require_drawable(cache[case_id])
+    return largest(case_id, characters, lambda rung: _on_rung(cache, case, rung, classes))
+
+
+def require_drawable(case: CachedCase) -> CachedCase:
+    """A case of an image or a volume.
+
+    Raises
+    ------
+    CaseError
+        When it has another number of axes.
+    """
     if len(case.shape) not in (2, 3):
         raise CaseError(
-            f"The case {case_id!r} has {len(case.shape)} spatial axes; pictures are made of images "
+            f"The case {case.id!r} has {len(case.shape)} spatial axes; pictures are made of images "
             "with 2 or 3."
         )
+    return case
+
+
+def largest(case_id: str, characters: int, draw: Callable[[Rung], CasePictures]) -> CasePictures:
+    """The largest pictures of a case that fit into its room.
+
+    Raises
+    ------
+    CaseError
+        When not even the smallest do.
+    """
     for rung in LADDER:
         if rung.edge**2 * LEAST_CHARACTERS_A_PIXEL / MAX_STRETCH_RATIO > characters:
             continue
-        found = _on_rung(cache, case, rung, classes)
+        found = draw(rung)
         if found.characters <= characters:
             return found
     raise CaseError(f"The pictures of {case_id!r} do not fit into this page.")
@@ -162,7 +184,7 @@ def _on_rung(cache: Cache, case: CachedCase, rung: Rung, classes: Sequence[int])
     plane = Plane.of(case, across)
     cuts = [None] if across is None else slice_numbers(cache, case, across, view)
     raw = [read_section(cache, case, view, plane, cut) for cut in cuts]
-    sections = [_upright(section, plane) for section in raw]
+    sections = [upright(section, plane) for section in raw]
     window = intensity_window(sections)
     size, compressed = thumbnail_size(
         sections[0].labels.shape, plane.rows.spacing, plane.columns.spacing, rung.edge
@@ -172,7 +194,7 @@ def _on_rung(cache: Cache, case: CachedCase, rung: Rung, classes: Sequence[int])
         overlays = _overlays(section, size, len(cache.classes))
         for k in classes[: rung.class_maps]:
             soft = read_soft(case, replace(view, class_index=k), plane, cut)
-            values, band = (_turned(array, plane) for array in soft)
+            values, band = (turned(array, plane) for array in soft)
             overlays[class_layer(k)] = soft_layer(
                 values, band, size, of_one_class=True, classes=len(cache.classes)
             )
@@ -215,11 +237,12 @@ def thumbnail_size(
     return (max(1, round(rows)), max(1, round(columns))), ratio / true_ratio
 
 
-def _upright(section: Section, plane: Plane) -> Section:
-    return section.map_arrays(lambda array: _turned(array, plane))
+def upright(section: Section, plane: Plane) -> Section:
+    """A section as it is drawn."""
+    return section.map_arrays(lambda array: turned(array, plane))
 
 
-def _turned(array: Array, plane: Plane) -> Array:
+def turned(array: Array, plane: Plane) -> Array:
     """An array as it is drawn: :class:`Plane` says which axis goes down, and from which end."""
     if plane.transposed:
         array = transposed(array)

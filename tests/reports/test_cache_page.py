@@ -4,13 +4,10 @@ import re
 from dataclasses import replace
 
 import factories
-import pytest
+from pages import Page
 
-from softlabel.cache import open_cache
 from softlabel.reports import write_report
 from softlabel.types import ClassTable
-
-from .pages import Page
 
 OUTSIDE = re.compile(r"""(?:src|href|action)\s*=\s*["']?(?!data:)|url\(|@import|https?://""")
 
@@ -104,24 +101,3 @@ def test_packed_caches_and_empty_ones(tmp_path):
     assert len(read(write_report(tmp_path / "packed.h5")).data["cases"]) == 3
     empty = factories.full_cache(tmp_path / "empty", [])
     assert read(write_report(empty)).data["cases"] == []
-
-
-@pytest.mark.slow
-def test_the_command_in_a_process_of_its_own(tmp_path):
-    cache = factories.make_cache(tmp_path)
-    before = factories.files_of(cache)
-    done = factories.run_cli("report", cache)
-    assert done.returncode == 0, done.stderr
-    assert str(tmp_path / "c.report.html") in done.stdout
-    assert factories.files_of(cache) == before, "the cache is left as it is"
-    other = tmp_path / "notes.html"
-    other.write_text("mine")
-    refused = factories.run_cli("report", cache, "-o", other)
-    assert refused.returncode == 2 and "no report" in refused.stderr
-    assert other.read_text() == "mine"
-    hashed = factories.run_cli("report", cache, "--anonymise", "-q")
-    assert hashed.returncode == 0 and hashed.stdout == ""
-    names = [case["name"] for case in read(tmp_path / "c.report.html").data["cases"]]
-    assert not {"a", "b", "c"} & set(names) and len(set(names)) == 3
-    with open_cache(cache) as opened:
-        assert len(opened) == 3

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from matplotlib import colormaps
+from pages import decoded
 
 from softlabel.render import class_colour
 from softlabel.render.palette import soft_scale
@@ -15,8 +16,6 @@ from softlabel.reports.layers import (
     soft_layer,
     superpixel_layer,
 )
-
-from .pages import decoded
 
 LABELS = np.array([[0, 0, 1, 1], [0, 0, 1, 1], [-1, -1, 1, 1]])
 

@@ -4,12 +4,11 @@ import base64
 import hashlib
 
 import pytest
+from pages import Page
 
 from softlabel.errors import UsageError
 from softlabel.reports import publish_page, render_page, require_replaceable
 from softlabel.reports.page import NOTICE
-
-from .pages import Page
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">'
 

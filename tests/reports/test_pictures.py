@@ -5,6 +5,7 @@ from dataclasses import replace
 import factories
 import numpy as np
 import pytest
+from pages import decoded
 
 from softlabel.cache import open_cache
 from softlabel.errors import CaseError
@@ -16,8 +17,6 @@ from softlabel.reports.pictures import (
     class_layer,
     draw_thumbnails,
 )
-
-from .pages import decoded
 
 MANY = 10_000_000
 
