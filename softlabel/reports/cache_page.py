@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,11 @@ from softlabel.reports.pictures import (
 PAGE_BYTES = 19_000_000
 """A page stays below 20 MB, which browsers open at once and mail servers may take."""
 
-ROW_BYTES, COLUMN_BYTES = 900, 90
-"""Of the table for a case, and for each class that has a column: more than they take."""
+MOST_ROWS = 5_000
+"""Of the table; beyond, the worst cases are listed."""
+
+CASE_BYTES = 400
+"""Around the pictures of a case, in the data of the page: more than they take."""
 
 LEAST_ROOM = 6_000
 """Room for the pictures of a case: with less of it, only the worst cases have any."""
@@ -83,8 +86,9 @@ def write_report(
     with open_cache(cache) as opened, stop_on_signals() as stop:
         path = Path(out) if out is not None else opened.path.with_suffix(".report.html")
         require_replaceable(path)
-        contents = contents_of(opened, anonymise)
-        pictured, room = shares(len(contents.rows), len(contents.columns))
+        contents = contents_of(opened, anonymise, MOST_ROWS)
+        plain = len(cache_page(contents, {}).encode("utf-8", "replace"))
+        pictured, room = shares(len(contents.rows), PAGE_BYTES - plain)
         drawn: dict[str, CasePictures | str] = {}
         for case_id, pictures in _draw(opened, contents.rows[:pictured], room, jobs):
             drawn[case_id] = pictures
@@ -95,17 +99,23 @@ def write_report(
     return path
 
 
-def shares(cases: int, columns: int) -> tuple[int, int]:
+def shares(cases: int, free: int) -> tuple[int, int]:
     """How many cases have pictures, and the room for each of them, in characters.
+
+    Parameters
+    ----------
+    cases : int
+        In the table.
+    free : int
+        Bytes that the page has left beside its table.
 
     Examples
     --------
-    >>> shares(500, 3), shares(10, 3)
-    ((500, 36830), (10, 1500000))
+    >>> shares(500, 18_000_000), shares(3, 18_000_000), shares(5000, 12_800_000), shares(5, 0)
+    ((500, 35600), (3, 1500000), (2000, 6000), (0, 0))
     """
-    room = PAGE_BYTES - cases * (ROW_BYTES + columns * COLUMN_BYTES)
-    pictured = max(0, min(cases, room // LEAST_ROOM))
-    return pictured, min(MOST_ROOM, room // pictured) if pictured else 0
+    pictured = max(0, min(cases, free // (LEAST_ROOM + CASE_BYTES)))
+    return pictured, min(MOST_ROOM, free // pictured - CASE_BYTES) if pictured else 0
 
 
 def cache_page(contents: Contents, drawn: Mapping[str, CasePictures | str]) -> str:
@@ -121,6 +131,7 @@ def cache_page(contents: Contents, drawn: Mapping[str, CasePictures | str]) -> s
         "cache.html", title=f"softlabel report: {contents.title}", c=contents,
         data={
             "layers": _layer_names(contents, drawn),
+            "names": contents.class_names,
             "cases": [_for_script(row, drawn.get(row.id), contents) for row in contents.rows],
         },
     )  # fmt: skip
@@ -128,7 +139,7 @@ def cache_page(contents: Contents, drawn: Mapping[str, CasePictures | str]) -> s
 
 def _draw(
     cache: Cache, rows: tuple[CaseRow, ...], room: int, jobs: int
-) -> list[tuple[str, CasePictures | str]] | Any:
+) -> Iterator[tuple[str, CasePictures | str]]:
     """Thumbnails of the cases of some rows, in any order."""
     softest = {row.id: row.softest for row in rows}
     ids = list(softest)
@@ -164,8 +175,8 @@ def _for_script(
     row: CaseRow, found: CasePictures | str | None, contents: Contents
 ) -> dict[str, Any]:
     """A case as the script of the page takes it."""
-    softest = [(contents.class_names[k], round(row.own_q[k], 4)) for k in row.softest]
-    record: dict[str, Any] = {"name": row.name, "q": softest[: len(contents.columns)]}
+    softest = [(k, round(row.own_q[k], 4)) for k in row.softest[: len(contents.columns)]]
+    record: dict[str, Any] = {"name": row.name, "q": softest}
     if isinstance(found, CasePictures):
         return record | found.as_json()
     why = found or "Only the worst cases have pictures in a page of so many."

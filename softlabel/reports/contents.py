@@ -87,6 +87,8 @@ class Contents:
         Classes that have a column in the table of cases.
     rows : tuple of CaseRow
         Worst first: by the lowest own-class q, then by the softened share.
+    cases : int
+        In the cache, with those that have no row.
     failures : sequence of (str, str)
         Name of a case, and why it is not in the cache or cannot be read.
     histograms : tuple of Histogram
@@ -103,13 +105,16 @@ class Contents:
     classes: tuple[Mapping[str, Any], ...]
     columns: tuple[int, ...]
     rows: tuple[CaseRow, ...]
+    cases: int
     failures: Sequence[tuple[str, str]]
     histograms: tuple[Histogram, ...]
     strips: tuple[Strip, ...]
     anonymous: bool
 
 
-def contents_of(cache: Cache, anonymise: bool | None = None) -> Contents:
+def contents_of(
+    cache: Cache, anonymise: bool | None = None, most_rows: int | None = None
+) -> Contents:
     """Collect what a report tells, without reading an array.
 
     Parameters
@@ -117,6 +122,8 @@ def contents_of(cache: Cache, anonymise: bool | None = None) -> Contents:
     cache : Cache
     anonymise : bool or None
         None is yes where the source is DICOM.
+    most_rows : int, optional
+        Of the table of cases; beyond, the worst are in it.
     """
     told = describe(cache)
     settings = Settings.from_json(cache.header.settings).recorded()
@@ -136,7 +143,8 @@ def contents_of(cache: Cache, anonymise: bool | None = None) -> Contents:
         class_names=cache.classes.names,
         classes=tuple(_class(row, names) for row in told["classes"]),
         columns=columns,
-        rows=tuple(rows),
+        rows=tuple(rows[:most_rows]),
+        cases=len(rows),
         failures=_failures(cache, told, names),
         histograms=_histograms(rows),
         strips=strips({k: own_q[:, k].tolist() for k in columns}, cache.classes.names),

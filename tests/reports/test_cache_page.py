@@ -6,7 +6,9 @@ from dataclasses import replace
 import factories
 from pages import Page
 
+from softlabel.cache import open_cache
 from softlabel.reports import write_report
+from softlabel.reports.contents import contents_of
 from softlabel.types import ClassTable
 
 OUTSIDE = re.compile(r"""(?:src|href|action)\s*=\s*["']?(?!data:)|url\(|@import|https?://""")
@@ -74,11 +76,25 @@ def test_a_page_stays_below_its_limit(tmp_path, monkeypatch):
 
 def test_only_the_worst_cases_have_pictures_where_there_is_no_room_for_all(tmp_path, monkeypatch):
     cache = factories.make_cache(tmp_path, [f"c{i}" for i in range(5)])
-    monkeypatch.setattr(cache_page_module(), "PAGE_BYTES", 25_000)
-    cases = read(write_report(cache)).data["cases"]
-    pictured = [bool(case["pictures"]) for case in cases]
-    assert pictured == sorted(pictured, reverse=True) and 0 < sum(pictured) < 5
+    module = cache_page_module()
+    with open_cache(cache) as opened:
+        table = len(module.cache_page(contents_of(opened), {}).encode())
+    limit = table + 2 * (module.LEAST_ROOM + module.CASE_BYTES)
+    monkeypatch.setattr(module, "PAGE_BYTES", limit)
+    path = write_report(cache)
+    cases = read(path).data["cases"]
+    assert [bool(case["pictures"]) for case in cases] == [True, True, False, False, False]
+    assert path.stat().st_size <= limit
     assert "worst" in cases[-1]["why"]
+
+
+def test_the_worst_cases_are_listed_where_there_are_too_many(tmp_path, monkeypatch):
+    cache = factories.make_cache(tmp_path)
+    every = [case["name"] for case in read(write_report(cache)).data["cases"]]
+    monkeypatch.setattr(cache_page_module(), "MOST_ROWS", 2)
+    found = read(write_report(cache))
+    assert [case["name"] for case in found.data["cases"]] == every[:2]
+    assert "The worst 2 of 3 cases are listed" in found.text
 
 
 def cache_page_module():

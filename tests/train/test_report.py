@@ -42,7 +42,8 @@ def test_cases_come_worst_first_with_their_dice(page, evaluated):
     assert set(names) == set(means) and len(names) == 6
     assert [means[name] for name in names] == sorted(means.values())
     for case in page.data["cases"]:
-        for label, value in case["q"]:
+        for index, value in case["q"]:
+            label = page.data["names"][index]
             (expected,) = [s.value for s in scores if (s.against, s.case, s.label, s.metric)
                            == (first, case["name"], label, "dice")]  # fmt: skip
             assert value == pytest.approx(expected, abs=1e-4)

@@ -400,6 +400,7 @@ def _page(contents: RunContents, drawn: Mapping[str, CasePictures | str], missin
         data={
             "layers": PREDICTION_LAYERS,
             "shown": ["prediction", "errors"],
+            "names": contents.columns,
             "caption": "Dice, the lowest first",
             "cases": [_for_script(row, drawn.get(row.id), contents) for row in contents.rows],
         },
@@ -410,7 +411,7 @@ def _for_script(
     row: CaseScores, found: CasePictures | str | None, contents: RunContents
 ) -> dict[str, Any]:
     """A case as the script of the page takes it."""
-    dice = [(k, round(v, 4)) for k, v in zip(contents.columns, row.dice, strict=True) if v == v]
+    dice = [(k, round(v, 4)) for k, v in enumerate(row.dice) if v == v]
     record: dict[str, Any] = {"name": row.name, "q": sorted(dice, key=lambda item: item[1])}
     if isinstance(found, CasePictures):
         return record | found.as_json()

@@ -63,7 +63,7 @@ function layerSwitches(found) {
 }
 
 function words(found) {
-  const texts = (found.q || []).map(([name, q]) => `${name} ${q.toFixed(3)}`);
+  const texts = (found.q || []).map(([index, q]) => `${data.names[index]} ${q.toFixed(3)}`);
   const parts = texts.length ? [`${data.caption || "Own-class q, the softest first"}: ${texts.join(", ")}.`] : [];
   if (found.compressed && Math.abs(found.compressed - 1) > 0.02) {
     parts.push(`Rows are drawn ${found.compressed} times as long as they are, beside the columns.`);
