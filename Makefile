@@ -8,7 +8,7 @@ DEMO   := demo
 MATRIX ?= 3.11 3.12 3.13
 CHECK  := softlabel train tests benchmarks docs
 
-.PHONY: help setup demo dev test test-all coverage test-nnunet test-oldest test-matrix lint docs dist bench faults train-oct train-mri clean
+.PHONY: help setup demo dev test test-all coverage test-nnunet test-browser test-oldest test-matrix lint docs dist bench faults train-oct train-mri clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -69,6 +69,15 @@ $(VENV)/.nnunet: $(VENV)/.full
 test-nnunet: $(VENV)/.nnunet ## the bridge to nnU-Net with nnU-Net itself, which the other tests skip without it
 	$(BIN)/python -m pytest -q -n 2 -m "not study" tests/bridges tests/train/test_nnunet.py \
 	  tests/cli/test_nnunet.py tests/readers/test_nnunetpreprocessed.py
+
+$(VENV)/.browser: $(VENV)/.dev
+	@command -v chromedriver > /dev/null || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver; } || \
+	  { echo "The tests need a browser; fix: install Chromium and its driver (Debian: chromium, chromium-driver)."; exit 1; }
+	$(PIP) install -c constraints.txt -e '.[browser]'
+	@touch $@
+
+test-browser: $(VENV)/.browser ## the reports in a headless Chromium, which the other tests skip without one
+	$(BIN)/python -m pytest -q tests/reports/test_browser.py
 
 $(OLDEST)/.core: pyproject.toml constraints-oldest.txt
 	$(PYTHON) -m venv $(OLDEST)

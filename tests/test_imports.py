@@ -23,7 +23,7 @@ LAYERS = (
     ("generation", "measurements", "exports"),
     ("comparison",),
     ("render",),
-    ("studies", "bridges", "console", "tuning"),
+    ("studies", "bridges", "console", "reports", "tuning"),
     ("softlabel",),
     ("cli",),
     ("__main__",),

@@ -33,7 +33,18 @@ CASES_A_WORKER = 8
     metavar="NAME|VALUE",
     help="Show the soft label of this class.  [default: the entropy over the classes]",
 )
-@click.option("--channel", metavar="NAME|INDEX", help="Channel of the image.  [default: the first]")
+@click.option(
+    "--channel",
+    metavar="NAME|INDEX",
+    help="Channel of the image.  [default: the first, or colours]",
+)
+@click.option(
+    "--window",
+    nargs=2,
+    type=float,
+    metavar="LOW HIGH",
+    help="Intensities shown as black and white.  [default: the 0.5th and 99.5th percentile]",
+)
 @click.option(
     "--axis",
     type=int,
@@ -62,6 +73,7 @@ def inspect(
     output: Path | None,
     class_name: str | None,
     channel: str | None,
+    window: tuple[float, float] | None,
     axis: int | None,
     slice_: int | None,
     slices: int,
@@ -93,6 +105,7 @@ def inspect(
             slice_,
             slices,
             zoom,
+            _window(window),
         )
         folder = output or cache.with_suffix(".overlays")
         names = file_names(list(opened))
@@ -127,10 +140,17 @@ def _class_index(cache: Cache, name: str | None) -> int | None:
         raise UsageError(str(error)) from error
 
 
-def _channel_index(cache: Cache, channel: str | None) -> int:
+def _window(window: tuple[float, float] | None) -> tuple[float, float] | None:
+    if window is not None and not window[0] < window[1] < float("inf"):
+        low, high = window
+        raise UsageError(f"The window {low:g} {high:g} is empty; give the lower intensity first.")
+    return window
+
+
+def _channel_index(cache: Cache, channel: str | None) -> int | None:
     """Place of a channel given by name or index; whether a case has it is seen later."""
     if channel is None:
-        return 0
+        return None
     if channel in cache.channels:
         return cache.channels.index(channel)
     if channel.isascii() and channel.isdigit():

@@ -24,8 +24,15 @@ from softlabel.files.names import safe_stem
 from softlabel.generation.settings import recorded_settings
 from softlabel.render.figure import draw
 from softlabel.render.outlines import boundaries
-from softlabel.render.picture import Axis, Picture
-from softlabel.render.sections import Plane, View, axis_across, read_section, slice_numbers
+from softlabel.render.picture import Axis, Picture, transposed
+from softlabel.render.sections import (
+    Plane,
+    View,
+    axis_across,
+    read_section,
+    shows_colours,
+    slice_numbers,
+)
 from softlabel.render.steps import draw_steps, shows_steps, steps_path, steps_picture
 from softlabel.softening.conversion import EQ1
 from softlabel.types import Array, ClassTable
@@ -51,14 +58,15 @@ def case_picture(cache: Cache, case_id: str, view: View) -> Picture:
             f"The case {case_id!r} has {len(shape)} spatial axes; pictures are made of images "
             "with 2 or 3, so look at it in Python: softlabel.open_cache."
         )
-    channel = _channel_name(cache, case, view.channel)
+    colours = shows_colours(case, view, cache.channels)
+    channel = "image" if colours else _channel_name(cache, case, view.channel or 0)
     axis = axis_across(case, view)
     plane = Plane.of(case, axis)
     cuts = [None] if axis is None else slice_numbers(cache, case, axis, view)
     sections = []
     for cut in cuts:
         section = read_section(cache, case, view, plane, cut)
-        sections.append(section.map_arrays(np.transpose) if plane.transposed else section)
+        sections.append(section.map_arrays(transposed) if plane.transposed else section)
     picture = Picture(
         f"Case {case_id}",
         _describe(cache, case),
@@ -68,6 +76,7 @@ def case_picture(cache: Cache, case_id: str, view: View) -> Picture:
         cache.classes.names,
         view.class_index,
         channel,
+        view.window,
     )
     return _zoomed(picture) if view.zoom else picture
 
@@ -170,6 +179,8 @@ def picture_path(folder: Path, name: str, classes: ClassTable, view: View) -> Pa
         parts.append(f"axis-{view.axis}")
     if view.slice is not None:
         parts.append(f"slice-{view.slice}")
+    if view.window is not None:
+        parts.append("window-{:g}-{:g}".format(*view.window))
     if view.zoom:
         parts.append("zoom")
     return folder / f"{'+'.join(parts)}.png"  # "+" is in no name

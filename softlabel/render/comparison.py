@@ -127,9 +127,10 @@ def comparison_picture(
             f"{case.name} has {plural(len(case.shape), 'spatial axis')}; pictures are made of "
             "images with 2 or 3."
         )
-    if view.channel >= len(case.image):
+    channel = view.channel or 0
+    if channel >= len(case.image):
         raise UsageError(
-            f"{case.name} has no channel {view.channel}; it has "
+            f"{case.name} has no channel {channel}; it has "
             f"{plural(len(case.image), 'channel')}, from 0."
         )
     axis = axis_across(case, view)
@@ -142,7 +143,7 @@ def comparison_picture(
     where = "" if cut is None else f", slice {cut} of axis {axis}"
     whole = Picture(
         f"Case {case.id}", (), (section,), rows, columns, found.classes.names, k,
-        case.channels[view.channel] if case.channels else "image",
+        case.channels[channel] if case.channels else "image",
     )  # fmt: skip
     size = frame_px or int(np.clip(min(section.labels.shape) // 4, *FRAME_PX))
     line = line_across(
@@ -208,7 +209,7 @@ def _section(found: Comparison, view: View, k: int, cutter: _Cutter) -> Section:
     labels = cutter.of(_of_class(found.hard, k))
     mask = found.case.mask
     return Section(
-        image=cutter.of(found.case.image[view.channel]),
+        image=cutter.of(found.case.image[view.channel or 0]),
         labels=labels,
         soft=labels,
         band=np.zeros(labels.shape, np.bool_),

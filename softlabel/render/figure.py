@@ -34,7 +34,7 @@ def draw(picture: Picture) -> Figure:
     layout = arrange(picture)
     figure = Figure(figsize=(layout.width, layout.height), facecolor="white")
     FigureCanvasAgg(figure)
-    window = intensity_window(picture.sections)
+    window = picture.window or intensity_window(picture.sections)
     for number, section in enumerate(picture.sections):
         axes = [figure.add_axes(layout.fraction(rect)) for rect in layout.panels[3 * number :][:3]]
         draw_image(axes[0], section, picture, window)
@@ -49,7 +49,12 @@ def draw(picture: Picture) -> Figure:
 
 
 def intensity_window(sections: Sequence[Section]) -> tuple[float, float]:
-    """Intensities shown as black and white: the 0.5th and 99.5th percentile inside the mask."""
+    """Intensities shown as black and white: the 0.5th and 99.5th percentile inside the mask.
+
+    Of an image in colours all that 8 bits hold.
+    """
+    if sections[0].image.ndim == 3:
+        return 0.0, 255.0
     inside = [s.image if s.mask is None or not s.mask.any() else s.image[s.mask] for s in sections]
     values = np.concatenate([np.ravel(v) for v in inside]).astype(np.float64)
     values = values.clip(-1e300, 1e300)  # differences stay finite

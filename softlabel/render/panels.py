@@ -23,6 +23,9 @@ from softlabel.render.palette import (
 from softlabel.render.picture import Picture, Section
 from softlabel.types import Array
 
+LUMINANCE = np.array([0.299, 0.587, 0.114])
+"""Shares of red, green and blue in how bright a colour looks (ITU-R BT.601)."""
+
 BRIGHT = 0.5
 """Mean of red, green and blue from which on a thin line is drawn black instead of white."""
 
@@ -68,6 +71,8 @@ def draw_labels(ax: Axes, section: Section, picture: Picture, window: tuple[floa
 def draw_soft(ax: Axes, section: Section, picture: Picture, window: tuple[float, float]) -> None:
     """The band in colour on the grey image; pixels that are hard 1 in the class nearly white."""
     background = grey(section.image, window)
+    if section.image.ndim == 3:  # colours of the image would pass for values
+        background = np.repeat((background @ LUMINANCE)[..., None], 3, axis=-1)
     if picture.class_index is None:
         shown = 0.14 + 0.5 * background
     else:
@@ -171,7 +176,7 @@ def _add_patch(ax: Axes, mask: Array, picture: Picture, **style: Any) -> None:
 
 
 def grey(image: Array, window: tuple[float, float]) -> Array:
-    """RGB of an image, (rows, columns, 3) in 0..1."""
+    """RGB of an image, (rows, columns, 3) in 0..1; one in colours keeps them."""
     low, high = window
     scaled = np.clip((image.astype(np.float64) - low) / (high - low), 0, 1)
-    return np.repeat(scaled[..., None], 3, axis=-1)
+    return scaled if image.ndim == 3 else np.repeat(scaled[..., None], 3, axis=-1)

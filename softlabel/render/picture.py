@@ -48,7 +48,7 @@ class Section:
     Attributes
     ----------
     image : ndarray
-        Intensities.
+        Intensities, or (rows, columns, 3) of red, green and blue in 0..255.
     labels : ndarray of int
         Indices into the classes, −1 where nothing was annotated.
     soft : ndarray of float
@@ -99,6 +99,8 @@ class Picture:
         The class whose soft label is shown; None for the entropy.
     channel : str
         What the image panel shows.
+    window : (float, float) or None
+        Intensities shown as black and white; None is what most of the image has.
     """
 
     title: str
@@ -109,3 +111,9 @@ class Picture:
     class_names: tuple[str, ...]
     class_index: int | None = None
     channel: str = "image"
+    window: tuple[float, float] | None = None
+
+
+def transposed(array: Array) -> Array:
+    """Rows and columns exchanged; the colours of an image stay last."""
+    return array.swapaxes(0, 1)

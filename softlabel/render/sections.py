@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +21,9 @@ MAX_EDGE = 2000
 BLOCK_BYTES = 64 << 20
 """Soft labels that are read at once."""
 
+RGB = ("red", "green", "blue")
+"""Names of the channels of an image in colours, which most files leave out."""
+
 SLAB = 32
 """Slices of a label map that are read at once to see where its boundaries are."""
 
@@ -33,8 +36,8 @@ class View:
     ----------
     class_index : int or None
         Class whose soft label is shown; None for the entropy over the classes.
-    channel : int
-        Channel of the image.
+    channel : int or None
+        Channel of the image; None is an image in red, green and blue as it is, else the first.
     axis : int or None
         Axis across the slices of a volume; None is the one that the cache tells, else that of the
         coarsest spacing, the last of equals.
@@ -44,14 +47,17 @@ class View:
         How many slices of a volume.
     zoom : bool
         Show only the part around the class boundaries and the band.
+    window : (float, float) or None
+        Intensities shown as black and white; None is the 0.5th and 99.5th percentile.
     """
 
     class_index: int | None = None
-    channel: int = 0
+    channel: int | None = None
     axis: int | None = None
     slice: int | None = None
     slices: int = 4
     zoom: bool = False
+    window: tuple[float, float] | None = None
 
 
 # --- which slices ---------------------------------------------------------------------------------
@@ -191,11 +197,11 @@ def read_section(
     def optional(array: StoredArray | None) -> Array | None:
         return None if array is None else read(array)
 
-    soft, band = _read_soft(case, view, plane, cut)
+    soft, band = read_soft(case, view, plane, cut)
     mask = optional(case.mask)
     truth = optional(case.truth)
     return Section(
-        image=read(case.image, (view.channel,)),
+        image=_read_image(case, view, shows_colours(case, view, cache.channels), read),
         labels=_class_indices(read(case.labels), cache.classes),
         soft=soft,
         band=band,
@@ -206,8 +212,28 @@ def read_section(
     )
 
 
-def _read_soft(case: CachedCase, view: View, plane: Plane, cut: int | None) -> tuple[Array, Array]:
-    """The soft label of a class, or the entropy; and where a value is not hard."""
+def shows_colours(case: CachedCase, view: View, channels: tuple[str, ...]) -> bool:
+    """Whether the image is shown in its own colours: three channels of 8 bits without names."""
+    stored = case.image
+    return (
+        view.channel is None
+        and view.window is None
+        and stored.dtype == np.uint8
+        and len(stored) == len(RGB)
+        and tuple(name.lower() for name in channels) in ((), RGB, ("r", "g", "b"))
+    )
+
+
+def _read_image(
+    case: CachedCase, view: View, colours: bool, read: Callable[[StoredArray, Any], Array]
+) -> Array:
+    if colours:
+        return np.stack([read(case.image, (channel,)) for channel in range(len(RGB))], axis=-1)
+    return read(case.image, (view.channel or 0,))
+
+
+def read_soft(case: CachedCase, view: View, plane: Plane, cut: int | None) -> tuple[Array, Array]:
+    """Read the soft label of a class, or the entropy, and where a value is not hard."""
     values, band = [], []
     leading = (slice(None) if view.class_index is None else view.class_index,)
     for block in _blocks(case.soft, leading, plane, cut):

@@ -86,8 +86,8 @@ def steps_picture(cache: Cache, case_id: str, view: View) -> StepsPicture:
     if across is not None:
         cuts = slice_numbers(cache, case, across, view)
         cut = cuts[len(cuts) // 2]
-    before = _section(original, view.channel, axial, across, _same_place(cut, case, across))
-    after = _section(case.image, view.channel, axial, across, cut)
+    before = _section(original, view.channel or 0, axial, across, _same_place(cut, case, across))
+    after = _section(case.image, view.channel or 0, axial, across, cut)
     steps = [-(-max(image.shape) // MAX_EDGE) for image in (before, after)]
     membranes = _membranes(records, case, across, cut)
     where = "" if cut is None else f", slice {cut} along axis {across}"

@@ -72,6 +72,16 @@ def test_an_id_that_looks_like_a_pattern_is_an_id(tmp_path):
     assert not (tmp_path / "c.overlays" / "a.png").exists()
 
 
+def test_a_window_of_intensities(cache, tmp_path, views):
+    result = inspect(cache, "a", "--window", 50, 99.5, "-o", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert views == [("a", View(window=(50.0, 99.5)))]
+    assert [path.name for path in tmp_path.iterdir()] == ["a+window-50-99.5.png"]
+    for low, high in ((5, 5), (5, 1), ("nan", 1), (0, "inf")):
+        result = inspect(cache, "a", "--window", low, high)
+        assert result.exit_code == 2 and "window" in result.stderr
+
+
 def test_the_first_cases(cache, tmp_path):
     result = inspect(cache, "--limit", 2, "-o", tmp_path)
     assert [line.rpartition("/")[2] for line in result.stdout.splitlines()] == ["a.png", "b.png"]

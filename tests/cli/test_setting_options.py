@@ -65,7 +65,8 @@ def test_options_of_methods_come_from_their_dataclasses():
     [
         (
             ["--blur", "2"],
-            "--blur has no meaning with --method superpixel; leave it out, or take --method gaussian.",
+            "--blur has no meaning with --method superpixel; leave it out, or take --method "
+            "gaussian.",
         ),
         (
             ["--method", "gaussian", "--n-segments", "9"],

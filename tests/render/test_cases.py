@@ -14,7 +14,7 @@ from softlabel.cache import open_cache
 from softlabel.cache.verify import verify
 from softlabel.errors import CaseError, UsageError
 from softlabel.generation.settings import Settings
-from softlabel.render import cases
+from softlabel.render import cases, draw
 from softlabel.render.cases import case_picture, draw_cases, picture_path, write_picture
 from softlabel.render.sections import View
 from softlabel.softmaps import entropy_bits
@@ -55,6 +55,51 @@ def test_large_label_values_come_through_to_the_picture(tmp_path):
         shown = case_picture(cache, "a", View()).sections[0].labels
         np.testing.assert_array_equal(shown, np.digitize(labels, [1, 200]))
     assert not verify(tmp_path / "c.h5")
+
+
+def photo_cache(folder, **changes):
+    """One photo in red, green and blue whose rows and columns differ in length."""
+    grey, labels = factories.scene()
+    image = np.stack([grey, grey // 4, np.zeros_like(grey)])
+    case = factories.small_case(**{"image": image, "labels": labels, "id": "p"} | changes)
+    return open_cache(
+        factories.cache_of(folder, [case], factories.QUICK, case.classes, None, case.channels)
+    )
+
+
+def test_a_photo_is_shown_in_its_colours(tmp_path):
+    cache = photo_cache(tmp_path)
+    picture = case_picture(cache, "p", View())
+    np.testing.assert_array_equal(
+        picture.sections[0].image, np.moveaxis(cache["p"].image[...], 0, -1)
+    )
+    assert picture.channel == "image"
+    drawn = draw(picture).axes[0].images[0].get_array()
+    np.testing.assert_allclose(drawn, picture.sections[0].image / 255)
+    (zoomed,) = case_picture(cache, "p", View(zoom=True)).sections
+    assert zoomed.image.shape == (*zoomed.labels.shape, 3)
+    assert zoomed.labels.size < picture.sections[0].labels.size
+
+
+def test_one_channel_of_a_photo_is_grey(tmp_path):
+    cache = photo_cache(tmp_path)
+    for view in (View(channel=1), View(window=(0.0, 50.0))):
+        picture = case_picture(cache, "p", view)
+        np.testing.assert_array_equal(
+            picture.sections[0].image, cache["p"].image[view.channel or 0]
+        )
+
+
+def test_three_channels_of_something_else_are_no_colours(tmp_path):
+    stacks = photo_cache(tmp_path, channels=("T1", "T2", "FLAIR"))
+    assert case_picture(stacks, "p", View()).sections[0].image.ndim == 2
+
+
+def test_a_window_is_what_is_black_and_what_is_white(images):
+    picture = case_picture(images, "b", View(window=(50.0, 100.0)))
+    drawn = draw(picture).axes[0].images[0].get_array()[..., 0]
+    image = images["b"].image[0].astype(float)
+    np.testing.assert_allclose(drawn, np.clip((image - 50) / 50, 0, 1), atol=1e-12)
 
 
 # --- which slices ---------------------------------------------------------------------------------

@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import time
 
-from softlabel_train.record import RunRecord
+import numpy as np
+from softlabel_train.record import RunRecord, picture_of
+
+from softlabel.render import class_colour
 
 
 def record(folder, first_step):
@@ -42,3 +45,54 @@ def test_tensorboard_has_every_step_of_a_resumed_run_once(tmp_path):
     found = {event.step: event.value for event in events.Scalars("loss")}
     assert found == {1: 1, 2: 2, 3: 3, 4: 34, 5: 35}
     assert len(events.Scalars("loss")) == 5
+
+
+# --- pictures -------------------------------------------------------------------------------------
+
+NAMES = ("ground", "_lesion", "$x^2$", "absent")
+
+
+def halves(shape=(60, 50)):
+    """An image whose lower half is class 1, predicted ten rows lower, and unknown on the left."""
+    labels = np.zeros(shape, np.uint8)
+    labels[shape[0] // 2 :] = 1
+    prediction = np.roll(labels, 10, axis=0)
+    prediction[:10] = 2
+    labels[:, :5] = 255
+    return labels[None].astype(np.float32), prediction, labels
+
+
+def shares(picture, colour):
+    """Share of a colour in each third of a picture."""
+    near = (abs(picture.astype(float) - 255 * np.asarray(colour)).max(axis=-1) < 3).astype(float)
+    return [part.mean() for part in np.array_split(near[30:-60], 3, axis=1)]
+
+
+def test_a_picture_has_the_colours_of_all_other_pictures_and_a_legend():
+    image, prediction, labels = halves()
+    drawn = picture_of(image, prediction, labels, 255, NAMES, "case, step 1")
+    assert drawn.dtype == np.uint8 and drawn.shape[2] == 3
+    of_image, of_prediction, of_labels = shares(drawn, class_colour(1))
+    assert of_image == 0 and of_prediction > 0.1 and of_labels > 0.1
+    third = shares(drawn, class_colour(2))
+    assert third[1] > 0.05 and third[2] == 0, "class 2 is predicted only"
+    without = picture_of(image, prediction, labels, 255, ("a", "b", "c", "d"), "case, step 1")
+    assert (drawn[-60:] != without[-60:]).any(), "the names are written below"
+    assert (drawn[-60:] == without[-60:]).mean() > 0.9
+
+
+def test_a_photo_is_shown_in_its_colours():
+    _, prediction, labels = halves()
+    red = np.zeros((3, *labels.shape), np.uint8)
+    red[0] = 250
+    drawn = picture_of(red, prediction, labels, 255, NAMES)
+    assert shares(drawn, (250 / 255, 0, 0))[0] > 0.3
+
+
+def test_the_middle_slice_of_a_volume_is_shown_and_told():
+    image, prediction, labels = (np.repeat(a[..., None], 5, axis=-1) for a in halves())
+    prediction[..., :2] = prediction[..., 3:] = 3
+    drawn = picture_of(image, prediction, labels, 255, NAMES, "case")
+    flat = picture_of(*(a[..., 2] for a in (image, prediction, labels)), 255, NAMES,
+                      "case, slice 2 of axis 2")  # fmt: skip
+    np.testing.assert_array_equal(drawn, flat)

@@ -7,6 +7,7 @@ import io
 import platform
 import sys
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -26,11 +27,15 @@ from rich.progress import (
 
 from softlabel.console import drawing
 from softlabel.files.names import file_name
+from softlabel.render import class_colour
 from softlabel.types import Array
 from softlabel_train.checkpoint import publish
 
 METRICS = "metrics.csv"
 LOSS_TERMS = ("loss", "ce", "dice", "kl")
+
+MOST_LEGEND_CLASSES = 48
+"""A legend with more names would be larger than its picture."""
 
 
 def software_versions() -> dict[str, str]:
@@ -197,39 +202,71 @@ class RunRecord:
 
 
 def picture_of(
-    image: Array, prediction: npt.NDArray[np.integer], labels: npt.NDArray[np.integer], ignore: int
+    image: Array,
+    prediction: npt.NDArray[np.integer],
+    labels: npt.NDArray[np.integer],
+    ignore: int,
+    class_names: Sequence[str],
+    title: str = "",
 ) -> Array:
-    """The image beside the prediction and the labels in colour, uint8 (rows, columns, 3).
+    """The image, the prediction and the labels side by side, with names, uint8 (rows, columns, 3).
 
     Parameters
     ----------
-    image : ndarray of float, shape (*spatial)
-        One channel; of a volume the middle slice of the last axis is shown.
+    image : ndarray, shape (C, *spatial)
+        Of a volume the middle slice of the last axis is shown. Three channels of 8 bits are red,
+        green and blue, of others the first one is shown.
     prediction, labels : ndarray of int, shape (*spatial)
         Class indices.
     ignore : int
-        Value in ``labels`` that is drawn black.
+        Value in ``labels`` of pixels without an annotation, which are black.
+    class_names : sequence of str
+        Of all classes. The legend has those that are predicted or annotated.
+    title : str
     """
-    if image.ndim == 3:
-        middle = image.shape[2] // 2
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    if prediction.ndim == 3:
+        middle = prediction.shape[2] // 2
         image, prediction, labels = (a[..., middle] for a in (image, prediction, labels))
-    image, prediction, labels = (np.atleast_2d(a) for a in (image, prediction, labels))
-    low, high = np.percentile(image, (0.5, 99.5))
-    grey = np.clip((image - low) / max(float(high - low), 1e-9) * 255, 0, 255).astype(np.uint8)
-    colours = _colours(int(max(prediction.max(), labels[labels != ignore].max(initial=0))) + 1)
-    right = np.where(
-        (labels == ignore)[..., None], 0, colours[np.where(labels == ignore, 0, labels)]
-    )
-    panels = [np.repeat(grey[..., None], 3, axis=2), colours[prediction], right.astype(np.uint8)]
-    gap = np.full((image.shape[0], 4, 3), 255, np.uint8)
-    return np.concatenate([panels[0], gap, panels[1], gap, panels[2]], axis=1)
+        title += f", slice {middle} of axis 2"
+    table = np.array([class_colour(k) for k in range(len(class_names))])
+    known = labels != ignore
+    truth = np.where(known[..., None], table[np.where(known, labels, 0)], 0)
+    present = np.union1d(np.unique(prediction), np.unique(labels[known])).astype(int)
+    names = present[:MOST_LEGEND_CLASSES]
+    columns = 4
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(9, 3.6 + 0.2 * rows), layout="constrained", facecolor="white")
+    canvas = FigureCanvasAgg(figure)
+    panels = {"image": _shown(image), "prediction": table[prediction], "labels": truth}
+    for axes, (heading, values) in zip(figure.subplots(1, 3), panels.items(), strict=True):
+        axes.imshow(values, aspect="auto" if max(values.shape) > 3 * min(values.shape[:2]) else 1)
+        axes.set_title(heading, fontsize=9)
+        axes.set_axis_off()
+    figure.suptitle(title, fontsize=9, parse_math=False)
+    handles = [Patch(facecolor=class_colour(k), edgecolor="#404040") for k in names]
+    # a label that begins with "_" would be left out: the texts are set below
+    legend = figure.legend(
+        handles, [str(k) for k in names], loc="outside lower center", ncols=columns, fontsize=8,
+        frameon=False,
+    )  # fmt: skip
+    for text, k in zip(legend.get_texts(), names, strict=True):
+        text.set_text(class_names[k])
+        text.set_parse_math(False)
+    with warnings.catch_warnings():  # names in scripts that the font lacks show as boxes
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def _colours(n: int) -> Array:
-    """Distinct colours; the first one, usually the background, is dark."""
-    from matplotlib import colormaps
-
-    table = (np.asarray(colormaps["tab20"].colors) * 255).astype(np.uint8)  # type: ignore[attr-defined]
-    colours = table[(2 * np.arange(n) % 20 + (np.arange(n) // 10) % 2) % 20]
-    colours[0] = (30, 30, 40)
-    return colours
+def _shown(image: Array) -> Array:
+    """An image of (C, rows, columns) as red, green and blue in 0..1."""
+    if len(image) == 3 and image.dtype == np.uint8:
+        return np.moveaxis(image, 0, -1) / 255
+    first = image[0].astype(np.float64)
+    low, high = np.percentile(first, (0.5, 99.5))
+    grey = np.clip((first - low) / max(float(high - low), 1e-9), 0, 1)
+    return np.repeat(grey[..., None], 3, axis=-1)

@@ -100,7 +100,10 @@ def validate(
         if record is not None and drawn < recipe.train.pictures:
             drawn += 1
             truth = class_index_map(labels, data.classes, data.cache.ignore)
-            panels = picture_of(image[0, 0].numpy(), index, truth, ignored_index(truth.dtype))
+            title = f"{case_id}, step {step}, Dice {row[0].item():.3f}"
+            panels = picture_of(
+                case.image[...], index, truth, ignored_index(truth.dtype), data.classes.names, title
+            )
             record.picture(step, case_id, panels)
     if fabric.world_size > 1:
         sums = fabric.all_reduce(sums.to(fabric.device), reduce_op="sum").cpu()  # type: ignore[union-attr]

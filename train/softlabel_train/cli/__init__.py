@@ -22,6 +22,7 @@ from softlabel.interrupt import interrupted_status
 COMMANDS = {
     "fit": "Train a network as a recipe says.",
     "evaluate": "Score a run on the patients that it was not trained on.",
+    "report": "Write one HTML file to look at a run with.",
     "predict": "Write label maps of images or of a cache.",
     "denoiser": "Train the denoiser dncnn, on phantoms or on B-scans.",
     "sweep": "Compare settings: a grid of runs and seeds, ending in one table.",

@@ -1,0 +1,133 @@
+"""The report of a run."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from pages import Page, decoded
+from softlabel_train.checkpoint import load_checkpoint
+from softlabel_train.evaluate import evaluate_run
+from softlabel_train.predict import case_image, load_network, predict_probabilities
+from softlabel_train.report import write_run_report
+from softlabel_train.scores import scores_from_csv
+
+from softlabel.cache import open_cache
+from softlabel.errors import UsageError
+
+
+@pytest.fixture(scope="module")
+def evaluated(run, tmp_path_factory):
+    """A copy of a run that was scored."""
+    folder = tmp_path_factory.mktemp("scored") / "oct"
+    shutil.copytree(run, folder)
+    evaluate_run(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(evaluated, tmp_path_factory):
+    path = write_run_report(evaluated, tmp_path_factory.mktemp("page") / "r.html", pictures=2)
+    return Page(path.read_text(encoding="utf-8"))
+
+
+def test_cases_come_worst_first_with_their_dice(page, evaluated):
+    scores = scores_from_csv((evaluated / "evaluation/cases.csv").read_text())
+    first = scores[0].against
+    means = {
+        s.case: s.value for s in scores
+        if (s.against, s.label, s.metric) == (first, "mean", "dice")
+    }  # fmt: skip
+    names = [case["name"] for case in page.data["cases"]]
+    assert set(names) == set(means) and len(names) == 6
+    assert [means[name] for name in names] == sorted(means.values())
+    for case in page.data["cases"]:
+        for index, value in case["q"]:
+            label = page.data["names"][index]
+            (expected,) = [s.value for s in scores if (s.against, s.case, s.label, s.metric)
+                           == (first, case["name"], label, "dice")]  # fmt: skip
+            assert value == pytest.approx(expected, abs=1e-4)
+
+
+def test_tables_have_the_means_and_intervals_of_the_evaluation(page, evaluated):
+    summary = json.loads((evaluated / "evaluation/scores.json").read_text())["summary"]
+    assert {s["against"] for s in summary} == {"labels", "truth", "grader2"}
+    for s in summary:
+        if (s["label"], s["metric"]) == ("mean", "dice"):
+            assert f"{s['mean']:.3f} {s['low']:.3f} to {s['high']:.3f}" in page.text
+        assert f"against {s['against']}" in page.text
+
+
+def test_curves_are_those_of_the_metrics(page):
+    titles = [a.get("aria-label") for a in page.with_tag("svg")]
+    assert {"loss over steps", "validation Dice over steps"} <= set(titles)
+    assert len(page.with_tag("polyline")) >= 4
+
+
+def test_only_the_worst_cases_are_predicted_and_as_an_evaluation_does(page, evaluated, oct_cache):
+    pictured = [bool(case["pictures"]) for case in page.data["cases"]]
+    assert pictured == [True, True, False, False, False, False]
+    worst = page.data["cases"][0]
+    checkpoint = load_checkpoint(evaluated / "best.pt")
+    net = load_network(checkpoint, "best.pt", "cpu")
+    with open_cache(oct_cache) as cache:
+        case = cache[worst["name"]]
+        labels = case.labels[...]
+        predicted = predict_probabilities(net, case_image(case, checkpoint.intensity)).numpy()
+    wrong = (predicted.argmax(0) != labels) & (labels != cache.ignore)
+    (picture,) = worst["pictures"]
+    assert set(picture["overlays"]) == {"prediction", "labels", "errors"}
+    drawn = decoded(picture["overlays"]["errors"])[..., 3] > 0
+    assert drawn.mean() == pytest.approx(wrong.mean(), abs=0.02), "thinned, the share stays"
+    assert 0 < wrong.mean() < 1
+
+
+def test_volumes_show_the_slices_with_the_most_errors(mri_run, mri_cache, tmp_path):
+    folder = tmp_path / "mri"
+    shutil.copytree(mri_run, folder)
+    evaluate_run(folder)
+    path = write_run_report(folder, tmp_path / "r.html", pictures=1)
+    worst = Page(path.read_text(encoding="utf-8")).data["cases"][0]
+    numbers = [int(picture["name"].split()[1]) for picture in worst["pictures"]]
+    assert len(numbers) > 1 and numbers == sorted(set(numbers)) and worst["slices"] == 16
+    shares = [(decoded(p["overlays"]["errors"])[..., 3] > 0).mean() for p in worst["pictures"]]
+    assert np.min(shares) > 0
+
+
+def test_a_run_that_was_not_scored_has_its_curves(run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder, ignore=shutil.ignore_patterns("evaluation*"))
+    path = write_run_report(folder)
+    assert path == folder / "report.html"
+    found = Page(path.read_text(encoding="utf-8"))
+    assert found.data["cases"] == [] and "not scored yet" in found.text
+    assert found.with_tag("polyline")
+
+
+def test_without_its_cache_a_run_has_its_scores_and_no_names(evaluated, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(evaluated, folder)
+    scores = folder / "evaluation/scores.json"
+    told = json.loads(scores.read_text()) | {"cache": str(tmp_path / "Jane Doe.h5")}
+    scores.write_text(json.dumps(told))
+    text = write_run_report(folder).read_text(encoding="utf-8")
+    found = Page(text)
+    assert len(found.data["cases"]) == 6 and "The cache is not there" in found.text
+    assert "Subject_03" not in text and "Jane Doe" not in text
+    named = write_run_report(folder, anonymise=False).read_text(encoding="utf-8")
+    assert "Subject_03" in named and "Jane Doe.h5" in named
+
+
+def test_what_cannot_work_is_refused(evaluated, tmp_path):
+    (tmp_path / "r.html").write_text("mine")
+    with pytest.raises(UsageError, match="no report of softlabel"):
+        write_run_report(evaluated, tmp_path / "r.html")
+    with pytest.raises(UsageError, match="part must be"):
+        write_run_report(evaluated, part="test")
+    with pytest.raises(UsageError, match="0 to"):
+        write_run_report(evaluated, pictures=1000)
+    damaged = tmp_path / "damaged"
+    shutil.copytree(evaluated, damaged)
+    (damaged / "evaluation/scores.json").write_text('{"summary": [{"x": 1}]}')
+    with pytest.raises(UsageError, match="evaluate again"):
+        write_run_report(damaged)
