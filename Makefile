@@ -5,9 +5,9 @@ OLDEST := .venv-oldest
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 DEMO   := demo
-CHECK  := softlabel train tests benchmarks docs
+CHECK  := softlabel train tests benchmarks docs examples
 
-.PHONY: help setup demo dev test test-all coverage test-nnunet test-oldest lint docs dist bench faults train-oct train-mri clean
+.PHONY: help setup demo dev test test-all coverage test-nnunet test-torchio test-oldest example lint docs dist bench faults train-oct train-mri clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -69,6 +69,13 @@ test-nnunet: $(VENV)/.nnunet ## the bridge to nnU-Net with nnU-Net itself, which
 	$(BIN)/python -m pytest -q -n 2 -m "not study" tests/bridges tests/train/test_nnunet.py \
 	  tests/cli/test_nnunet.py tests/readers/test_nnunetpreprocessed.py
 
+$(VENV)/.torchio: $(VENV)/.full
+	$(PIP) install -c constraints.txt -e '.[torchio]'
+	@touch $@
+
+test-torchio: $(VENV)/.torchio ## the bridge to TorchIO with TorchIO itself, which the other tests skip without it
+	$(BIN)/python -m pytest -q tests/test_torchio.py
+
 $(OLDEST)/.core: pyproject.toml constraints-oldest.txt
 	$(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip --disable-pip-version-check -q install -c constraints-oldest.txt \
@@ -90,6 +97,9 @@ dist: $(VENV)/.dev ## sdist and wheel in dist/, tried in environments of their o
 	rm -rf dist build
 	$(BIN)/python -m build -o dist
 	$(BIN)/python tests/dist_check.py dist
+
+example: $(VENV)/.full ## train a network of MONAI with soft labels on synthetic brains, in about a minute
+	$(BIN)/python examples/monai_unet.py
 
 bench: $(VENV)/.full ## speed and memory, as ratios to peers, into benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.run
