@@ -2,8 +2,9 @@
 
 A recipe is a YAML file. It may continue another one (``base: oct_dme``) and name *arms*, sets of
 keys that belong together (``arms: {ce-hard: {loss.beta: 0}}``, chosen by ``arm: ce-hard``). What is
-set last wins: base, recipe, arm, ``key=value`` overrides. *Grids* are values of keys that a sweep
-goes through (``grids: {beta: {loss.beta: [1, 2]}}``).
+set last wins: base, recipe, arm, ``key=value`` overrides. A null unsets a key or a section, which
+has its default then, and so does ``{}`` of a section. *Grids* are values of keys that a sweep goes
+through (``grids: {beta: {loss.beta: [1, 2]}}``).
 """
 
 from __future__ import annotations
@@ -492,7 +493,7 @@ def make_recipe(values: Mapping[str, Any], source: str) -> Recipe:
         Naming ``source`` and the key.
     """
     try:
-        return Recipe.model_validate(values)
+        return Recipe.model_validate(_without_nulls(values, Recipe))
     except ValidationError as error:
         raise UsageError(f"The recipe {source}: {_sentence(error)}") from error
 
@@ -662,14 +663,52 @@ def _text_of(path: Path) -> str:
         ) from error
 
 
-def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of ``above`` over those ``below``; ``{}`` leaves nothing of a section.
+
+    Examples
+    --------
+    >>> _merged({"a": {"b": 1, "c": 2}, "d": {"e": 3}}, {"a": {"b": None}, "d": {}})
+    {'a': {'b': None, 'c': 2}, 'd': {}}
+    """
     result = dict(below)
     for key, value in above.items():
         mine = result.get(key)
-        result[key] = (
-            _merged(mine, value) if isinstance(mine, dict) and isinstance(value, dict) else value
-        )
+        if value and isinstance(mine, dict) and isinstance(value, dict):
+            result[key] = _merged(mine, value)
+        else:
+            result[key] = value
     return result
+
+
+def _without_nulls(values: Mapping[str, Any], section: type[BaseModel]) -> dict[str, Any]:
+    """The values without those that are null, which have their defaults then.
+
+    Keys that the section does not know stay, so that they are refused.
+    """
+    kept: dict[str, Any] = {}
+    for key, value in values.items():
+        field = section.model_fields.get(key)
+        if value is None and field is not None:
+            continue
+        kind = None if field is None else field.annotation
+        if isinstance(value, Mapping) and isinstance(kind, type) and issubclass(kind, BaseModel):
+            kept[key] = _without_nulls(value, kind)
+        elif isinstance(value, Mapping) and field is not None:
+            kept[key] = _options_without_nulls(value, key)
+        else:
+            kept[key] = value
+    return kept
+
+
+def _options_without_nulls(values: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The same of a section whose keys others know: the settings, a reader, an architecture."""
+    known = {*Settings.__dataclass_fields__, *word_fields()} if key == "generate" else {*values}
+    return {
+        name: _options_without_nulls(value, name) if isinstance(value, Mapping) else value
+        for name, value in values.items()
+        if value is not None or name not in known
+    }
 
 
 def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
@@ -680,7 +719,8 @@ def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
         sections.append("preprocess_options")
     here = values
     for section in sections:
-        inner = here.setdefault(section, {})
+        inner = here.get(section)
+        inner = {} if inner is None else inner
         if not isinstance(inner, dict):
             raise UsageError(
                 f"{dotted} is no key of a recipe: {section} is a value, not a section."
