@@ -68,14 +68,19 @@ class Section(BaseModel):
 class SplitConfig(Section):
     """Which patients train, validate (learning rate, best checkpoint) and are evaluated."""
 
-    kind: Literal["halves", "kfold", "random", "rotate", "paper", "named"] = Field(
+    kind: Literal["halves", "kfold", "random", "rotate", "paper", "named", "file"] = Field(
         default="halves",
         description="halves: the first half of the patients, in natural order, trains and the "
         "rest is evaluated (published for OCT-DME: five and five); `fold` 1 swaps them. kfold: one "
         "of `folds` parts is evaluated. random: `n_evaluation` drawn patients are evaluated. "
         "rotate: the next `n_evaluation` patients in every `fold`, until each was evaluated once, "
         "and those after them validate. paper: as random, but the evaluated patients validate "
-        "(leaks). named: as listed.",
+        "(leaks). named: as listed. file: as listed in `file`.",
+    )
+    file: str | None = Field(
+        default=None,
+        description="file: splits_final.json of nnU-Net, or CSV with the columns case (or "
+        "patient), part (train, val, test) and fold; without a part test, val is evaluated",
     )
     train: tuple[str, ...] = Field(default=(), description="named: patients that train")
     validation: tuple[str, ...] = Field(
@@ -87,7 +92,8 @@ class SplitConfig(Section):
     held_out: Whole = Field(default=1, description="training patients held out for validation")
     folds: int = Field(default=5, ge=2, strict=True, description="kfold: number of parts")
     fold: Whole = Field(
-        default=0, description="halves, kfold, rotate: which of its divisions; the first is 0"
+        default=0,
+        description="halves, kfold, rotate, file: which of its divisions; the first is 0",
     )
     n_evaluation: Positive = Field(
         default=2, description="random, rotate, paper: number of evaluated patients"
@@ -100,6 +106,8 @@ class SplitConfig(Section):
             raise ValueError(f"fold must be smaller than folds; got {self.fold} of {self.folds}")
         if self.kind == "named" and not self.train:
             raise ValueError("a named split must list the patients of `train`")
+        if self.kind == "file" and not self.file:
+            raise ValueError("the split `file` needs `file`, the path of a .json or .csv file")
         listed = [*self.train, *self.validation, *self.evaluation]
         if self.kind == "named" and len(set(listed)) != len(listed):
             twice = sorted({g for g in listed if listed.count(g) > 1})
