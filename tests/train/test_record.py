@@ -5,11 +5,16 @@ from __future__ import annotations
 import csv
 import time
 
+from softlabel_train.config import Recipe
+from softlabel_train.loggers import open_boards
 from softlabel_train.record import RunRecord
 
 
 def record(folder, first_step):
-    return RunRecord(folder, ["a"], first_step=first_step, steps=9, batch_size=1, show=False)
+    boards = open_boards(Recipe(), folder, first_step)
+    return RunRecord(
+        folder, ["a"], first_step=first_step, steps=9, batch_size=1, boards=boards, show=False
+    )
 
 
 def rows(folder):

@@ -55,6 +55,8 @@ Share = Annotated[Number, Field(ge=0, le=1)]
 Axes = tuple[Annotated[int, Field(ge=0, le=2, strict=True)], ...]
 NotNegative = Annotated[Number, Field(ge=0, allow_inf_nan=False)]
 
+Logger = Literal["csv", "tensorboard", "wandb", "mlflow"]
+
 VOLUME_EPOCH_STEPS = 250
 """Steps in an epoch of patches of volumes, unless ``train.epoch_steps`` is given; as in nnU-Net."""
 
@@ -295,8 +297,20 @@ class TrainConfig(Section):
     validate_epochs: Positive = Field(default=1, description="epochs between validations")
     checkpoint_steps: Positive = Field(default=200, description="steps between saves of `last`")
     log_steps: Positive = Field(default=10, description="steps between logged values")
+    logger: Logger | tuple[Logger, ...] = Field(
+        default="tensorboard",
+        description="where numbers go beside metrics.csv, one or several: tensorboard, wandb "
+        "(offline unless WANDB_MODE says otherwise), mlflow (into the run's folder, or to "
+        "MLFLOW_TRACKING_URI); csv: nowhere else",
+    )
     pictures: Whole = Field(default=2, description="predictions drawn at each validation")
     threads: Whole = Field(default=0, description="CPU threads; 0: the library's choice")
+
+    @property
+    def loggers(self) -> tuple[Logger, ...]:
+        """Every logger that is asked for, once."""
+        given = (self.logger,) if isinstance(self.logger, str) else self.logger
+        return tuple(dict.fromkeys(given))
 
 
 class EvaluateConfig(Section):
