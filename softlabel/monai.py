@@ -188,6 +188,24 @@ class SwapBackgroundd(MapTransform, InvertibleTransform):  # type: ignore[misc]
         return self(data)
 
 
+class _AtOnce(Compose):  # type: ignore[misc]
+    """Transforms that are carried out at once, also in a lazy Compose around them.
+
+    Lazy resampling of MONAI 1.6.1 drops the mode and the padding of transforms that it combines
+    (its issue 6850), so that labels would be interpolated and nothing padded with zeros.
+    """
+
+    def __call__(
+        self,
+        input_: Any,
+        start: int = 0,
+        end: int | None = None,
+        threading: bool = False,
+        lazy: bool | None = None,
+    ) -> Any:
+        return super().__call__(input_, start, end, threading, lazy=False)
+
+
 def pad_with_background(
     *transforms: Any,
     soft: Sequence[str] = ("soft",),
@@ -213,10 +231,11 @@ def pad_with_background(
     Returns
     -------
     monai.transforms.Compose
-        Random states, inversion and lazy resampling work as of the transforms themselves.
+        Random states and inversion work as of the transforms themselves. Lazy resampling ends
+        before it, and begins again after it.
     """
 
     def swap() -> SwapBackgroundd:
         return SwapBackgroundd(soft, superpixels, background)
 
-    return Compose([swap(), *transforms, swap()])
+    return _AtOnce([swap(), *transforms, swap()])

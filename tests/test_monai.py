@@ -139,10 +139,24 @@ def test_what_was_turned_is_turned_back(cache):
         torch.testing.assert_close(back[key], item[key])
 
 
-def test_lazy_resampling_gives_sums_of_one_too(photos):
+def test_lazy_resampling_around_it_changes_nothing(photos):
     keys, mode = ("image", "label", "soft"), MODES[:3]
-    spacing, affine = Spacingd(keys, (0.8, 0.8), mode=mode), RandAffined(keys, **TURNED, mode=mode)
-    transform = Compose([LoadSoftLabeld(), pad_with_background(spacing, affine)], lazy=True)
+    affine = RandAffined(keys, **TURNED, mode=mode)
+    found = [
+        Compose([LoadSoftLabeld(), pad_with_background(affine)], lazy=lazy)
+        .set_random_state(0)(data_list(photos)[0])
+        for lazy in (False, True)
+    ]  # fmt: skip
+    for key in keys:
+        torch.testing.assert_close(found[0][key], found[1][key])
+    assert found[1]["label"].unique().tolist() == [0, 1, 2]
+    assert found[1]["soft"][0, [0, 0, -1, -1], [0, -1, 0, -1]].max() == pytest.approx(1)
+
+
+def test_what_waits_is_carried_out_before(photos):
+    keys = ("image", "label", "soft")
+    turned = pad_with_background(RandAffined(keys, **TURNED, mode=MODES[:3]))
+    transform = Compose([LoadSoftLabeld(), Spacingd(keys, (0.8, 0.8)), turned], lazy=True)
     item = transform.set_random_state(0)(data_list(photos)[0])
     assert item["soft"].shape[1:] == (50, 55)
     np.testing.assert_allclose(item["soft"].sum(0), 1, atol=1e-5)
