@@ -99,7 +99,7 @@ dist: $(VENV)/.dev ## sdist and wheel in dist/, tried in environments of their o
 	$(BIN)/python tests/dist_check.py dist
 
 example: $(VENV)/.full ## train a network of MONAI with soft labels on synthetic brains, in about a minute
-	$(BIN)/python examples/monai_unet.py
+	OMP_NUM_THREADS=1 $(BIN)/python examples/monai_unet.py # more threads wait for each other on a busy machine
 
 bench: $(VENV)/.full ## speed and memory, as ratios to peers, into benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.run

@@ -1,5 +1,6 @@
 """The programs of ``examples/`` run, and train."""
 
+import os
 import re
 import subprocess
 import sys
@@ -15,7 +16,7 @@ def test_a_network_of_monai_learns(tmp_path):
     pytest.importorskip("monai")
     done = subprocess.run(
         [sys.executable, EXAMPLES / "monai_unet.py", tmp_path / "run"],
-        capture_output=True, text=True, check=False,
+        capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     losses = [float(x) for x in re.findall(r": loss (\S+)", done.stdout)]
