@@ -6,9 +6,9 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 DEMO   := demo
 MATRIX ?= 3.11 3.12 3.13
-CHECK  := softlabel train tests benchmarks docs
+CHECK  := softlabel train tests benchmarks docs examples
 
-.PHONY: help setup demo dev test test-all coverage test-nnunet test-browser test-oldest test-matrix lint docs dist bench faults train-oct train-mri clean
+.PHONY: help setup demo dev test test-all coverage test-nnunet test-torchio test-browser test-oldest test-matrix example lint docs dist bench faults train-oct train-mri clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -79,6 +79,13 @@ $(VENV)/.browser: $(VENV)/.dev
 test-browser: $(VENV)/.browser ## the reports in a headless Chromium, which the other tests skip without one
 	$(BIN)/python -m pytest -q tests/reports/test_browser.py
 
+$(VENV)/.torchio: $(VENV)/.full
+	$(PIP) install -c constraints.txt -e '.[torchio]'
+	@touch $@
+
+test-torchio: $(VENV)/.torchio ## the bridge to TorchIO with TorchIO itself, which the other tests skip without it
+	$(BIN)/python -m pytest -q tests/test_torchio.py
+
 $(OLDEST)/.core: pyproject.toml constraints-oldest.txt
 	$(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip --disable-pip-version-check -q install -c constraints-oldest.txt \
@@ -112,6 +119,9 @@ dist: $(VENV)/.dev ## sdist and wheel in dist/, tried in environments of their o
 	rm -rf dist build
 	$(BIN)/python -m build -o dist
 	$(BIN)/python tests/dist_check.py dist
+
+example: $(VENV)/.full ## train a network of MONAI with soft labels on synthetic brains, in about a minute
+	OMP_NUM_THREADS=1 $(BIN)/python examples/monai_unet.py # more threads wait for each other on a busy machine
 
 bench: $(VENV)/.full ## speed and memory, as ratios to peers, into benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.run

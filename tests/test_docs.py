@@ -134,8 +134,9 @@ def python_blocks():
 @pytest.mark.slow
 @pytest.mark.parametrize("code", python_blocks())
 def test_python_blocks_run(code, tmp_path):
-    if "torch" in code:
-        pytest.importorskip("torch")
+    for library in ("torch", "monai"):
+        if library in code:
+            pytest.importorskip(library)
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
@@ -186,7 +187,7 @@ def test_files_that_a_page_links_or_names_exist(page):
     text = page.read_text()
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
     assert [link for link in links if not (page.parent / link).exists()] == []
-    folders = "softlabel|train|tests|benchmarks|docs|findings"
+    folders = "softlabel|train|tests|benchmarks|docs|examples|findings"
     named = re.findall(rf"`((?:{folders})/[\w./-]+)`", text)
     assert [name for name in named if not (ROOT / name).exists()] == []
 

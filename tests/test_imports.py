@@ -24,7 +24,7 @@ LAYERS = (
     ("comparison",),
     ("render",),
     ("studies", "bridges", "console", "reports", "tuning"),
-    ("softlabel",),
+    ("softlabel", "monai", "torchio"),
     ("cli",),
     ("__main__",),
 )
@@ -153,6 +153,15 @@ def test_torch_is_imported_only_where_it_was_asked_for():
     for name, path in SOFTLABEL.items():
         if not within(name, "softlabel.softening.tensor") and not name.endswith("_tensor"):
             assert not any(within(i, "torch") for i in imported(path, everywhere=False)), name
+
+
+def test_libraries_of_pipelines_belong_to_their_bridge():
+    for name, path in SOFTLABEL.items():
+        for library in ("monai", "torchio"):
+            if name != f"softlabel.{library}":
+                found = imported(path)
+                assert not any(within(i, library) for i in found), name
+                assert not any(within(i, f"softlabel.{library}") for i in found), name
 
 
 @pytest.mark.parametrize("command", ["info", "generate"])

@@ -358,6 +358,14 @@ class CachedCase:
         return FIX_PACKED if self.is_packed else FIX_PART
 
     @property
+    def header(self) -> Header:
+        """Settings, class table and value of ignored pixels, of its own file."""
+        with self._handles.lock:
+            self._handles.contents(self)
+            with damage_as_error(self.path, self.fix):
+                return read_header(self._handles.open(self.path))
+
+    @property
     def image(self) -> StoredArray:
         """Intensities, (C, *spatial)."""
         return self._array("image")

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import softlabel
-from softlabel.cache import open_cache, parts_folder, rebuild_index, recover
+from softlabel.cache import open_cache, pack_cache, parts_folder, rebuild_index, recover
 from softlabel.cache import read as read_module
 from softlabel.cache.digest import case_digest
 from softlabel.cache.files import put_text, seal
@@ -375,3 +375,13 @@ def test_a_fresh_cache_can_be_read_while_it_is_made_anew(cache, shared):
         shutil.copy(path, path.with_name(".softlabel-tmp-x"))
         path.with_name(".softlabel-tmp-x").replace(path)
         np.testing.assert_array_equal(opened["s1"].soft, expected)
+
+
+def test_a_case_knows_the_classes_of_its_file(tmp_path):
+    path = factories.full_cache(tmp_path)
+    packed = tmp_path / "packed.h5"
+    pack_cache(path, packed)
+    for cache in (open_cache(path), open_cache(packed)):
+        (case,) = cache.values()
+        assert case.header.classes == factories.FULL_CLASSES
+        assert case.header.ignore == 999

@@ -204,7 +204,9 @@ def test_a_recipe_is_frozen_and_survives_a_round_trip():
     ("generate.n_segments=2.5", r"generate: n_segments must be an integer; got 2\.5\.$"),
     ("generate.compactness='0.5'", r"generate: compactness must be a number; got '0\.5'\.$"),
     ("generate.channel_percentiles=5", r"channel_percentiles must be 2 numbers; got 5\.$"),
-    ("generate.method_options=", r"generate: method_options must be a mapping; got None\.$"),
+    ("loss.betta=null", r"loss\.betta is no key of a recipe; did you mean loss\.beta\?$"),
+    ("generate.n_segmentz=null", "generate: .*n_segmentz"),
+    ("generate.method_options=3", r"generate: method_options must be a mapping; got 3\.$"),
     ("generate.method_options.in_plane='no'", r"in_plane must be True or False; got 'no'\.$"),
     ("arm=[1]", r"no arm \[1\]"),
     ("arm=none-such", "no arm 'none-such'; its arms are: hard, gaussian"),
@@ -312,3 +314,27 @@ def test_labels_of_single_raters_are_hard():
         load_recipe("smoke", ["data.raters=sample"])
     for settled in ("loss.beta=0", "loss.target=hard"):
         assert load_recipe("smoke", ["data.raters=sample", settled]).data.raters == "sample"
+
+
+def test_null_and_empty_sections_unset(tmp_path):
+    below = tmp_path / "below.yaml"
+    below.write_text(
+        "data: {crop: [8, 8], batch_size: 3, split: {kind: kfold, folds: 3}}\n"
+        "augment: {flip: [1], noise: 0.5}\n"
+        "generate: {n_segments: 9, method_options: {in_plane: true}}\n"
+        "loss: {beta: 7}\narm: a\narms: {a: {loss.alpha: 2}, b: {loss.beta: null}}\n"
+    )
+    above = tmp_path / "above.yaml"
+    above.write_text(
+        "base: below.yaml\ndata: {crop: null, batch_size: null, split: null}\naugment: {}\n"
+        "generate: {n_segments: null, method_options: {}}\nloss:\narms: {b: {loss.alpha: null}}\n"
+    )
+    found, default = load_recipe(above), Recipe()
+    assert found.data == default.data
+    assert found.augment == default.augment
+    assert found.generate == {"method_options": {}}
+    assert found.loss == default.loss.model_copy(update={"alpha": 2.0})
+    assert load_recipe(below, ["arm=b"]).loss.beta == default.loss.beta
+    assert load_recipe(below, ["loss.beta=null"]).loss.beta == default.loss.beta
+    assert load_recipe(below, ["generate.method_options="]).generate == {"n_segments": 9}
+    assert load_recipe(below, ["augment={}", "augment.noise=1"]).augment.flip == ()

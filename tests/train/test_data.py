@@ -361,3 +361,24 @@ def test_a_rater_that_a_case_lacks_is_named(rater_cache):
     dataset = CacheDataset(rater_cache, list(open_cache(rater_cache))[:1], raters=["nobody"])
     with pytest.raises(CacheError, match=r"no label map of the rater nobody \(it has autom"):
         dataset[0]
+
+
+@pytest.mark.parametrize("library", ["torch", "monai"])
+def test_dictionaries_collate_as_the_libraries_do_it(oct_cache, library):
+    dataset = CacheDataset(oct_cache, list(open_cache(oct_cache))[:3], crop=(64, 48), seed=1)
+    loader = pytest.importorskip(f"{library}.{'utils.data' if library == 'torch' else 'data'}")
+    for batch in loader.DataLoader(dataset.as_dicts(), batch_size=3):
+        image, labels, soft = collate([dataset[i] for i in range(3)]).expand()
+        assert batch["id"] == list(dataset.ids)
+        assert torch.equal(batch["image"], image) and torch.equal(batch["soft"], soft)
+        assert torch.equal(batch["label"], labels.unsqueeze(1).long())
+
+
+def test_dictionaries_have_an_end_and_epochs(oct_cache):
+    dataset = CacheDataset(
+        oct_cache, list(open_cache(oct_cache))[:2], augment=AugmentConfig(rotate_degrees=20)
+    )
+    dicts = dataset.as_dicts()
+    assert len(dicts) == len(list(dicts)) == 2
+    assert not torch.equal(dicts[0, 1]["image"], dicts[1, 1]["image"])
+    assert torch.equal(dicts[0, 1]["image"], dicts[1]["image"])

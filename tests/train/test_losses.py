@@ -384,3 +384,31 @@ def test_names_the_shapes_that_do_not_fit():
         loss(logits, torch.full_like(labels, 9), soft)
     with pytest.raises(ValueError, match="floating"):
         loss(labels, labels, soft)
+
+
+def test_it_stands_beside_monais_loss_and_takes_its_tensors():
+    """Without soft labels it is MONAI's loss; MetaTensors come as its transforms leave them."""
+    monai = pytest.importorskip("monai")
+    logits, labels, soft = make(3, ignored=0)
+    expected = monai.losses.DiceCELoss(to_onehot_y=True, softmax=True, batch=True)(
+        logits, labels.unsqueeze(1)
+    )
+    meta = [monai.data.MetaTensor(t) for t in (logits, labels.unsqueeze(1).float(), soft)]
+    meta[0].requires_grad_()
+    hard, _ = SoftLabelLoss(alpha=1, beta=0)(*meta)
+    assert type(hard) is torch.Tensor
+    assert hard.item() == pytest.approx(expected.item(), rel=1e-6)
+
+    plain, _ = SoftLabelLoss(alpha=1, beta=2)(logits, labels, soft)
+    total, _ = SoftLabelLoss(alpha=1, beta=2)(*meta)
+    assert total.item() == plain.item()
+    (expected + total).backward()
+    assert meta[0].grad.abs().sum() > 0
+
+
+def test_labels_that_were_interpolated_linearly_are_refused():
+    logits, labels, soft = make(4, ignored=0)
+    between = labels.unsqueeze(1).float()
+    between[0, 0, 0, 0] = 0.5
+    with pytest.raises(ValueError, match=r"found 0\.5\. Interpolate labels by the nearest pixel"):
+        SoftLabelLoss()(logits, between, soft)

@@ -6,13 +6,18 @@ import csv
 import time
 
 import numpy as np
+from softlabel_train.config import Recipe
+from softlabel_train.loggers import open_boards
 from softlabel_train.record import RunRecord, picture_of
 
 from softlabel.render import class_colour
 
 
 def record(folder, first_step):
-    return RunRecord(folder, ["a"], first_step=first_step, steps=9, batch_size=1, show=False)
+    boards = open_boards(Recipe(), folder, first_step)
+    return RunRecord(
+        folder, ["a"], first_step=first_step, steps=9, batch_size=1, boards=boards, show=False
+    )
 
 
 def rows(folder):

@@ -67,8 +67,26 @@ def test_intervals_resample_patients_with_all_their_cases():
     assert bootstrap_interval(values.tolist(), patients.tolist(), 4000) == (low, high)
 
 
-def test_one_patient_has_no_interval():
-    assert all(math.isnan(x) for x in bootstrap_interval([1.0, 2.0], ["a", "a"]))
+def test_intervals_are_percentiles_of_the_means_of_resamples():
+    """Written out: patients are drawn with all their cases, however many those are."""
+    rng = np.random.default_rng(1)
+    patients = ["a"] * 5 + ["b"] * 1 + ["c"] * 3 + ["d"] * 2 + ["e"] * 7
+    values = rng.normal(size=len(patients))
+    means = []
+    for _ in range(20_000):
+        drawn = rng.choice(list("abcde"), 5)
+        means.append(
+            np.mean([v for d in drawn for v, p in zip(values, patients, strict=True) if p == d])
+        )
+    found = bootstrap_interval(values.tolist(), patients, 20_000)
+    assert found == pytest.approx(np.percentile(means, [2.5, 97.5]), abs=0.02)
+
+
+def test_few_patients_have_no_interval_however_many_their_cases():
+    values = [0.1, 0.9, 0.3, 0.4, 0.5, 0.6]
+    assert all(math.isnan(x) for x in bootstrap_interval(values, list("aabbcd")))
+    assert not any(math.isnan(x) for x in bootstrap_interval(values, list("aabcde")))
+    assert all(math.isnan(x) for x in bootstrap_interval(values, list("aabcde"), 0))
 
 
 def test_paired_differences_by_patient_and_seed():
@@ -77,6 +95,10 @@ def test_paired_differences_by_patient_and_seed():
     found = paired_difference(first, second)
     assert (found.pairs, found.wins) == (3, 2)
     assert found.mean == pytest.approx((0.1 - 0.1 + 0.2) / 3)
+    assert math.isnan(found.low), "two patients are too few"
+    first |= {(patient, 0): 0.1 for patient in "defg"}
+    second |= {(patient, 0): 0.2 for patient in "defg"}
+    found = paired_difference(first, second)
     assert found.low <= found.mean <= found.high
     assert paired_difference(first, {}).pairs == 0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,7 +113,7 @@ def test_held_out_zero_validates_on_the_training_patients():
      "cuts through the patient 'Subject_01': some of its cases are in none and some in train"),
     ({"kind": "named", "train": ("Subject_01_bscan_010",), "evaluation": ("Subject_01_bscan_025",)},
      "in evaluation and some in train"),
-    ({"kind": "named", "train": ("Subject_99",)}, r"train names 'Subject_99', which is neither"),
+    ({"kind": "named", "train": ("Subject_99",)}, "'Subject_99' in its part train, which is"),
     ({"kind": "named", "train": ("Subject_01", "Subject_02")}, "evaluation part .* is empty"),
     ({"kind": "kfold", "folds": 11}, "folds is 11 and there are 10 patients"),
     ({"kind": "random", "n_evaluation": 10}, "leave some to train"),
@@ -127,3 +129,33 @@ def test_a_single_patient_cannot_be_split():
         make_split({"a": "p"}, SplitConfig())
     with pytest.raises(UsageError, match="evaluation part of the split is empty"):
         make_split({"a": "p"}, SplitConfig(held_out=0))
+
+
+def test_a_file_of_nnunet_trains_on_its_cases_and_scores_the_others(tmp_path):
+    path = tmp_path / "splits_final.json"
+    cases = {n: [c for c, g in TEN.items() if g == f"Subject_0{n}"] for n in range(1, 6)}
+    folds = [
+        {"train": [*cases[1], *cases[2], *cases[3]], "val": cases[4]},
+        {"train": [*cases[4], *cases[5]], "val": cases[1]},
+    ]
+    path.write_text(json.dumps(folds))
+    first = make_split(TEN, SplitConfig(kind="file", file=str(path)))
+    assert first.train_groups == ("Subject_01", "Subject_02")
+    assert first.validation_groups == ("Subject_03",), "held out of those that train"
+    assert first.evaluation == tuple(cases[4])
+    second = make_split(TEN, SplitConfig(kind="file", file=str(path), fold=1))
+    assert second.evaluation_groups == ("Subject_01",)
+
+
+def test_a_table_names_patients_of_three_parts(tmp_path):
+    path = tmp_path / "split.csv"
+    path.write_text("patient,part\nSubject_01,train\nSubject_02,val\nSubject_03,test\n")
+    found = make_split(TEN, SplitConfig(kind="file", file=str(path)))
+    assert group_parts(found) == {
+        "train": ("Subject_01",), "validation": ("Subject_02",), "evaluation": ("Subject_03",),
+    }  # fmt: skip
+    path.write_text("patient,part\nSubject_01,train\nSubject_77,test\n")
+    with pytest.raises(UsageError, match=r"split\.csv names 'Subject_77' in its part evaluation"):
+        make_split(TEN, SplitConfig(kind="file", file=str(path)))
+    with pytest.raises(ValueError, match=r"needs `file`, the path of a \.json or \.csv"):
+        SplitConfig(kind="file")

@@ -2,8 +2,9 @@
 
 A recipe is a YAML file. It may continue another one (``base: oct_dme``) and name *arms*, sets of
 keys that belong together (``arms: {ce-hard: {loss.beta: 0}}``, chosen by ``arm: ce-hard``). What is
-set last wins: base, recipe, arm, ``key=value`` overrides. *Grids* are values of keys that a sweep
-goes through (``grids: {beta: {loss.beta: [1, 2]}}``).
+set last wins: base, recipe, arm, ``key=value`` overrides. A null unsets a key or a section, which
+has its default then, and so does ``{}`` of a section. *Grids* are values of keys that a sweep goes
+through (``grids: {beta: {loss.beta: [1, 2]}}``).
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ Share = Annotated[Number, Field(ge=0, le=1)]
 Axes = tuple[Annotated[int, Field(ge=0, le=2, strict=True)], ...]
 NotNegative = Annotated[Number, Field(ge=0, allow_inf_nan=False)]
 
+Logger = Literal["csv", "tensorboard", "wandb", "mlflow"]
+
 VOLUME_EPOCH_STEPS = 250
 """Steps in an epoch of patches of volumes, unless ``train.epoch_steps`` is given; as in nnU-Net."""
 
@@ -67,14 +70,19 @@ class Section(BaseModel):
 class SplitConfig(Section):
     """Which patients train, validate (learning rate, best checkpoint) and are evaluated."""
 
-    kind: Literal["halves", "kfold", "random", "rotate", "paper", "named"] = Field(
+    kind: Literal["halves", "kfold", "random", "rotate", "paper", "named", "file"] = Field(
         default="halves",
         description="halves: the first half of the patients, in natural order, trains and the "
         "rest is evaluated (published for OCT-DME: five and five); `fold` 1 swaps them. kfold: one "
         "of `folds` parts is evaluated. random: `n_evaluation` drawn patients are evaluated. "
         "rotate: the next `n_evaluation` patients in every `fold`, until each was evaluated once, "
         "and those after them validate. paper: as random, but the evaluated patients validate "
-        "(leaks). named: as listed.",
+        "(leaks). named: as listed. file: as listed in `file`.",
+    )
+    file: str | None = Field(
+        default=None,
+        description="file: splits_final.json of nnU-Net, or CSV with the columns case (or "
+        "patient), part (train, val, test) and fold; without a part test, val is evaluated",
     )
     train: tuple[str, ...] = Field(default=(), description="named: patients that train")
     validation: tuple[str, ...] = Field(
@@ -86,7 +94,8 @@ class SplitConfig(Section):
     held_out: Whole = Field(default=1, description="training patients held out for validation")
     folds: int = Field(default=5, ge=2, strict=True, description="kfold: number of parts")
     fold: Whole = Field(
-        default=0, description="halves, kfold, rotate: which of its divisions; the first is 0"
+        default=0,
+        description="halves, kfold, rotate, file: which of its divisions; the first is 0",
     )
     n_evaluation: Positive = Field(
         default=2, description="random, rotate, paper: number of evaluated patients"
@@ -99,6 +108,8 @@ class SplitConfig(Section):
             raise ValueError(f"fold must be smaller than folds; got {self.fold} of {self.folds}")
         if self.kind == "named" and not self.train:
             raise ValueError("a named split must list the patients of `train`")
+        if self.kind == "file" and not self.file:
+            raise ValueError("the split `file` needs `file`, the path of a .json or .csv file")
         listed = [*self.train, *self.validation, *self.evaluation]
         if self.kind == "named" and len(set(listed)) != len(listed):
             twice = sorted({g for g in listed if listed.count(g) > 1})
@@ -296,8 +307,20 @@ class TrainConfig(Section):
     validate_epochs: Positive = Field(default=1, description="epochs between validations")
     checkpoint_steps: Positive = Field(default=200, description="steps between saves of `last`")
     log_steps: Positive = Field(default=10, description="steps between logged values")
+    logger: Logger | tuple[Logger, ...] = Field(
+        default="tensorboard",
+        description="where numbers go beside metrics.csv, one or several: tensorboard, wandb "
+        "(offline unless WANDB_MODE says otherwise), mlflow (into the run's folder, or to "
+        "MLFLOW_TRACKING_URI); csv: nowhere else",
+    )
     pictures: Whole = Field(default=2, description="predictions drawn at each validation")
     threads: Whole = Field(default=0, description="CPU threads; 0: the library's choice")
+
+    @property
+    def loggers(self) -> tuple[Logger, ...]:
+        """Every logger that is asked for, once."""
+        given = (self.logger,) if isinstance(self.logger, str) else self.logger
+        return tuple(dict.fromkeys(given))
 
 
 class EvaluateConfig(Section):
@@ -511,7 +534,7 @@ def make_recipe(values: Mapping[str, Any], source: str) -> Recipe:
         Naming ``source`` and the key.
     """
     try:
-        return Recipe.model_validate(values)
+        return Recipe.model_validate(_without_nulls(values, Recipe))
     except ValidationError as error:
         raise UsageError(f"The recipe {source}: {_sentence(error)}") from error
 
@@ -681,14 +704,52 @@ def _text_of(path: Path) -> str:
         ) from error
 
 
-def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of ``above`` over those ``below``; ``{}`` leaves nothing of a section.
+
+    Examples
+    --------
+    >>> _merged({"a": {"b": 1, "c": 2}, "d": {"e": 3}}, {"a": {"b": None}, "d": {}})
+    {'a': {'b': None, 'c': 2}, 'd': {}}
+    """
     result = dict(below)
     for key, value in above.items():
         mine = result.get(key)
-        result[key] = (
-            _merged(mine, value) if isinstance(mine, dict) and isinstance(value, dict) else value
-        )
+        if value and isinstance(mine, dict) and isinstance(value, dict):
+            result[key] = _merged(mine, value)
+        else:
+            result[key] = value
     return result
+
+
+def _without_nulls(values: Mapping[str, Any], section: type[BaseModel]) -> dict[str, Any]:
+    """The values without those that are null, which have their defaults then.
+
+    Keys that the section does not know stay, so that they are refused.
+    """
+    kept: dict[str, Any] = {}
+    for key, value in values.items():
+        field = section.model_fields.get(key)
+        if value is None and field is not None:
+            continue
+        kind = None if field is None else field.annotation
+        if isinstance(value, Mapping) and isinstance(kind, type) and issubclass(kind, BaseModel):
+            kept[key] = _without_nulls(value, kind)
+        elif isinstance(value, Mapping) and field is not None:
+            kept[key] = _options_without_nulls(value, key)
+        else:
+            kept[key] = value
+    return kept
+
+
+def _options_without_nulls(values: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The same of a section whose keys others know: the settings, a reader, an architecture."""
+    known = {*Settings.__dataclass_fields__, *word_fields()} if key == "generate" else {*values}
+    return {
+        name: _options_without_nulls(value, name) if isinstance(value, Mapping) else value
+        for name, value in values.items()
+        if value is not None or name not in known
+    }
 
 
 def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
@@ -699,7 +760,8 @@ def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
         sections.append("preprocess_options")
     here = values
     for section in sections:
-        inner = here.setdefault(section, {})
+        inner = here.get(section)
+        inner = {} if inner is None else inner
         if not isinstance(inner, dict):
             raise UsageError(
                 f"{dotted} is no key of a recipe: {section} is a value, not a section."

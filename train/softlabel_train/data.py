@@ -189,6 +189,10 @@ class CacheDataset(Dataset[Sample]):
         """Value of ignored pixels in the labels of a sample; padding is ignored too."""
         return ignored_index(index_dtype(len(self.cache.classes)))
 
+    def as_dicts(self) -> DictDataset:
+        """The same samples as dictionaries, for loops of others."""
+        return DictDataset(self)
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -423,6 +427,34 @@ def _torch_ready(image: Array) -> Array:
     if image.dtype in (np.uint16, np.uint32, np.uint64) or image.dtype.kind not in "uif":
         return image.astype(np.float32)
     return image.astype(image.dtype.newbyteorder("="), copy=False)
+
+
+class DictDataset(Dataset[dict[str, Any]]):
+    """Samples as dictionaries of dense tensors, which the default collate functions of torch and
+    MONAI put together. :func:`make_loader` moves less, and changes images on the device.
+
+    Parameters
+    ----------
+    samples : CacheDataset
+        With a crop, or of images of one size: batches need it.
+
+    Notes
+    -----
+    A sample has ``id``; ``image`` float32 (C, *spatial), normalised and augmented; ``label`` int64
+    (1, *spatial), class indices and ``ignore_index`` of the data set; ``soft`` float32
+    (K, *spatial), 0 where ignored. Keys are those of :class:`CacheDataset`.
+    """
+
+    def __init__(self, samples: CacheDataset) -> None:
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, key: int | tuple[int, ...]) -> dict[str, Any]:
+        sample = self.samples[key]
+        image, labels, soft = collate([sample]).expand()
+        return {"id": sample.id, "image": image[0], "label": labels.long(), "soft": soft[0]}
 
 
 class StepSampler(Sampler[list[tuple[int, ...]]]):

@@ -8,6 +8,7 @@ from pathlib import Path
 from softlabel.generation import CaseReport, decide, estimate
 from softlabel_train.config import Recipe, generation_settings
 from softlabel_train.devices import check_devices
+from softlabel_train.loggers import check_loggers
 from softlabel_train.models import check_network
 from softlabel_train.prepare import cache_path, given_cache, listed_source, open_data
 from softlabel_train.runfolder import check_data, check_folder
@@ -51,6 +52,7 @@ def dry_run(recipe: Recipe, folder: Path, *, jobs: int = 1, overwrite: bool = Fa
         all cases.
     """
     check_devices(recipe)
+    check_loggers(recipe)
     check_network(recipe.model)
     check_folder(folder, recipe, overwrite)
     if recipe.data.source is None:

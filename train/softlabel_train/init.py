@@ -24,7 +24,7 @@ NAMED_CLASSES = 12
 
 
 def recipe_text(name: str, dataset: Dataset, facts: Fingerprint, memory_gb: float) -> str:
-    """A YAML recipe on ``generic_2d`` or ``generic_3d``.
+    """A YAML recipe on ``generic_2d``, ``generic_3d`` or ``ct``.
 
     Parameters
     ----------
@@ -38,12 +38,21 @@ def recipe_text(name: str, dataset: Dataset, facts: Fingerprint, memory_gb: floa
     patch = patch_for(facts.shape, facts.spacing_mm, memory_gb) if volumes else None
     return "\n".join([
         *_head(facts),
-        f"base: generic_{facts.dims}d",
+        f"base: {_base(facts)}",
         f"name: {_quoted(name)}",
         *_data(dataset, facts, patch, memory_gb),
         *_generate(facts),
         *([f"evaluate: {{window: {_row(patch)}}}"] if patch else []),
     ]) + "\n"  # fmt: skip
+
+
+def _base(facts: Fingerprint) -> str:
+    """The recipe that is shipped for such data."""
+    return "ct" if _is_ct(facts) and facts.dims == 3 else f"generic_{facts.dims}d"
+
+
+def _is_ct(facts: Fingerprint) -> bool:
+    return any(channel.upper() == "CT" for channel in facts.channels)
 
 
 def _head(facts: Fingerprint) -> list[str]:
@@ -55,7 +64,7 @@ def _head(facts: Fingerprint) -> list[str]:
         f"{_by(facts.shape)}{voxels}.",
         f"# Classes: {named}{more}",
         "# `softlabel-train recipes --keys` lists every key; `softlabel-train recipes "
-        f"generic_{facts.dims}d` what this builds on.",
+        f"{_base(facts)}` what this builds on.",
     ]
 
 
@@ -101,7 +110,7 @@ def _generate(facts: Fingerprint) -> list[str]:
             )
         elif facts.spacing_mm is None:
             lines.append("  # no spacing is stated: voxels are taken for cubes of equal size")
-    if any(channel.upper() == "CT" for channel in facts.channels):
+    if _is_ct(facts):
         low, high = CT_WINDOW
         lines += [
             "  normalise: zscore",

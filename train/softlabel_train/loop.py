@@ -50,6 +50,7 @@ from softlabel_train.devices import (
 )
 from softlabel_train.dynunet import supervised
 from softlabel_train.footprint import footprint
+from softlabel_train.loggers import check_loggers, open_boards
 from softlabel_train.losses import SoftLabelLoss
 from softlabel_train.memory import explain_memory, give_back
 from softlabel_train.models import AnySize, build_model, check_network
@@ -167,6 +168,7 @@ def fit(
     """
     folder = Path(folder)
     check_devices(recipe)
+    check_loggers(recipe)
     check_network(recipe.model)
     fabric = make_fabric(recipe)
     if several_were_started(recipe):
@@ -423,7 +425,8 @@ def _start_record(stack: contextlib.ExitStack, run: Run, show: bool) -> RunRecor
     record = stack.enter_context(
         RunRecord(run.folder, names, first_step=run.state.step, steps=run.recipe.train.steps,
                   batch_size=run.recipe.data.batch_size, show=show,
-                  terms=(*LOSS_TERMS, *(("nacl",) if run.loss.nacl else ())))
+                  terms=(*LOSS_TERMS, *(("nacl",) if run.loss.nacl else ())),
+                  boards=open_boards(run.recipe, run.folder, run.state.step))
     )  # fmt: skip
     for warning in run.data.warnings:
         record.say(f"warning: {warning}")

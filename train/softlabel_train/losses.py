@@ -105,6 +105,33 @@ def neighbour_shares(index: Tensor, known: Tensor, n_classes: int, side: int = 3
     return means[:, :-1] / means[:, -1:].clamp(min=1e-9)
 
 
+def _plain(tensor: Tensor) -> Tensor:
+    """The tensor without what MONAI's MetaTensor adds, which every operation would carry along."""
+    return tensor.as_subclass(Tensor) if type(tensor) is not Tensor else tensor
+
+
+def _without_channel(labels: Tensor, logits: Tensor) -> Tensor:
+    """Labels (B, *spatial) of those that MONAI's transforms give: (B, 1, *spatial), often floats.
+
+    Raises
+    ------
+    ValueError
+        For numbers that are not whole, as linear interpolation leaves them.
+    """
+    if labels.ndim != logits.ndim or labels.shape[1] != 1:
+        return labels
+    labels = labels.squeeze(1)
+    if not labels.is_floating_point():
+        return labels
+    if labels.device.type == "cpu" and bool((labels != labels.round()).any()):
+        wrong = labels[labels != labels.round()][0].item()
+        raise ValueError(
+            f"labels must be class indices; found {wrong}. Interpolate labels by the nearest pixel "
+            "(mode='nearest')."
+        )
+    return labels.long()
+
+
 class SoftLabelLoss(nn.Module):
     """CE + α · Dice + β · KL + λ · NACL from logits, usable in any training loop.
 
@@ -220,7 +247,8 @@ class SoftLabelLoss(nn.Module):
         logits : Tensor, shape (B, K, *spatial)
             Before the softmax, of any floating type.
         labels : Tensor of an integer type, shape (B, *spatial)
-            Class indices 0..K−1, or ``ignore``.
+            Class indices 0..K−1, or ``ignore``. MONAI's labels are taken too: (B, 1, *spatial), of
+            a floating type if the numbers are whole.
         soft : Tensor, shape (B, K, *spatial), optional
             Soft labels q ≥ 0. May be left out when ``beta`` is 0 or ``target`` is ``hard``;
             the target is then the hard label.
@@ -237,6 +265,8 @@ class SoftLabelLoss(nn.Module):
         ValueError
             When shapes or types do not fit, naming both.
         """
+        logits, labels = _plain(logits), _without_channel(_plain(labels), logits)
+        soft = None if soft is None else _plain(soft)
         self._check(logits, labels, soft)
         return self.unchecked(logits, labels, soft)
 

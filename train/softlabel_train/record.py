@@ -1,4 +1,4 @@
-"""The records of a run: metrics.csv, TensorBoard, pictures, and a progress bar."""
+"""The records of a run: metrics.csv, pictures, what loggers take, and a progress bar."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from softlabel.files.names import file_name
 from softlabel.render import class_colour
 from softlabel.types import Array
 from softlabel_train.checkpoint import publish
+from softlabel_train.loggers import Board, close_all
 
 METRICS = "metrics.csv"
 LOSS_TERMS = ("loss", "ce", "dice", "kl")
@@ -66,6 +67,8 @@ class RunRecord:
         interruption, are dropped.
     batch_size : int
         Images a step.
+    boards : sequence of Board
+        Where the numbers go beside metrics.csv; closed at the end.
     show : bool
         Progress on stderr: a bar on a terminal, lines elsewhere.
     terms : sequence of str
@@ -80,20 +83,17 @@ class RunRecord:
         first_step: int,
         steps: int,
         batch_size: int,
+        boards: Sequence[Board] = (),
         show: bool = True,
         terms: Sequence[str] = LOSS_TERMS,
     ) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
         self.folder, self.steps, self.batch_size = folder, steps, batch_size
         self.columns = [
             "step", "epoch", "lr", *terms, "images_per_second", "validation_dice",
             *(f"validation_dice/{name}" for name in class_names),
         ]  # fmt: skip
         self._start_csv(first_step)
-        self._board = SummaryWriter(
-            str(folder / "tensorboard"), purge_step=first_step + 1 if first_step else None
-        )
+        self._boards = tuple(boards)
         self._console = drawing.console(sys.stderr, width=None)
         self._show, self._bar, self._task = show, None, TaskID(0)
         self._clock, self._clock_step, self._rate = time.perf_counter(), first_step, float("nan")
@@ -117,7 +117,7 @@ class RunRecord:
         if self._bar is not None:
             self._bar.stop()
         self._csv.close()
-        self._board.close()
+        close_all(self._boards)
 
     def _start_csv(self, first_step: int) -> None:
         path = self.folder / METRICS
@@ -144,10 +144,8 @@ class RunRecord:
         self._clock, self._clock_step = now, step
         row = {"step": step, "epoch": epoch, "lr": lr, "images_per_second": self._rate}
         self._write(row | dict(terms))
-        for name, value in terms.items():
-            self._board.add_scalar(f"loss/{name}" if name != "loss" else "loss", value, step)
-        self._board.add_scalar("lr", lr, step)
-        self._board.add_scalar("images_per_second", self._rate, step)
+        named = {f"loss/{name}" if name != "loss" else "loss": v for name, v in terms.items()}
+        self._scalars(named | {"lr": lr, "images_per_second": self._rate}, step)
         if self._show and self._bar is None:
             text = " ".join(f"{n} {v:.4f}" for n, v in terms.items())
             left = (self.steps - step) * self.batch_size / max(self._rate, 1e-9)
@@ -173,28 +171,31 @@ class RunRecord:
         row: dict[str, Any] = {"step": step, "epoch": epoch, "lr": lr, "validation_dice": score}
         row |= {f"validation_dice/{name}": value for name, value in scores.items()}
         self._write(row)
-        self._board.add_scalar("validation/dice", score, step)
-        for name, value in scores.items():
-            if np.isfinite(value):
-                self._board.add_scalar(f"validation_dice/{name}", value, step)
+        named = {f"validation_dice/{name}": value for name, value in scores.items()}
+        self._scalars({"validation/dice": score} | named, step)
         self.say(f"step {step}: validation Dice {score:.4f}")
         # validation takes time that is no training speed
         self._clock, self._clock_step = time.perf_counter(), step
 
     def picture(self, step: int, name: str, panels: Array) -> None:
-        """Save a picture, uint8 (rows, columns, 3), as PNG and for TensorBoard."""
+        """Save a picture, uint8 (rows, columns, 3), as PNG and for the boards that take any."""
         from PIL import Image
 
         path = self.folder / "pictures" / f"step_{step:06d}_{file_name(name)}.png"
         buffer = io.BytesIO()
         Image.fromarray(panels).save(buffer, "png")
         publish(path, buffer.getvalue())
-        self._board.add_image(f"prediction/{name}", panels, step, dataformats="HWC")
+        for board in self._boards:
+            board.picture(f"prediction/{name}", panels, step)
 
     def say(self, text: str) -> None:
         """A line for the user, above the bar."""
         if self._show:
             self._console.print(text)
+
+    def _scalars(self, values: Mapping[str, float], step: int) -> None:
+        for board in self._boards:
+            board.scalars(values, step)
 
     def _write(self, row: Mapping[str, Any]) -> None:
         self._writer.writerow(row)

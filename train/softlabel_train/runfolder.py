@@ -39,7 +39,7 @@ RECIPE, ABOUT, RESULT = "recipe.yaml", "about.json", "result.json"
 
 WRITTEN_FOLDERS = (
     "tensorboard", "pictures", "evaluation", "evaluation_validation", "evaluation_train",
-    "evaluation_new",
+    "evaluation_new", "wandb", "mlflow",
 )  # fmt: skip
 
 MAY_CHANGE = (
@@ -47,6 +47,7 @@ MAY_CHANGE = (
     "data.workers", "data.keep_mb", "data.verify", "data.may_fail",
     "train.steps", "train.accelerator", "train.devices", "train.nodes", "train.threads",
     "train.log_steps", "train.checkpoint_steps", "train.pictures",
+    "train.logger",
 )  # fmt: skip
 """Keys in which a run may differ from its earlier part when it goes on; all of ``evaluate`` too.
 

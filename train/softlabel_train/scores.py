@@ -12,9 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from rich.table import Table
+from scipy import stats
 
 from softlabel.console.drawing import in_lines
+from softlabel.types import Array
 from softlabel_train.metrics import DISTANCES, HIGHER_IS_BETTER, SURFACES, metric_of
+
+FEWEST_PATIENTS = 5
+"""Patients that an interval is made of, at least."""
 
 MEAN, ALL = "mean", "all"
 """Names in the place of a class: the mean over the scored classes, and all classes together."""
@@ -53,7 +58,7 @@ class Summary:
     against, label, metric : str
     mean : float
     low, high : float
-        95 % interval from resampling patients; NaN with fewer than two.
+        95 % interval from resampling patients; NaN with fewer than :data:`FEWEST_PATIENTS`.
     cases : int
         Cases in the mean.
     left_out : int
@@ -130,17 +135,24 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """95 % percentile interval of the mean over cases, resampling patients with their cases.
 
-    NaN when there are fewer than two patients: cases of one patient are not independent.
+    NaN when there are fewer than :data:`FEWEST_PATIENTS`: cases of one patient are not independent,
+    and of a few patients the resamples are too few different ones, so that the interval would be
+    far too short.
     """
     names, member = np.unique(np.asarray(patients, str), return_inverse=True)
-    if len(names) < 2 or not resamples:
+    if len(names) < FEWEST_PATIENTS or not resamples:
         return float("nan"), float("nan")
     sums = np.bincount(member, np.asarray(values, np.float64), len(names))
     counts = np.bincount(member, minlength=len(names))
-    drawn = np.random.default_rng(seed).integers(0, len(names), (resamples, len(names)))
-    means = sums[drawn].sum(1) / counts[drawn].sum(1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
+    found = stats.bootstrap(
+        (sums, counts), _mean_over_cases, paired=True, vectorized=True, n_resamples=resamples,
+        method="percentile", random_state=np.random.default_rng(seed),
+    ).confidence_interval  # fmt: skip
+    return float(found.low), float(found.high)
+
+
+def _mean_over_cases(sums: Array, counts: Array, axis: int = -1) -> Array:
+    return np.asarray(sums.sum(axis) / counts.sum(axis))
 
 
 @dataclass(frozen=True)
@@ -152,7 +164,7 @@ class Difference:
     mean : float
         Second arm minus first, over pairs.
     low, high : float
-        95 % interval from resampling patients; NaN with fewer than two.
+        95 % interval from resampling patients; NaN with fewer than :data:`FEWEST_PATIENTS`.
     pairs : int
     wins : int
         Pairs in which the second arm is larger.

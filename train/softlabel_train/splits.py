@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from softlabel.errors import UsageError
+from softlabel.files.splits import read_split
 from softlabel.ids import natural_key
 from softlabel_train.config import SplitConfig
 
@@ -101,7 +103,10 @@ def make_split(groups: Mapping[str, str], config: SplitConfig) -> Split:
     """
     patients = sorted(set(groups.values()), key=natural_key)
     if config.kind == "named":
-        train, validation, evaluation = _named(groups, config)
+        parts = {part: getattr(config, part) for part in PARTS}
+        train, validation, evaluation = _named(groups, parts, "data.split")
+    elif config.kind == "file":
+        train, validation, evaluation = _of_file(groups, Path(str(config.file)), config.fold)
     else:
         evaluation = _DRAW[config.kind](patients, config)
         train = _others(patients, evaluation, config)
@@ -195,20 +200,37 @@ _DRAW = {
 }  # fmt: skip
 
 
+PARTS = ("train", "validation", "evaluation")
+
+
+def _of_file(
+    groups: Mapping[str, str], path: Path, fold: int
+) -> tuple[list[str], list[str], list[str]]:
+    """Patients of each part of a file.
+
+    One with two parts, as nnU-Net writes it, has none that is there to choose a checkpoint: what it
+    calls validation is evaluated, and the patients that validate are held out of the training ones.
+    """
+    parts = read_split(path, fold)
+    if "evaluation" not in parts and "validation" in parts:
+        parts["evaluation"] = parts.pop("validation")
+    return _named(groups, parts, f"The split {path}")
+
+
 def _named(
-    groups: Mapping[str, str], config: SplitConfig
+    groups: Mapping[str, str], parts: Mapping[str, Sequence[str]], source: str
 ) -> tuple[list[str], list[str], list[str]]:
     """Patients of each part; parts may also list cases, but never some of a patient's only."""
     part_of: dict[str, str] = {}
     named: dict[str, list[str]] = {}
-    for part in ("train", "validation", "evaluation"):
-        for name in getattr(config, part):
+    for part in PARTS:
+        for name in parts.get(part, ()):
             members = [c for c, g in groups.items() if g == name or c == name]
             if not members:
                 known = sorted(set(groups.values()), key=natural_key)
                 raise UsageError(
-                    f"data.split.{part} names {name!r}, which is neither a patient nor a case of "
-                    f"the cache; its patients are {', '.join(known[:20])}."
+                    f"{source} names {name!r} in its part {part}, which is neither a patient nor "
+                    f"a case of the cache; its patients are {', '.join(known[:20])}."
                 )
             part_of |= dict.fromkeys(members, part)
     for case, part in part_of.items():
@@ -216,12 +238,10 @@ def _named(
         others = {part_of.get(c, "none") for c, g in groups.items() if g == patient}
         if len(others) > 1:
             raise UsageError(
-                f"data.split cuts through the patient {patient!r}: some of its cases are in "
+                f"{source} cuts through the patient {patient!r}: some of its cases are in "
                 f"{' and some in '.join(sorted(others))}. List whole patients."
             )
         if patient not in named.setdefault(part, []):
             named[part].append(patient)
-    train, validation, evaluation = (
-        sorted(named.get(p, []), key=natural_key) for p in ("train", "validation", "evaluation")
-    )
+    train, validation, evaluation = (sorted(named.get(p, []), key=natural_key) for p in PARTS)
     return train, validation, evaluation

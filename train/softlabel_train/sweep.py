@@ -54,7 +54,7 @@ SHOWN = ("dice", "hd95", "assd")
 FOLD = "data.split.fold"
 """The key whose values are no arms: patients of all folds are scored together."""
 
-WITH_FOLDS = ("halves", "kfold", "rotate")
+WITH_FOLDS = ("halves", "kfold", "rotate", "file")
 """Kinds of split that have folds."""
 
 

@@ -28,6 +28,7 @@ def test_the_recipe_states_what_was_seen(ct, tmp_path):
     assert recipe.evaluate.window == recipe.data.crop
     assert recipe.generate["preprocess_options"]["window"] == [-160, 240]
     assert recipe.data.split.n_evaluation == 1
+    assert yaml.safe_load(out.read_text())["base"] == "ct"
     assert "median 48 × 48 × 32" in out.read_text() and "1 spleen" in out.read_text()
     again = call("init", ct, "-o", out, "-q")
     assert again.exit_code == 2 and "--overwrite" in again.output

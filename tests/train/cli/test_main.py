@@ -88,3 +88,19 @@ def test_errors_of_worker_processes_lose_their_traceback():
     )
     assert from_worker(RuntimeError(text)) == "a.h5 is damaged: fix it."
     assert from_worker(RuntimeError("something else")) is None
+
+
+@pytest.mark.parametrize("arguments", [
+    ["fit", "smoke", "loss.betta=1"], ["sweep", "smoke", "loss.betta=1,2"],
+    ["sweep", "smoke", "seed=0,1", "--set", "loss.beta=much"],
+])  # fmt: skip
+def test_keys_are_looked_at_before_torch_is_imported(arguments):
+    code = f"""
+import atexit, sys
+atexit.register(lambda: print("torch" in sys.modules))
+from softlabel_train.cli import main
+main({arguments})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "loss.bet" in done.stderr
+    assert done.stdout.strip() == "False"

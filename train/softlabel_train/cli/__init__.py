@@ -41,11 +41,7 @@ class Commands(LazyGroup):
         try:
             return super().get_command(ctx, cmd_name)
         except ModuleNotFoundError as error:
-            module = (error.name or "").partition(".")[0]
-            if module in ("softlabel", "softlabel_train"):
-                raise
-            package = module.replace("_", "-")
-            fail(str(missing_extra("The trainer", package, "train")), EXIT_USAGE)
+            fail(_lacks(error), EXIT_USAGE)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; errors become one sentence on stderr and an exit status."""
@@ -57,12 +53,22 @@ class Commands(LazyGroup):
             fail(plain(error), EXIT_FAILED)
         except KeyboardInterrupt:
             fail("Interrupted; run the same command again to go on.", interrupted_status())
+        except ModuleNotFoundError as error:  # of a command that looked at its recipe first
+            fail(_lacks(error), EXIT_USAGE)
         except Exception as error:
             # what a worker process raised arrives as text with its traceback
             found = from_worker(error)
             if found is None:
                 raise
             fail(found, EXIT_FAILED)
+
+
+def _lacks(error: ModuleNotFoundError) -> str:
+    """Which library is missing; an import of our own that fails is raised."""
+    module = (error.name or "").partition(".")[0]
+    if module in ("softlabel", "softlabel_train"):
+        raise error
+    return str(missing_extra("The trainer", module.replace("_", "-"), "train"))
 
 
 def plain(error: BaseException) -> str:

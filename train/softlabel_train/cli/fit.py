@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,11 +14,10 @@ from softlabel.errors import plural
 from softlabel.interrupt import interrupted_status
 from softlabel_train.cli import show_left_out
 from softlabel_train.config import load_recipe
-from softlabel_train.dryrun import DryRun
-from softlabel_train.dryrun import dry_run as foresee
-from softlabel_train.loop import fit as fit_recipe
-from softlabel_train.runfolder import left_out_of
 from softlabel_train.splits import group_parts
+
+if TYPE_CHECKING:
+    from softlabel_train.dryrun import DryRun
 
 
 @click.command()
@@ -64,6 +64,11 @@ def fit(
     leaks = "leaks" if resolved.data.split.kind == "paper" else None
     name = "-".join(part for part in (resolved.name, resolved.arm, leaks) if part)
     folder = out or Path("runs") / name
+    # only now, since torch takes seconds and a wrong key is told at once
+    from softlabel_train.dryrun import dry_run as foresee
+    from softlabel_train.loop import fit as fit_recipe
+    from softlabel_train.runfolder import left_out_of
+
     if dry_run:
         found = foresee(resolved, folder, jobs=jobs, overwrite=overwrite)
         click.echo(_cache_text(found, jobs))

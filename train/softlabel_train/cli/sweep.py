@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,7 @@ from softlabel.console.group import EXIT_FAILED, fail, say
 from softlabel.errors import UsageError
 from softlabel.interrupt import interrupted_status
 from softlabel_train.cli import show_left_out, show_tables
-from softlabel_train.config import parse_grid, recipe_grids
-from softlabel_train.sweep import sweep as run_sweep
-from softlabel_train.sweep import sweep_tables
+from softlabel_train.config import load_recipe, parse_grid, recipe_grids
 
 
 @click.command()
@@ -51,8 +50,16 @@ def sweep(
     single = [f"{key}={json.dumps(v[0])}" for key, v in keys.items() if len(v) == 1]
     swept = {key: values for key, values in keys.items() if len(values) > 1}
     folder = out or Path("sweeps") / Path(recipe).stem
+    given = [*overrides, *single]
+    for values in product(*swept.values()):
+        arm = [f"{key}={json.dumps(value)}" for key, value in zip(swept, values, strict=True)]
+        load_recipe(recipe, [*given, *arm])
+    # only now, since torch takes seconds and a wrong key is told at once
+    from softlabel_train.sweep import sweep as run_sweep
+    from softlabel_train.sweep import sweep_tables
+
     result = run_sweep(
-        recipe, swept, folder, overrides=[*overrides, *single], seeds=seeds, jobs=jobs,
+        recipe, swept, folder, overrides=given, seeds=seeds, jobs=jobs,
         show=not quiet, say=lambda text: click.echo(text, err=True),
     )  # fmt: skip
     show_tables(sweep_tables(result))

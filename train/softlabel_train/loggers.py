@@ -1,0 +1,212 @@
+"""Where the numbers of a run go beside ``metrics.csv``: TensorBoard, Weights & Biases, MLflow.
+
+What may be sent to a server is numbers and settings: no pictures, no paths and no names of
+patients. Nothing leaves the machine unless ``WANDB_MODE`` or ``MLFLOW_TRACKING_URI`` say so: W&B
+writes offline, MLflow into a database in the folder of the run.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+from softlabel.errors import UsageError
+from softlabel.types import Array
+from softlabel_train.checkpoint import publish
+from softlabel_train.config import Recipe
+
+PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
+"""What a logger is imported from."""
+
+PRIVATE = (
+    "data.cache", "data.source", "data.format_options", "data.split", "model.encoder_weights",
+)  # fmt: skip
+"""Keys whose values may name folders and patients."""
+
+LONGEST_PARAMETER = 500
+PARAMETERS_AT_ONCE = 100
+"""Limits of MLflow's servers."""
+
+
+class Board(Protocol):
+    """A place for numbers."""
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Write numbers of a step by name; not finite ones are left out."""
+
+    def picture(self, name: str, panels: Array, step: int) -> None:
+        """Write a picture, uint8 (rows, columns, 3)."""
+
+    def close(self) -> None:
+        """Write what is left."""
+
+
+def check_loggers(recipe: Recipe) -> None:
+    """Refuse loggers whose package is not installed.
+
+    Raises
+    ------
+    UsageError
+        Naming the first.
+    """
+    for name in recipe.train.loggers:
+        package = PACKAGES.get(name)
+        if package is not None and find_spec(package) is None:
+            raise UsageError(
+                f"train.logger is {name}, and {package} is not installed; run pip install "
+                f"{package}, or take another logger (csv needs none)."
+            )
+
+
+def open_boards(recipe: Recipe, folder: Path, first_step: int) -> list[Board]:
+    """The boards of a run, which go on with those of its earlier part.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    folder : Path
+        Of the run.
+    first_step : int
+        Steps that are done.
+    """
+    return [_BOARDS[name](recipe, folder, first_step) for name in recipe.train.loggers
+            if name in _BOARDS]  # fmt: skip
+
+
+def shared_settings(recipe: Recipe) -> dict[str, Any]:
+    """The keys of a recipe that may leave the machine."""
+    return {key: value for key, value in recipe.flat().items() if not key.startswith(PRIVATE)}
+
+
+class TensorBoard:
+    """Numbers and pictures in ``tensorboard/``."""
+
+    def __init__(self, recipe: Recipe, folder: Path, first_step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        purge = first_step + 1 if first_step else None
+        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=purge)
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """See :class:`Board`."""
+        for name, value in _finite(values).items():
+            self._writer.add_scalar(name, value, step)
+
+    def picture(self, name: str, panels: Array, step: int) -> None:
+        """See :class:`Board`."""
+        self._writer.add_image(name, panels, step, dataformats="HWC")
+
+    def close(self) -> None:
+        """See :class:`Board`."""
+        self._writer.close()
+
+
+class WeightsAndBiases:
+    """Numbers in ``wandb/``, offline unless ``WANDB_MODE`` says otherwise: ``wandb sync`` sends."""
+
+    def __init__(self, recipe: Recipe, folder: Path, first_step: int) -> None:
+        import wandb
+
+        self._run = wandb.init(
+            dir=str(folder), project="softlabel", name=recipe.name, resume="allow",
+            id=_kept(folder / "wandb" / "run_id", lambda: uuid.uuid4().hex),
+            mode=os.environ.get("WANDB_MODE", "offline"), config=shared_settings(recipe),
+            settings=wandb.Settings(
+                silent=True, console="off", disable_git=True, disable_code=True, save_code=False,
+                x_disable_meta=True, x_disable_stats=True,
+            ),
+        )  # fmt: skip
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """See :class:`Board`."""
+        self._run.log(_finite(values), step=step)
+
+    def picture(self, name: str, panels: Array, step: int) -> None:
+        """Nothing: pictures of patients stay in the folder of the run."""
+
+    def close(self) -> None:
+        """See :class:`Board`."""
+        self._run.finish()
+
+
+class MLflow:
+    """Numbers in ``mlflow/mlflow.db``, or where ``MLFLOW_TRACKING_URI`` says."""
+
+    def __init__(self, recipe: Recipe, folder: Path, first_step: int) -> None:
+        from mlflow.tracking import MlflowClient
+
+        (folder / "mlflow").mkdir(exist_ok=True)
+        database = f"sqlite:///{(folder / 'mlflow' / 'mlflow.db').resolve()}"
+        uri = os.environ.get("MLFLOW_TRACKING_URI", database)
+        self._client = MlflowClient(tracking_uri=uri)
+        self._id = _kept(folder / "mlflow" / "run_id", lambda: self._new_run(recipe))
+        self._client.update_run(self._id, status="RUNNING")
+
+    def _new_run(self, recipe: Recipe) -> str:
+        from mlflow.entities import Param
+
+        found = self._client.get_experiment_by_name("softlabel")
+        experiment = found.experiment_id if found else self._client.create_experiment("softlabel")
+        run = str(self._client.create_run(experiment, run_name=recipe.name).info.run_id)
+        settings = [
+            Param(key, str(value)[:LONGEST_PARAMETER])
+            for key, value in shared_settings(recipe).items()
+        ]
+        for first in range(0, len(settings), PARAMETERS_AT_ONCE):
+            self._client.log_batch(run, params=settings[first : first + PARAMETERS_AT_ONCE])
+        return run
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """See :class:`Board`."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        # its names know few characters, and names of classes are anybody's
+        metrics = [
+            Metric(re.sub(r"[^\w./ -]", "_", name, flags=re.ASCII), float(value), now, step)
+            for name, value in _finite(values).items()
+        ]
+        self._client.log_batch(self._id, metrics=metrics)
+
+    def picture(self, name: str, panels: Array, step: int) -> None:
+        """Nothing: pictures of patients stay in the folder of the run."""
+
+    def close(self) -> None:
+        """See :class:`Board`."""
+        self._client.set_terminated(self._id)
+
+
+_BOARDS: Mapping[str, Callable[[Recipe, Path, int], Board]] = {
+    "tensorboard": TensorBoard, "wandb": WeightsAndBiases, "mlflow": MLflow,
+}  # fmt: skip
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if math.isfinite(value)}
+
+
+def _kept(path: Path, make: Callable[[], str]) -> str:
+    """The text of a file, which is made when it is not there."""
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        publish(path, make().encode())
+    return path.read_text(encoding="utf-8").strip()
+
+
+def close_all(boards: Sequence[Board]) -> None:
+    """Close every board, also when one of them cannot."""
+    first: Exception | None = None
+    for board in boards:
+        try:
+            board.close()
+        except Exception as error:
+            first = first or error
+    if first is not None:
+        raise first
