@@ -18,6 +18,9 @@ PACKAGES = {
 NO_CODE = ("__init__.py", "__main__.py", "_version.py")
 
 TESTED_ELSEWHERE: dict[str, str] = {
+    "bridges/cases.py": "test_monai.py, test_torchio.py: the cases of a split",
+    "bridges/dense.py": "test_monai.py, test_torchio.py: what both are given",
+    "bridges/outside.py": "test_monai.py, test_torchio.py: padding with background",
     "bridges/nnunet_prepared.py": "bridges/test_nnunet_prepare.py: what it writes is read by it",
     "nnunet/loss.py": "train/test_nnunet.py: the bridge as a whole",
     "nnunet/superpixels.py": "train/test_nnunet.py",
@@ -82,6 +85,7 @@ TESTS_OF_THE_WHOLE = {
     "test_constraints.py": "the oldest libraries that are allowed",
     "test_contributing.py": "the walk-throughs of CONTRIBUTING.md",
     "test_docs.py": "the documentation and the READMEs",
+    "test_examples.py": "the folder examples/",
     "test_imports.py": "the layers of docs/architecture.md",
     "test_mirror.py": "this",
     "test_public_names.py": "what the package softlabel offers",
