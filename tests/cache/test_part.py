@@ -25,6 +25,9 @@ OF_STEPS = {
 }  # fmt: skip
 """What only parts of preprocessed cases have."""
 
+OF_PRESET = {"superpixel_settings"}
+"""What only parts have whose superpixels a preset chose (tests/generation/test_preset.py)."""
+
 
 def table(heading: str, column: str) -> dict[str, str]:
     """Name to type of a table of docs/format.md; a cell may hold several names."""
@@ -79,7 +82,7 @@ def test_a_part_holds_what_format_md_names_and_nothing_else(part):
     expected = {f"case/{n}".replace("<name>", "other grader") for n in set(arrays) - OF_STEPS}
     assert datasets == shared | expected
     assert attributes.pop("/") == root
-    assert attributes.pop("case") == set(numbers) - OF_STEPS
+    assert attributes.pop("case") == set(numbers) - OF_STEPS - OF_PRESET
     assert attributes.pop("classes/values") == guards | {"ignore"}
     for name, found in attributes.items():
         assert found == (guards if name in datasets else set()), name
@@ -96,7 +99,7 @@ def test_a_preprocessed_part_holds_what_format_md_names_and_nothing_else(tmp_pat
     named = {f"case/{n}".replace("<name>", "other grader") for n in arrays}
     assert datasets == shared | named
     without = {"spacing_mm", "affine", "original_spacing_mm", "original_affine", "slice_axis"}
-    assert attributes["case"] == set(numbers) - without
+    assert attributes["case"] == set(numbers) - without - OF_PRESET
 
 
 def test_an_index_holds_what_format_md_names_and_nothing_else(cache):

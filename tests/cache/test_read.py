@@ -321,11 +321,17 @@ def test_a_part_that_the_index_does_not_mean_is_never_read(tmp_path, change, wor
             with pytest.raises(CacheError, match=words) as told:
                 np.asarray(getattr(opened["s1"], name))
             assert str(factories.part(cache, "s1")) in str(told.value)
+
+
+def test_nor_is_it_trained_on(tmp_path):
+    pytest.importorskip("torch")
     from softlabel_train.data import CacheDataset
 
+    cache = factories.make_cache(tmp_path, ("s10", "s2", "s1"))
+    _stale(cache, factories.part(cache, "s1"))
     data = CacheDataset(cache, ["s2", "s1"])
     data[0]
-    with pytest.raises(CacheError, match=words):
+    with pytest.raises(CacheError, match="is not the part that the index was written for"):
         data[1]
 
 
