@@ -72,7 +72,7 @@ class Slab:
     noise : ndarray of float64, the same shape
         v.
     mean : ndarray of float32, shape (C, values)
-        mean_c, for each pixel of each block.
+        mean_c, for each pixel of each block whose prior is not 0.
     """
 
     first: int
@@ -137,13 +137,20 @@ def looks_of(index: Array, n_classes: int, image: Array, usable: Array) -> Looks
 
 
 def slabs_of(
-    tiles: Tiles, image: Array, usable: Array, looks: Looks, radius: tuple[int, int, int]
+    tiles: Tiles,
+    priors: Array,
+    image: Array,
+    usable: Array,
+    looks: Looks,
+    radius: tuple[int, int, int],
 ) -> Iterator[Slab]:
     """How the classes look around the pixels of all tiles, some planes of the image at a time.
 
     Parameters
     ----------
     tiles : Tiles
+    priors : ndarray of float32
+        Of all blocks, one after the other. Where one is 0 no mean is asked for.
     image : ndarray, shape (C, Z, Y, X)
     usable : ndarray of bool, shape (Z, Y, X)
     looks : Looks
@@ -160,8 +167,9 @@ def slabs_of(
         centred = image[:, low:high].astype(np.float64) - looks.centre[:, None, None, None]
         centred[:, ~usable[part]] = 0
         mean, noise = _window_statistics(
-            tiles, chosen, blocks.index[part], low, centred, usable[part], looks, radius
-        )
+            tiles, chosen, priors[values], blocks.index[part], low, centred, usable[part], looks,
+            radius,
+        )  # fmt: skip
         inner = slice(first - low, last - low)
         yield Slab(first, regions, chosen, values, centred[:, inner], noise[:, inner], mean)
 
@@ -182,6 +190,7 @@ def _planes(tiles: Tiles, halo: int) -> Iterator[tuple[int, int, slice]]:
 def _window_statistics(
     tiles: Tiles,
     chosen: slice,
+    priors: Array,
     index: Array,
     low: int,
     image: Floats,
@@ -205,7 +214,7 @@ def _window_statistics(
         mine = np.flatnonzero(classes == k)
         _gather(
             tiles.blocks.index.shape, tiles.blocks.pixels, tiles.blocks.start, region[mine],
-            to[mine], local, corner, mean,
+            to[mine], priors, local, corner, mean,
         )  # fmt: skip
     count = np.rint(_sums(usable.astype(np.float64), radius))
     noise = np.empty(image.shape)
@@ -247,12 +256,14 @@ def _sums(values: Floats, radius: tuple[int, int, int]) -> Floats:
 @kernel
 def _gather(
     shape: tuple[int, int, int], pixels: Array, start: Array, region: Array, to: Array,
-    local: Array, corner: Array, mean: Array,
+    priors: Array, local: Array, corner: Array, mean: Array,
 ) -> None:  # fmt: skip
     """Means of a class at the pixels of its blocks; outside of its box they stay."""
     for b in range(len(region)):
         first = start[region[b]]
         for i in range(start[region[b] + 1] - first):
+            if priors[to[b] + i] == 0:
+                continue
             row = pixels[first + i] // shape[2]
             z, y = row // shape[1] - corner[0], row % shape[1] - corner[1]
             x = pixels[first + i] % shape[2] - corner[2]

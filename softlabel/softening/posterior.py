@@ -150,7 +150,7 @@ def soften_by_posterior(given: MethodInput, options: PosteriorOptions) -> SoftMa
     image = smoothed(image, usable, _sigma(metric, options.image_sigma))
     looks = looks_of(volume, len(table), image, usable)
     soft = np.zeros(len(tiles.blocks.region), np.bool_)
-    for slab in slabs_of(tiles, image, usable, looks, _radius(metric, window, shape)):
+    for slab in slabs_of(tiles, values, image, usable, looks, _radius(metric, window, shape)):
         given_tiles = _tiles_of(tiles, slab)
         _weigh(
             given_tiles, volume.reshape(-1), usable.reshape(-1), slab.image.reshape(len(image), -1),
@@ -228,11 +228,13 @@ def _weigh(
         n = tiles.start[r + 1] - tiles.start[r]
         for i in range(n):
             p = tiles.pixels[tiles.start[r] + i]
-            own = -1
+            own, possible = -1, 0
             for b in range(n_blocks):
                 if tiles.class_index[b0 + b] == flat[p]:
                     own = b
-            if usable[p]:
+                if values[begin + b * n + i] > 0:
+                    possible += 1
+            if usable[p] and possible > 1:
                 _likelihoods(
                     values, mean, image, noise, p - first, begin + i, n, n_blocks, temper, weight
                 )
@@ -255,7 +257,10 @@ def _likelihoods(
     """Logarithm of prior times tempered likelihood of each class at a pixel."""
     for b in range(n_blocks):
         prior = values[entry + b * step]
-        total = math.log(prior) if prior > 0 else -np.inf
+        if prior == 0:
+            weight[b] = -np.inf
+            continue
+        total = math.log(prior)
         for c in range(len(image)):
             away = image[c, at] - mean[c, entry + b * step]
             total -= away * away / (2.0 * noise[c, at] * temper)
@@ -271,7 +276,7 @@ def _share(weight: Array, n_blocks: int, own: int, allow_flips: bool) -> None:
             largest = b
     top = weight[largest]
     for b in range(n_blocks):
-        weight[b] = math.exp(weight[b] - top)
+        weight[b] = math.exp(weight[b] - top) if weight[b] > -np.inf else 0.0
         total += weight[b]
     for b in range(n_blocks):
         weight[b] /= total
