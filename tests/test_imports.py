@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS = (
-    ("errors", "coerce", "kernels", "parallel", "interrupt", "free_memory", "_version"),
+    ("errors", "coerce", "colours", "kernels", "parallel", "interrupt", "free_memory", "_version"),
     ("ids", "device", "cluster", "files", "mapping", "raters", "wedges"),
     ("types",),
     ("distance", "superpixels", "softmaps", "readers", "phantom", "surfaces", "preprocess"),

@@ -20,6 +20,7 @@ import numpy as np
 
 from softlabel._version import __version__
 from softlabel.cache import Cache
+from softlabel.colours import class_rgb
 from softlabel.exports.case import NOT_CALIBRATED, ExportedCase
 from softlabel.exports.format import ExportOptions, Format
 from softlabel.files.atomic import publish, publish_by
@@ -104,18 +105,75 @@ def files(name: str, classes: ClassTable, options: ExportOptions) -> Sequence[st
 
 
 def shared(cache: Cache) -> Mapping[str, bytes]:
-    """What makes the folder a derivative, and the names of the label values."""
+    """What makes the folder a derivative, and names and colours of the label values."""
     about = {
         "Name": "Soft labels",
         "BIDSVersion": _BIDS_VERSION,
         "DatasetType": "derivative",
         "GeneratedBy": [{"Name": "softlabel", "Version": __version__}],
     }
-    rows = [f"{value}\t{' '.join(name.split())}" for value, name in cache.classes]
     return {
         "dataset_description.json": _json(about),
-        "dseg.tsv": "\n".join(["index\tname", *rows, ""]).encode(),
+        "dseg.tsv": bids_table(cache.classes).encode(),
+        "itksnap_labels.txt": itksnap_table(cache.classes).encode(),
+        "slicer_labels.ctbl": slicer_table(cache.classes).encode(),
     }
+
+
+def bids_table(classes: ClassTable) -> str:
+    """Label values with their names and colours, as BIDS has them.
+
+    Examples
+    --------
+    >>> print(bids_table(ClassTable({0: "background", 4: "optic nerve"})), end="")
+    index	name	color
+    0	background	#c8c8c8
+    4	optic nerve	#e69f00
+    """
+    rows = [
+        f"{value}\t{' '.join(name.split())}\t#{bytes(class_rgb(k)).hex()}"
+        for k, (value, name) in enumerate(classes)
+    ]
+    return "\n".join(["index\tname\tcolor", *rows, ""])
+
+
+def itksnap_table(classes: ClassTable) -> str:
+    """A label description file of ITK-SNAP; the label 0 is clear there, whatever it means.
+
+    Examples
+    --------
+    >>> print(itksnap_table(ClassTable({0: "background", 4: "optic nerve"})), end="")
+    # ITK-SnAP Label Description File
+    # IDX -R- -G- -B- -A- VIS MSH LABEL
+    0 0 0 0 0 0 0 "Clear Label"
+    4 230 159 0 1 1 1 "optic nerve"
+    """
+    rows = ['0 0 0 0 0 0 0 "Clear Label"']
+    for k, (value, name) in enumerate(classes):
+        if value:
+            colour = " ".join(map(str, class_rgb(k)))
+            shown = " ".join(name.replace('"', "'").split())
+            rows.append(f'{value} {colour} 1 1 1 "{shown}"')
+    head = ["# ITK-SnAP Label Description File", "# IDX -R- -G- -B- -A- VIS MSH LABEL"]
+    return "\n".join([*head, *rows, ""])
+
+
+def slicer_table(classes: ClassTable) -> str:
+    """A colour table of 3D Slicer; names hold no spaces, and the label 0 is not drawn.
+
+    Examples
+    --------
+    >>> print(slicer_table(ClassTable({0: "background", 4: "optic nerve"})), end="")
+    # Color table, names and colours of labels
+    0 background 200 200 200 0
+    4 optic_nerve 230 159 0 255
+    """
+    rows = [
+        f"{value} {'_'.join(name.split()) or value} {' '.join(map(str, class_rgb(k)))} "
+        f"{255 if value else 0}"
+        for k, (value, name) in enumerate(classes)
+    ]
+    return "\n".join(["# Color table, names and colours of labels", *rows, ""])
 
 
 # --- content --------------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ over the classes. Only the band is in colour there, hard pixels stay grey.
 Nothing here touches pyplot or any other global state of matplotlib.
 """
 
+from softlabel.colours import class_colour
 from softlabel.render.figure import draw
-from softlabel.render.palette import class_colour
 from softlabel.render.picture import Axis, Picture, Section
 
 __all__ = ["Axis", "Picture", "Section", "class_colour", "draw"]

@@ -16,11 +16,12 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
+from softlabel.colours import PALETTE
 from softlabel.render.comparison import ComparisonPicture, MethodPanel, Profile
 from softlabel.render.figure import intensity_window
 from softlabel.render.layout import short
 from softlabel.render.outlines import boundaries, chain
-from softlabel.render.palette import PALETTE, soft_scale
+from softlabel.render.palette import soft_scale
 from softlabel.render.panels import add_lines, grey, show
 from softlabel.render.picture import Axis, Picture
 

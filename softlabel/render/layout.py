@@ -12,7 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
-from softlabel.render.palette import HATCH_COLOUR, MASK_COLOUR, TRUTH_COLOUR, class_colour
+from softlabel.colours import class_colour
+from softlabel.render.palette import HATCH_COLOUR, MASK_COLOUR, TRUTH_COLOUR
 from softlabel.render.picture import Picture
 
 MAX_STRETCH_RATIO = 2.5

@@ -12,12 +12,12 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.patheffects import withStroke
 
+from softlabel.colours import class_colour
 from softlabel.render.outlines import boundaries, chain, rectangles
 from softlabel.render.palette import (
     HATCH_COLOUR,
     MASK_COLOUR,
     TRUTH_COLOUR,
-    class_colour,
     soft_scale,
 )
 from softlabel.render.picture import Picture, Section

@@ -15,9 +15,9 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Affine2D
 
+from softlabel.colours import class_colour
 from softlabel.measurements import Layers, ScanSurfaces, Volume
 from softlabel.measurements.scans import WHOLE
-from softlabel.render.palette import class_colour
 from softlabel.surfaces.etdrs import DIAMETERS_MM
 from softlabel.types import Array
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 
-from softlabel.render.palette import class_colour
+from softlabel.colours import class_colour
 from softlabel.tuning.advice import MOST_SOFTENED, Advice
 from softlabel.tuning.rows import Row
 from softlabel.tuning.sweep import Tuning

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from dataclasses import replace
 
@@ -58,7 +59,22 @@ def test_the_tables_tell_the_classes(volumes, tmp_path):
         json.loads((tmp_path / "sub-02/anat/sub-02_dseg.json").read_text())["IgnoredValue"] == 999
     )
     rows = (tmp_path / "dseg.tsv").read_text(encoding="utf-8").splitlines()
-    assert rows == ["index\tname", "0\tbackground", "7\tshell", "300\tgrößter Kern"]
+    assert rows == [
+        "index\tname\tcolor", "0\tbackground\t#c8c8c8", "7\tshell\t#e69f00",
+        "300\tgrößter Kern\t#56b4e9",
+    ]  # fmt: skip
+    snap = (tmp_path / "itksnap_labels.txt").read_text(encoding="utf-8").splitlines()
+    assert [shlex.split(row) for row in snap if not row.startswith("#")] == [
+        [*"0000000", "Clear Label"],
+        ["7", "230", "159", "0", "1", "1", "1", "shell"],
+        ["300", "86", "180", "233", "1", "1", "1", "größter Kern"],
+    ]
+    slicer = (tmp_path / "slicer_labels.ctbl").read_text(encoding="utf-8").splitlines()
+    assert [row.split() for row in slicer if not row.startswith("#")] == [
+        ["0", "background", "200", "200", "200", "0"],
+        ["7", "shell", "230", "159", "0", "255"],
+        ["300", "größter_Kern", "86", "180", "233", "255"],
+    ]
     derivative = json.loads((tmp_path / "dataset_description.json").read_text())
     assert derivative["DatasetType"] == "derivative"
     assert derivative["GeneratedBy"][0]["Name"] == "softlabel"
