@@ -125,8 +125,8 @@ def bids_table(classes: ClassTable) -> str:
 
     Examples
     --------
-    >>> print(bids_table(ClassTable({0: "background", 4: "optic nerve"})), end="")
-    index	name	color
+    >>> print(bids_table(ClassTable((0, 4), ("background", "optic nerve"))), end="")
+    index\tname\tcolor
     0	background	#c8c8c8
     4	optic nerve	#e69f00
     """
@@ -142,7 +142,7 @@ def itksnap_table(classes: ClassTable) -> str:
 
     Examples
     --------
-    >>> print(itksnap_table(ClassTable({0: "background", 4: "optic nerve"})), end="")
+    >>> print(itksnap_table(ClassTable((0, 4), ("background", "optic nerve"))), end="")
     # ITK-SnAP Label Description File
     # IDX -R- -G- -B- -A- VIS MSH LABEL
     0 0 0 0 0 0 0 "Clear Label"
@@ -163,7 +163,7 @@ def slicer_table(classes: ClassTable) -> str:
 
     Examples
     --------
-    >>> print(slicer_table(ClassTable({0: "background", 4: "optic nerve"})), end="")
+    >>> print(slicer_table(ClassTable((0, 4), ("background", "optic nerve"))), end="")
     # Color table, names and colours of labels
     0 background 200 200 200 0
     4 optic_nerve 230 159 0 255
