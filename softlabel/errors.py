@@ -93,6 +93,18 @@ def first_of(names: Iterable[str], most: int) -> str:
     return ", ".join(every[:most]) + (f" and {more} more" if more > 0 else "")
 
 
+def any_of(names: Iterable[str]) -> str:
+    """Names of which one will do.
+
+    Examples
+    --------
+    >>> any_of("abc"), any_of("ab"), any_of("a")
+    ('a, b or c', 'a or b', 'a')
+    """
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
+
+
 def plural(count: int, noun: str) -> str:
     """A count and its noun.
 

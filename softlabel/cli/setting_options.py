@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from softlabel.cli.options import Numbers, flag, option, without_none
 from softlabel.cli.plugin_options import MethodName, given_plugin_options
-from softlabel.errors import UsageError
+from softlabel.errors import UsageError, any_of
 from softlabel.generation.settings import CHOICES, Settings, idle_settings
 from softlabel.preprocess import (
     PRESETS,
@@ -284,7 +284,7 @@ def settings_of(options: dict[str, Any], **others: Any) -> Settings:
         if method not in owners[name]:
             raise UsageError(
                 f"{flag(name)} has no meaning with --method {method}; leave it out, or take "
-                f"--method {' or '.join(owners[name])}."
+                f"--method {any_of(owners[name])}."
             )
     given |= given_plugin_options(options)
     chosen = {name: options[name] for name in _FIELDS if name in options}

@@ -78,7 +78,7 @@ def score_maps(
     >>> maps = softlabel.soften(hard, np.zeros(4, int), boundary="symmetric")
     >>> scores = score_maps(maps, hard, truth=np.array([1, 0, 0, 0], np.uint8))
     >>> scores.softened, scores.changed, round(scores.brier, 3)
-    (1.0, 0.0, 0.368)
+    (1.0, 0.0, 0.34)
     """
     ignored = ignored_index(maps.index.dtype)
     known_pixels = changed = 0

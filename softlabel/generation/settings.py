@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from softlabel.coerce import make_plain
 from softlabel.distance.boundary import BOUNDARIES
-from softlabel.errors import UsageError, did_you_mean
+from softlabel.errors import UsageError, any_of, did_you_mean
 from softlabel.preprocess import (
     PRESETS,
     Plan,
@@ -439,7 +439,7 @@ def _unknown(name: str, settings: list[str]) -> str:
     ]
     if methods:
         return (
-            f"{name} is no setting but an option of the method {' or '.join(methods)}; give "
+            f"{name} is no setting but an option of the method {any_of(methods)}; give "
             f"method_options={{{name!r}: …}}."
         )
     if name in word_fields() or name in step_fields():

@@ -235,7 +235,7 @@ def test_everything_that_has_a_say_is_recorded_when_it_is_no_default():
     } - of_steps  # fmt: skip
     assert of_steps - set(Settings(preprocess="oct").recorded()) == {"preprocess"}
     assert Settings().recorded()["method_options"] == {
-        "min_minority": 0.0, "in_plane": False, "slice_axis": None,
+        "min_minority": 0.0, "in_plane": False, "slice_axis": None, "conversion": "eq1",
     }  # fmt: skip
     assert json.loads(Settings(sigma=2).as_json(SOURCE)) == {"sigma": 2.0} | SOURCE
 
@@ -354,7 +354,7 @@ def test_the_options_of_a_method_are_filled_in():
 
 
 @pytest.mark.parametrize("given, what", [
-    ({"in_plane": True}, r"in_plane is no setting .* method superpixel or distance; give"),
+    ({"in_plane": True}, r"in_plane is no setting .* superpixel, distance or posterior; give"),
     ({"n_segment": 5}, r"n_segment is no setting; did you mean n_segments\?"),
     ({"zzz": 5}, r"zzz is no setting\."),
 ])  # fmt: skip

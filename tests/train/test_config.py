@@ -316,6 +316,22 @@ def test_labels_of_single_raters_are_hard():
         assert load_recipe("smoke", ["data.raters=sample", settled]).data.raters == "sample"
 
 
+def test_a_word_leaves_out_a_step_of_the_recipe_below(tmp_path):
+    """Also where the file has nothing else of the section, which stays."""
+    (tmp_path / "below.yaml").write_text(
+        "generate: {n_segments: 9, box: mask, resample_mm: [1, 1, 2], brain_mask: intensity, "
+        "preprocess_options: {grow_mm: 6}}\n"
+    )
+    above = tmp_path / "above.yaml"
+    for text, left in [
+        ("{resample_mm: none}", {"box": "mask", "brain_mask": "intensity", "grow_mm": 6}),
+        ("{brain_mask: none}", {"brain_mask": "none", "box": "mask", "resample_mm": [1, 1, 2]}),
+    ]:
+        above.write_text(f"base: below.yaml\ngenerate: {text}\n")
+        found = load_recipe(above).generate
+        assert found == {"n_segments": 9, "preprocess_options": left}
+
+
 def test_null_and_empty_sections_unset(tmp_path):
     below = tmp_path / "below.yaml"
     below.write_text(

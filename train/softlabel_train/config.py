@@ -444,22 +444,43 @@ def _with_words_of_steps(generate: Mapping[str, Any]) -> dict[str, Any]:
     >>> _with_words_of_steps({"brain_mask": "none", "preprocess_options": {"grow_mm": 6}})
     {'preprocess_options': {'brain_mask': 'none'}}
     """
-    words = {name: generate[name] for name in word_fields() if name in generate}
-    options = generate.get("preprocess_options", {})
+    settled = _with_moved_words(generate)
+    options = settled.pop("preprocess_options", {})
     if not isinstance(options, Mapping):
         return dict(generate)  # the settings say what is wrong with it
-    if twice := [name for name in words if name in options]:
-        raise ValueError(
-            f"{twice[0]} is given both by itself and in preprocess_options; give it once"
-        )
-    options = {**options, **words}
     gone = {step for step, s in STEPS.items() if options.get(s.asked_by or step) in _LEAVE_OUT}
     idle = {name for name, owners in step_fields().items() if gone.issuperset(owners)}
     if options.get("resample_mm") in _LEAVE_OUT:  # numbers, which have no word for it
         idle.add("resample_mm")
     options = {name: value for name, value in options.items() if name not in idle}
-    settled = {name: value for name, value in generate.items() if name not in words}
     return settled | ({"preprocess_options": options} if options else {})
+
+
+def _with_moved_words(generate: Mapping[str, Any]) -> dict[str, Any]:
+    """The section of one file with the words of the steps where another file may have them.
+
+    Nothing is left out yet: what a word leaves out may stand in the file below.
+
+    Raises
+    ------
+    ValueError
+        When a word is in both places.
+
+    Examples
+    --------
+    >>> _with_moved_words({"n_segments": 9, "resample_mm": "none"})
+    {'n_segments': 9, 'preprocess_options': {'resample_mm': 'none'}}
+    """
+    words = {name: generate[name] for name in word_fields() if name in generate}
+    options = generate.get("preprocess_options", {})
+    if not words or not isinstance(options, Mapping):
+        return dict(generate)
+    if twice := [name for name in words if name in options]:
+        raise ValueError(
+            f"{twice[0]} is given both by itself and in preprocess_options; give it once"
+        )
+    rest = {name: value for name, value in generate.items() if name not in words}
+    return rest | {"preprocess_options": {**options, **words}}
 
 
 _LEAVE_OUT = ("none", "keep")
@@ -680,7 +701,7 @@ def _read_yaml(name_or_path: str | Path) -> dict[str, Any]:
         raise UsageError(f"The recipe {name_or_path} must be a mapping of keys to values.")
     if isinstance(generate := values.get("generate"), Mapping):
         try:
-            values["generate"] = _with_words_of_steps(generate)
+            values["generate"] = _with_moved_words(generate)
         except ValueError as error:
             raise UsageError(f"The recipe {name_or_path}: generate: {error}.") from error
     data = values.get("data")
