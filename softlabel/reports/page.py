@@ -21,8 +21,8 @@ HEAD_BYTES = 1024
 """Of a file, in which the mark is looked for."""
 
 NOTICE = (
-    "For research use. Soft values are pseudo-probabilities made from label maps, superpixels and "
-    "distances; they are not calibrated to any grader."
+    "For research use. Soft values are pseudo-probabilities, made of label maps and their images; "
+    "they are not calibrated to any grader."
 )
 
 
