@@ -277,11 +277,13 @@ def test_the_band_is_around_what_was_drawn(benchmark_module, drawn_case):
 
 def test_every_law_displaces_alike_and_elsewhere(benchmark_module):
     """By as much, within a factor of three of the pixels, and no two the same."""
-    labels = benchmark_module("labels")
+    annotators = benchmark_module("annotators")
     disc = np.hypot(*np.mgrid[-40:41, -60:61]) < 25
     truth = disc[None].astype(np.uint8)
     clean = (disc * np.linspace(1, 5, 121))[None, None]
-    drawn = {law: labels.draw_regions(truth, clean, law, 2.0, 3) for law in labels.REGION_LAWS}
+    drawn = {
+        law: annotators.draw_regions(truth, clean, law, 2.0, 3) for law in annotators.REGION_LAWS
+    }
     changed = {law: int((d != truth).sum()) for law, d in drawn.items()}
     assert min(changed.values()) > max(changed.values()) / 3
     texts = {d.tobytes() for d in drawn.values()}

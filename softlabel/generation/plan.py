@@ -285,7 +285,7 @@ def choose(dataset: Dataset, ids: Sequence[str] | None, limit: int | None) -> li
                 hint = f"did you mean {', '.join(near)}?" if near else "none has a similar name."
                 raise UsageError(
                     f"The data set has no case {text!r} among {len(everything)}: {hint} "
-                    "`--dry-run -v` lists them."
+                    "`softlabel generate --dry-run -v` lists them."
                 )
             wanted += found
         chosen = [everything[i] for i in dict.fromkeys(wanted)]
