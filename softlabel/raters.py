@@ -42,8 +42,19 @@ def recorded_raters(settings: Mapping[str, Any]) -> tuple[str, ...]:
         return ()
     if options.get("grader") == "both":
         return ("grader1", "grader2")
-    places = [part for part in str(options.get("raters") or "").split(",") if part]
+    places = places_of(str(options.get("raters") or ""))
     return tuple(rater_names(places)) if places else ()
+
+
+def places_of(text: str) -> tuple[str, ...]:
+    """The places that the option ``raters`` lists, with commas between them.
+
+    Examples
+    --------
+    >>> places_of("labelsTr, labelsTr_second,")
+    ('labelsTr', 'labelsTr_second')
+    """
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def hard_label_rule(raters: Sequence[str]) -> str:

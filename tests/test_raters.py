@@ -26,3 +26,8 @@ def test_the_raters_of_a_record():
 def test_the_rule_of_the_hard_label():
     assert hard_label_rule(["a", "b"]) == "that of a; where a ignored a pixel, that of b"
     assert hard_label_rule("abc") == "the majority of a, b, c; of equals that of the earliest"
+
+
+def test_places_are_read_as_readers_read_them():
+    record = {"format_options": {"raters": "labelsTr, labelsTr_second"}}
+    assert recorded_raters(record) == ("labelsTr", "labelsTr_second")

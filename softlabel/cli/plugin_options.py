@@ -13,7 +13,8 @@ import click
 
 from softlabel.cli.options import Numbers, SectionedCommand, SectionOption, flag, without_none
 from softlabel.errors import UsageError
-from softlabel.softening import METHODS, method_named, registered_names, release_of
+from softlabel.softening import METHODS, registered_names
+from softlabel.softening.plugins import load_plugin
 
 SECTION = "Softening"
 
@@ -115,15 +116,16 @@ def options_of(name: str, taken: Collection[str]) -> list[click.Parameter]:
         When the method cannot be used.
     """
     try:
-        options = method_named(name).options
+        plugin = load_plugin(name)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    options = plugin.method.options
     kinds = get_type_hints(options)
     shown = [field for field in fields(options) if "help" in field.metadata]
     for text in (flag(f"{name}-{field.name}") for field in shown):
         if text in taken:
             raise UsageError(
-                f"The package {release_of(name)} registers the softening method {name!r}, whose "
+                f"The package {plugin.release} registers the softening method {name!r}, whose "
                 f"option would be {text}, which softlabel has itself; uninstall the package, or "
                 "register another name."
             )

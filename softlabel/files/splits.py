@@ -98,7 +98,11 @@ def _from_json(path: Path, text: str, fold: int) -> dict[str, tuple[str, ...]]:
             f'The split {path} must be a list of {{"train": [names], "val": [names]}}, one for '
             f"each fold, as nnU-Net writes it; fold {fold} is another kind of value."
         )
-    return {_part(path, name): tuple(names) for name, names in parts.items()}
+    found: dict[str, tuple[str, ...]] = {}
+    for name, names in parts.items():  # val and validation are one part
+        own = _part(path, name)
+        found[own] = (*found.get(own, ()), *names)
+    return found
 
 
 def _are_names(value: Any) -> bool:

@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass, replace
 
 from softlabel.generation.settings import OF_PRESET, Settings
+from softlabel.softening import method_named
 
 PERCENTILES = (1.0, 99.5)
 """Of each channel: a few very bright pixels flatten everything else otherwise."""
@@ -83,6 +84,8 @@ def preset_hint(settings: Settings) -> str:
     Empty where something else than the defaults was asked for.
     """
     usual = Settings()
+    if not method_named(settings.method).needs_superpixels:
+        return ""
     if settings.superpixels == "file" or any(
         getattr(settings, name) != getattr(usual, name) for name in (*OF_PRESET, "preset")
     ):

@@ -270,7 +270,8 @@ def _structures_blurred(done: list[CaseReport]) -> Iterator[str]:
     """Where most of the image is one class, as in volumes, the others may all be soft already."""
     blurred = [
         r for r in done
-        if 0 < r.pixels_but_largest <= r.softened_pixels <= MOST_SOFTENED * r.pixels
+        if r.n_superpixels
+        and 0 < r.pixels_but_largest <= r.softened_pixels <= MOST_SOFTENED * r.pixels
     ]  # fmt: skip
     if blurred:
         yield (

@@ -45,7 +45,7 @@ OPTIONS = (
         None,
         "Folder of the configuration, such as nnUNetPlans_2d; to be given where there are several.",
     ),
-    *RAW_OPTIONS,
+    *(option for option in RAW_OPTIONS if option.name != "raters"),
 )
 
 _NO_PLANS = ("dataset.json", "dataset_fingerprint.json", "splits_final.json")

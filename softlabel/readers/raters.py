@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from softlabel.errors import CaseError, UsageError
-from softlabel.raters import rater_names
+from softlabel.raters import places_of, rater_names
 from softlabel.readers.registry import ReaderOption
 from softlabel.readers.safety import path_inside, relative_name
 
@@ -35,7 +35,7 @@ def split_places(text: str | None) -> tuple[str, ...]:
     """
     if text is None:
         return ()
-    places = tuple(part.strip() for part in text.split(",") if part.strip())
+    places = places_of(text)
     if len(places) < 2 or len(set(places)) < len(places):
         raise UsageError(
             f"The option raters is {text!r}; expected two or more places that differ, separated "

@@ -13,7 +13,7 @@ from softlabel.cache.describe import describe
 from softlabel.cache.facts import CaseFacts
 from softlabel.generation.failures import read_failures
 from softlabel.generation.findings import FINDINGS
-from softlabel.generation.settings import Settings
+from softlabel.generation.settings import recorded_settings
 from softlabel.reports.charts import Histogram, Strip, histogram, strips
 from softlabel.reports.names import Names
 
@@ -126,7 +126,7 @@ def contents_of(
         Of the table of cases; beyond, the worst are in it.
     """
     told = describe(cache)
-    settings = Settings.from_json(cache.header.settings).recorded()
+    settings = recorded_settings(cache.header.settings)
     record = told["settings"] | settings
     anonymous = record.get("format") == "dicom" if anonymise is None else anonymise
     names = Names(anonymous, cache.header.fingerprint)

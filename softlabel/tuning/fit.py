@@ -48,7 +48,7 @@ class Fit:
     ----------
     pixels : int
     made : int
-        Superpixels returned.
+        Superpixels returned that have a known pixel.
     recall : float
         Share of the labels' boundary pixels with a superpixel boundary within
         :data:`TOLERANCE`; NaN without a boundary.
@@ -133,7 +133,7 @@ class _Sums:
         self.near += int(near[used].sum())
         self.mixed += counts[np.count_nonzero(counts, axis=1) > 1].sum(axis=0)
         self.counts.append(counts)
-        self.made += made
+        self.made += int(np.count_nonzero(counts.any(axis=1)))  # others lie outside of the mask
         return made
 
     def dice(self) -> dict[int, float]:

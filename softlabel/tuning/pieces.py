@@ -212,14 +212,30 @@ def _slices(edges: Array, axis: int | None, most: int) -> list[Any]:
 
 
 def _box(edges: Array, axis: int | None, most: int) -> tuple[slice, ...]:
-    """The box of at most ``most`` pixels, shaped like the image, around the median boundary."""
-    cut = [a for a in range(edges.ndim) if a != axis]
-    share = min(1.0, (most / math.prod(edges.shape[a] for a in cut)) ** (1 / len(cut)))
-    places = np.nonzero(edges)
-    box = [slice(0, n) for n in edges.shape]
+    """The box of at most ``most`` pixels, shaped like the image, around the median boundary.
+
+    Where that shows none, as amid a ring, it is moved to the boundary pixel nearest to the median.
+    """
+    places = np.array(np.nonzero(edges))
+    if not places.size:
+        return _box_around(np.array(edges.shape) // 2, edges.shape, axis, most)
+    middle = np.median(places, axis=1)
+    box = _box_around(middle, edges.shape, axis, most)
+    if edges[box].any():
+        return box
+    nearest = ((places - middle[:, None]) ** 2).sum(axis=0).argmin()
+    return _box_around(places[:, nearest], edges.shape, axis, most)
+
+
+def _box_around(
+    centre: Array, shape: tuple[int, ...], axis: int | None, most: int
+) -> tuple[slice, ...]:
+    """The box around a place, moved into the image; all of it along ``axis``."""
+    cut = [a for a in range(len(shape)) if a != axis]
+    share = min(1.0, (most / math.prod(shape[a] for a in cut)) ** (1 / len(cut)))
+    box = [slice(0, n) for n in shape]
     for a in cut if share < 1 else ():
-        length = max(1, int(edges.shape[a] * share))
-        middle = int(np.median(places[a])) if len(places[a]) else edges.shape[a] // 2
-        first = min(max(0, middle - length // 2), edges.shape[a] - length)
+        length = max(1, int(shape[a] * share))
+        first = min(max(0, int(centre[a]) - length // 2), shape[a] - length)
         box[a] = slice(first, first + length)
     return tuple(box)

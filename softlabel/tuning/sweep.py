@@ -19,7 +19,7 @@ from softlabel.generation.networks import networks_for
 from softlabel.generation.settings import Settings
 from softlabel.preprocess import DnCNN
 from softlabel.readers import READERS, read_case
-from softlabel.superpixels.quality import box_fill
+from softlabel.superpixels.quality import boundary_pixels, box_fill
 from softlabel.superpixels.slic_cpu import compile_kernels
 from softlabel.tuning.fit import Fit, Trial, fit
 from softlabel.tuning.pieces import Excerpt, Scan, excerpt_of
@@ -211,8 +211,8 @@ def _look_at(
         tuple(s / min(spacing) for s in spacing), axis,
     )  # fmt: skip
     excerpt = excerpt_of(scan, settings.channel_percentiles)
-    if len(excerpt.pieces[0].values) < 2:
-        raise CaseError(f"{case.name}: it holds one class only, so that there is no boundary.")
+    if not any(boundary_pixels(p.index, p.index >= 0).any() for p in excerpt.pieces):
+        raise CaseError(f"{case.name}: it shows no boundary between classes.")
     return excerpt, len(case.shape) - (axis is not None), classes
 
 

@@ -134,3 +134,11 @@ def test_click_is_not_told_of_a_method_that_softlabel_has(data, tmp_path, monkey
     """Metadata of packages is read only when it matters."""
     monkeypatch.setattr("softlabel.cli.plugin_options.registered_names", lambda: 1 / 0)
     recorded(data, tmp_path, "--method", "hard")
+
+
+def test_a_package_that_takes_a_name_of_softlabel_has_no_options(tmp_path, monkeypatch):
+    plugins.write_package(tmp_path / "site", "taker", "1.0", {"gaussian": "os:path"})
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    text = re.sub(r"\s+", " ", run("generate", "--help").output)
+    assert "--gaussian-" not in text
+    assert "gaussian The package taker 1.0 registers the softening method 'gaussian', which" in text

@@ -82,3 +82,9 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(UsageError, match=r"folder\.csv cannot be read"):
         read_split(tmp_path / "folder.csv")
+
+
+def test_two_words_for_one_part_add_up(tmp_path):
+    path = tmp_path / "split.json"
+    path.write_text('{"train": ["a"], "val": ["b"], "validation": ["c"]}')
+    assert sorted(read_split(path)["validation"]) == ["b", "c"]

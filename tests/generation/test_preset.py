@@ -150,3 +150,12 @@ def test_structures_that_are_soft_as_a_whole_are_warned_of(tmp_path):
 )  # fmt: skip
 def test_the_preset_is_not_named_to_those_who_asked_for_something(settings):
     assert preset_hint(settings) == "" and preset_hint(Settings(boundary="edge"))
+
+
+def test_methods_without_superpixels_get_no_advice_on_them(tmp_path):
+    assert preset_hint(Settings()) and not preset_hint(Settings(method="gaussian"))
+    source = factories.write_scenes(tmp_path / "data")
+    settings = Settings(method="distance", method_options={"width": 200})
+    report = generate(source, tmp_path / "c.h5", settings)
+    assert report.softened_share > 0.5
+    assert not any("superpixels" in warning for warning in report.warnings)

@@ -2,11 +2,14 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from pages import Page, decoded
+from softlabel_train import report
 from softlabel_train.checkpoint import load_checkpoint
+from softlabel_train.config import load_recipe
 from softlabel_train.evaluate import evaluate_run
 from softlabel_train.predict import case_image, load_network, predict_probabilities
 from softlabel_train.report import write_run_report
@@ -14,6 +17,7 @@ from softlabel_train.scores import scores_from_csv
 
 from softlabel.cache import open_cache
 from softlabel.errors import UsageError
+from softlabel.reports.names import Names
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +138,17 @@ def test_what_cannot_work_is_refused(evaluated, tmp_path):
     (damaged / "evaluation/scores.json").write_text('{"summary": [{"x": 1}]}')
     with pytest.raises(UsageError, match="evaluate again"):
         write_run_report(damaged)
+
+
+def test_an_anonymous_report_names_no_patient_of_a_split(tmp_path):
+    recipe = load_recipe("smoke", [
+        "data.split={kind: named, train: [Doe Jane], evaluation: [Smith John]}", "data.cache=doe.h5"
+    ])  # fmt: skip
+    checkpoint = SimpleNamespace(recipe=recipe, split={"train": ("Doe Jane",)})
+    plain, hidden = (
+        str(report._facts(tmp_path, checkpoint, {}, Names(anonymous)))
+        for anonymous in (False, True)
+    )
+    assert "Doe Jane" in plain and "doe.h5" in plain
+    assert not any(word in hidden for word in ("Doe", "Smith", "doe.h5"))
+    assert "loss.beta" in hidden

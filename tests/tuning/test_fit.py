@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -111,3 +113,14 @@ def test_superpixels_of_an_image_without_contrast_are_no_better_than_chance():
     assert found.fill == 1.0 and found.over_chance < 0.03
     seeing = fit(excerpt_of(case), Trial(25, 0.1, 1.0))
     assert seeing.over_chance > found.over_chance + 0.05
+
+
+def test_superpixels_outside_of_the_mask_are_not_counted():
+    case = scan()
+    mask = np.zeros(case.labels.shape, bool)
+    mask[:, :12] = True
+    excerpt = excerpt_of(replace(case, mask=mask))
+    found = fit(excerpt, Trial(30, 0.1, 1.0))
+    ids = excerpt.pieces[0].slic(30, 0.1, 1.0)
+    assert found.made == len(np.unique(ids[mask])) < ids.max() + 1
+    assert found.pixels == mask.sum()

@@ -106,3 +106,11 @@ def test_positions_leave_ignored_and_masked_pixels_out():
     scan = Scan("x", np.zeros((1, 2, 3)), labels, 9, mask, (1.0, 1.0))
     index, values = class_positions(scan)
     assert index.tolist() == [[0, -1, 1], [-1, 1, 0]] and values == (7, 300)
+
+
+def test_of_a_large_round_object_a_part_with_its_boundary_is_looked_at():
+    """At the median of a ring lies nothing of it."""
+    labels = (np.hypot(*np.indices((300, 300)) - 150.0) < 130).astype(int)
+    scan = Scan("x", labels[None] * 9.0, labels, None, None, (1.0, 1.0))
+    [piece] = excerpt_of(scan, most=100 * 100).pieces
+    assert set(np.unique(piece.index)) == {0, 1}

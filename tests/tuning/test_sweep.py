@@ -86,7 +86,7 @@ def test_broken_cases_are_told_and_the_others_count(dataset):
 def test_a_case_of_one_class_has_no_boundary(tmp_path):
     data = factories.write_scenes(tmp_path / "data", "a")
     factories.Image.fromarray(np.zeros((40, 44), np.uint8)).save(data / "labels/a.png")
-    with pytest.raises(CaseError, match="one class only"):
+    with pytest.raises(CaseError, match="no boundary between classes"):
         tune(list_dataset(data), Settings(), FEW)
 
 

@@ -30,6 +30,7 @@ from softlabel.reports import (
 from softlabel.types import Array
 from softlabel_train.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from softlabel_train.evaluate import PARTS, cache_of_run, check_fit
+from softlabel_train.loggers import shared_settings
 from softlabel_train.metrics import DISTANCES, metric_of
 from softlabel_train.predict import case_image, load_network, predict_classes
 from softlabel_train.record import LOSS_TERMS, METRICS
@@ -284,9 +285,9 @@ def _facts(
         ("scored", f"{about['cases']} cases by {about['checkpoint']}" if "cases" in about else "–"),
         ("software", ", ".join(f"{name} {version}" for name, version in versions.items())),
     ]
-    settings = names.settings({
-        key: value for key, value in checkpoint.recipe.flat().items() if value not in (None, {}, [])
-    })  # fmt: skip
+    recipe = checkpoint.recipe
+    given = shared_settings(recipe) if names.anonymous else recipe.flat()
+    settings = names.settings({k: v for k, v in given.items() if v not in (None, {}, [])})
     return facts + [(key, str(value)) for key, value in settings.items() if key != "name"]
 
 
