@@ -1,6 +1,6 @@
 """How near soft labels come to the truth when the annotator erred: the study without training.
 
-Run with ``python -m benchmarks.labels`` (about 15 minutes), with ``--only
+Run with ``python -m benchmarks.labels`` (five and a half minutes on a calm machine), with ``--only
 oct|mri|real-oct|real-mri`` for one kind of images, with ``--map PNG`` for the noise × contrast maps
 alone, with ``--fit`` to choose the constants again, with ``--data DIR`` to score the soft labels of
 one annotator of a data set, such as Duke's, against the other.

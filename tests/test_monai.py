@@ -188,6 +188,17 @@ def test_a_pickled_transform_opens_files_of_its_own(cache):
     assert torch.equal(again(item)["soft"], expected["soft"])
 
 
+def test_a_case_in_two_parts_of_a_file_is_refused(cache, tmp_path):
+    """Once by its patient and once by its own name, which differ."""
+    opened = open_cache(cache)
+    patient = opened.facts("a").group
+    path = tmp_path / "splits_final.json"
+    path.write_text(f'[{{"train": ["{patient}"], "val": ["a"]}}]', encoding="utf-8")
+    for part in ("train", "val"):
+        with pytest.raises(UsageError, match=r"has the case .* in its parts .* by name or by"):
+            data_list(cache, path, part=part)
+
+
 def test_a_file_of_splits_chooses(cache, tmp_path):
     path = tmp_path / "splits_final.json"
     path.write_text('[{"train": ["a"], "val": ["b"]}, {"train": ["c"], "val": ["a"]}]')

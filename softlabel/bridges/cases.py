@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from softlabel.cache import Cache
@@ -38,7 +38,26 @@ def chosen_cases(cache: Cache, split: Split, part: str = "train", fold: int = 0)
     groups = {case_id: cache.facts(case_id).group for case_id in cache}
     if split is None:
         return groups
-    names = _of_file(Path(split), part, fold) if isinstance(split, str | os.PathLike) else split
+    if not isinstance(split, str | os.PathLike):
+        return _members(cache, groups, split)
+    path = Path(split)
+    if part not in PARTS:
+        raise UsageError(f"There is no part {part!r} of a split; expected {', '.join(PARTS)}.")
+    parts = {name: _members(cache, groups, names) for name, names in read_split(path, fold).items()}
+    if PARTS[part] not in parts:
+        raise UsageError(f"The split {path} has no part {part}; it has {', '.join(parts)}.")
+    own = parts[PARTS[part]]
+    for other, members in parts.items():
+        if other != PARTS[part] and (both := [case for case in own if case in members]):
+            raise UsageError(
+                f"The split {path} has the case {first_of(both, SHOWN)} in its parts {PARTS[part]} "
+                f"and {other}, by name or by patient; list each in one part."
+            )
+    return own
+
+
+def _members(cache: Cache, groups: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
+    """The patient of each case that is named, or whose patient is."""
     wanted = set(names)
     known = {*groups, *groups.values()}
     if unknown := [name for name in names if name not in known]:
@@ -47,12 +66,3 @@ def chosen_cases(cache: Cache, split: Split, part: str = "train", fold: int = 0)
             f"patients are {first_of(dict.fromkeys(groups.values()), SHOWN)}."
         )
     return {case: group for case, group in groups.items() if case in wanted or group in wanted}
-
-
-def _of_file(path: Path, part: str, fold: int) -> tuple[str, ...]:
-    if part not in PARTS:
-        raise UsageError(f"There is no part {part!r} of a split; expected {', '.join(PARTS)}.")
-    parts = read_split(path, fold)
-    if PARTS[part] not in parts:
-        raise UsageError(f"The split {path} has no part {part}; it has {', '.join(parts)}.")
-    return parts[PARTS[part]]

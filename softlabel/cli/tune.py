@@ -35,12 +35,13 @@ from softlabel.console import drawing
 from softlabel.console.display import duration, percent, progress
 from softlabel.console.group import say
 from softlabel.errors import UsageError, first_of, plural
-from softlabel.files.atomic import publish
 from softlabel.interrupt import interrupted_status, stop_on_signals
 from softlabel.readers import list_dataset
 
 if TYPE_CHECKING:
     from softlabel.tuning import Advice, Row, Tuning
+
+DPI = 150
 
 SHOWN = 3
 """Cases that are named on the terminal."""
@@ -177,9 +178,11 @@ def tune(
     for warning in advice.warnings:
         say(f"Warning: {warning}")
     if output is not None:
-        from softlabel.tuning.figure import draw_tuning  # matplotlib takes a second
+        from softlabel.render.cases import write_figure  # matplotlib takes a second
+        from softlabel.tuning.figure import tuning_figure
 
-        publish(output, draw_tuning(tuning, advice, f"{source.name}: {_looked_at(tuning)}"))
+        title = f"{source.name}: {_looked_at(tuning)}"
+        write_figure(lambda: tuning_figure(tuning, advice, title), output, DPI)
         if not as_json:
             click.echo(f"Picture: {output}")
     if not as_json:

@@ -12,13 +12,12 @@ from softlabel.cache import Header
 from softlabel.comparison.scores import Scores, near_boundary, score_maps
 from softlabel.errors import CaseError, did_you_mean
 from softlabel.generation.case_superpixels import make_superpixels
-from softlabel.generation.compute import hard_labels, soften_case
+from softlabel.generation.compute import hard_labels, in_whole_pieces, soften_case
 from softlabel.generation.settings import Settings
 from softlabel.readers import READERS, read_case
 from softlabel.softening import method_named
 from softlabel.softmaps.class_index import class_index_map
 from softlabel.softmaps.maps import SoftMaps
-from softlabel.superpixels import whole_pieces
 from softlabel.types import Array, Case, CaseRef, ClassTable, Dataset, class_table
 
 BAND_PX = 8.0
@@ -159,19 +158,12 @@ def soft_maps(
         if method_named(chosen.method).needs_superpixels:
             alike = Settings(**{n: getattr(chosen, n) for n in OF_SUPERPIXELS}).as_json({})
             if alike not in made:
-                made[alike] = _superpixels(case, chosen)
+                made[alike] = in_whole_pieces(make_superpixels(case, chosen)[0], case, chosen)
             ids = made[alike]
         try:
             yield name, soften_case(case, ids, header, chosen, None)[0]
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
-
-
-def _superpixels(case: Case, settings: Settings) -> Array:
-    """Superpixels as a cache has them."""
-    ids = make_superpixels(case, settings)[0]
-    masked = settings.superpixels == "slic" and settings.mask_mode == "slic"
-    return whole_pieces(ids) if masked and case.mask is not None else ids
 
 
 def header_of(

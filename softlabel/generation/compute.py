@@ -79,11 +79,8 @@ def compute(
         chosen = resolution_record(settings, case.shape)
         if method_named(settings.method).needs_superpixels:
             ids, asked = make_superpixels(case, settings, superpixels, device)
-            # a cache of format 1 goes on as it was begun
-            if settings.superpixels == "slic" and settings.mask_mode == "slic" and (
-                case.mask is not None and header.format_version > 1
-            ):  # fmt: skip
-                ids = whole_pieces(ids)
+            if header.format_version > 1:  # a cache of format 1 goes on as it was begun
+                ids = in_whole_pieces(ids, case, settings)
         safe_point()
         soft, note = soften_case(case, ids, header, settings, device)
         safe_point()
@@ -94,6 +91,12 @@ def compute(
     return CaseResult(
         case, labels, ids, soft, label_maps, statistics, inputs, note, before, step_seconds, chosen
     )  # fmt: skip
+
+
+def in_whole_pieces(ids: Array, case: Case, settings: Settings) -> Array:
+    """Superpixels as a cache has them: those of masked SLIC, which may be scattered, in pieces."""
+    masked_slic = settings.superpixels == "slic" and settings.mask_mode == "slic"
+    return whole_pieces(ids) if masked_slic and case.mask is not None else ids
 
 
 def soften_case(

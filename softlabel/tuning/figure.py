@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -31,14 +30,6 @@ ROOM_FOR_NAMES = 130
 """Letters that have room side by side below the bars."""
 
 RECOMMENDED, BY_DEFAULT, OF_GRID = "#d55e00", "#777777", "#c8c8c8"
-
-
-def draw_tuning(tuning: Tuning, advice: Advice, title: str, dpi: int = 150) -> bytes:
-    """A picture of a tuning, as PNG: three figures over the size, and the Dice of each class."""
-    buffer = io.BytesIO()
-    figure = tuning_figure(tuning, advice, title)
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
-    return buffer.getvalue()
 
 
 def tuning_figure(tuning: Tuning, advice: Advice, title: str) -> Figure:

@@ -152,3 +152,11 @@ def test_an_anonymous_report_names_no_patient_of_a_split(tmp_path):
     assert "Doe Jane" in plain and "doe.h5" in plain
     assert not any(word in hidden for word in ("Doe", "Smith", "doe.h5"))
     assert "loss.beta" in hidden
+
+
+def test_the_curve_of_nacl_is_drawn_where_the_run_has_it(tmp_path):
+    head = "step,lr,loss,ce,dice,kl"
+    for more, row in (("", ""), (",nacl", ",0.5")):
+        (tmp_path / "metrics.csv").write_text(f"{head}{more}\n1,1,3,1,1,1{row}\n2,1,2,1,1,1{row}\n")
+        drawn = str(report._curves(tmp_path)[0])
+        assert ("nacl" in drawn) == bool(more)

@@ -7,6 +7,7 @@ writes offline, MLflow into a database in the folder of the run.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import re
@@ -146,7 +147,9 @@ class MLflow:
         database = f"sqlite:///{(folder / 'mlflow' / 'mlflow.db').resolve()}"
         uri = os.environ.get("MLFLOW_TRACKING_URI", database)
         self._client = MlflowClient(tracking_uri=uri)
-        self._id = _kept(folder / "mlflow" / "run_id", lambda: self._new_run(recipe))
+        # a server knows the runs that it made itself
+        own = "" if uri == database else f"-{hashlib.sha256(uri.encode()).hexdigest()[:12]}"
+        self._id = _kept(folder / "mlflow" / f"run_id{own}", lambda: self._new_run(recipe))
         self._client.update_run(self._id, status="RUNNING")
 
     def _new_run(self, recipe: Recipe) -> str:

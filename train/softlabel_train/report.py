@@ -300,7 +300,9 @@ def _curves(run: Path) -> list[Any]:
     columns = list(rows[0]) if rows else []
     dice = [name for name in columns if name and name.startswith(VALIDATION_DICE)]
     charts = [
-        curves("loss over steps", [_curve(rows, name, name) for name in LOSS_TERMS]),
+        curves("loss over steps", [
+            _curve(rows, name, name) for name in (*LOSS_TERMS, "nacl") if name in columns
+        ]),
         curves("validation Dice over steps", [
             _curve(rows, name, name.partition("/")[2] or MEAN) for name in dice
         ]),
