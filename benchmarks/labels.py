@@ -14,10 +14,11 @@ distribution, since hard labels would score infinity. *ECE* is the expected cali
 most probable class (15 bins).
 
 Constants of published methods have the best Brier score on phantoms of seeds from 1000 on, for each
-kind of image; ``posterior`` has its defaults everywhere, which are not its best (``--fit``). Real scans have no seeds: the labels that come
-with them are the truth, and three annotators are drawn of each. ``evidence`` is a method that
-softlabel does not have: Φ(d / s) with s = s0 / (1 + E / k), E the difference of the local means on
-both sides of the nearest drawn boundary point over the local noise.
+kind of image; ``posterior`` has its defaults everywhere, which are not its best (``--fit``). Real
+scans have no seeds: the labels that come with them are the truth, and three annotators are drawn of
+each. ``evidence`` is a method that softlabel does not have: Φ(d / s) with s = s0 / (1 + E / k), E
+the difference of the local means on both sides of the nearest drawn boundary point over the local
+noise.
 """
 
 from __future__ import annotations
