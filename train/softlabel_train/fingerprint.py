@@ -130,8 +130,23 @@ def patch_for(
     while math.prod(patch) > most:
         longest = max(range(len(patch)), key=lambda axis: patch[axis] * spacing[axis])
         patch[longest] -= 1
-    divisors = _divisors(patch, spacing)
-    return tuple(_near(n, by, whole) for n, by, whole in zip(patch, divisors, shape, strict=True))
+    return _rounded(patch, shape, spacing)
+
+
+def _rounded(
+    patch: Sequence[int], shape: Sequence[int], spacing: Sequence[float]
+) -> tuple[int, ...]:
+    """The patch in multiples of what its own network divides by.
+
+    Rounding may move an axis over the length from which the network halves it once more, or once
+    less; so the rounded patch is asked again, until both agree.
+    """
+    found, seen = tuple(patch), set()
+    while found not in seen:
+        seen.add(found)
+        divisors = _divisors(found, spacing)
+        found = tuple(_near(n, by, whole) for n, by, whole in zip(patch, divisors, shape, strict=True))
+    return found
 
 
 def _divisors(patch: Sequence[int], spacing: Sequence[float]) -> list[int]:
