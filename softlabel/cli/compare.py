@@ -163,10 +163,14 @@ def compare(
 
     Options of methods go to those that have them. Steps before superpixels are not taken.
     """
+    from softlabel.files import require_writable
     from softlabel.generation.plan import check_method, choose
     from softlabel.readers import list_dataset, scan_classes
 
     _check_picture_options(output, against_raters)
+    for path in (output, csv_path):
+        if path is not None:
+            require_writable(path.parent)
     settings = settings_of_methods(options, _methods_of(methods))
     given = given_reader_options(options)
     dataset = list_dataset(source, format_, given, mapping_of(map_, threshold))
@@ -393,7 +397,7 @@ def _rater_table(report: RaterReport, methods: Sequence[str]) -> Table:
 
 
 def _write_csv(path: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:
-    from softlabel.files.atomic import publish
+    from softlabel.files import publish
 
     if path is None:
         return
@@ -401,4 +405,5 @@ def _write_csv(path: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:
     writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
     publish(path, text.getvalue().encode())

@@ -35,6 +35,7 @@ from softlabel.console import drawing
 from softlabel.console.display import duration, percent, progress
 from softlabel.console.group import say
 from softlabel.errors import UsageError, first_of, plural
+from softlabel.files import require_writable
 from softlabel.interrupt import interrupted_status, stop_on_signals
 from softlabel.readers import list_dataset
 
@@ -154,8 +155,8 @@ def tune(
             f"{source} holds soft labels, which take no superpixels; tune is for hard label maps."
         )
     grid = _grid_of(sizes, compactness, sigma)
-    if output is not None and not output.parent.is_dir():
-        raise UsageError(f"{output} cannot be written: {output.parent} is no folder; make it.")
+    if output is not None:
+        require_writable(output.parent)
     from softlabel.generation.networks import with_weights
     from softlabel.tuning import advise
     from softlabel.tuning import tune as try_settings
