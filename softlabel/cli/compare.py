@@ -17,6 +17,8 @@ from rich.table import Table
 
 from softlabel.cli.options import (
     SectionedCommand,
+    channel_index,
+    class_index,
     format_option,
     given_reader_options,
     json_option,
@@ -35,7 +37,7 @@ from softlabel.cli.setting_options import (
 from softlabel.console import drawing
 from softlabel.console.display import percent, progress
 from softlabel.console.group import EXIT_FAILED, fail, say
-from softlabel.errors import CaseError, SourceError, UsageError, did_you_mean, plural
+from softlabel.errors import CaseError, UsageError, did_you_mean, plural
 from softlabel.softening import METHODS
 from softlabel.softening.plugins import registered_names
 
@@ -185,7 +187,8 @@ def compare(
         _print_report(report, settings, csv_path, as_json)
         return
     case = _only_case(dataset, refs)
-    shown = _class_index(classes, class_name), _channel_index(case, channel), axis, slice_
+    shown_channel = channel_index(case.channels, channel, case.name) or 0
+    shown = class_index(classes, class_name), shown_channel, axis, slice_
     found = _compared(case, settings, classes, _truth_of(case, dataset, truth), band_px)
     if output is not None:
         _draw(found, output, shown, frame_px, dpi)
@@ -293,26 +296,6 @@ def _draw(
 
     picture = comparison_picture(found, View(*shown), frame_px)
     write_figure(lambda: draw_comparison(picture), output, dpi)
-
-
-def _class_index(classes: ClassTable, name: str | None) -> int | None:
-    if name is None:
-        return None
-    try:
-        return classes.index_of(name)
-    except SourceError as error:
-        raise UsageError(str(error)) from error
-
-
-def _channel_index(case: Case, channel: str | None) -> int:
-    if channel is None:
-        return 0
-    if channel in case.channels:
-        return case.channels.index(channel)
-    if channel.isascii() and channel.isdigit():
-        return int(channel)
-    known = f"are {', '.join(case.channels)}" if case.channels else "have no names: give an index"
-    raise UsageError(f"{case.name} has no channel {channel!r}; its channels {known}.")
 
 
 def _print_comparison(found: Comparison, csv_path: Path | None, as_json: bool) -> None:
