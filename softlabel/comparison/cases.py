@@ -16,7 +16,7 @@ from softlabel.generation.compute import (
     in_whole_pieces,
     soften_case,
 )
-from softlabel.generation.settings import Settings
+from softlabel.generation.settings import OF_SUPERPIXELS, Settings
 from softlabel.readers import READERS, read_case
 from softlabel.softening import method_named
 from softlabel.softmaps.class_index import class_index_map
@@ -27,12 +27,6 @@ BAND_PX = 8.0
 """Pixels this near to a boundary have scores of their own, since most others are right anyway."""
 
 TRUTH = "truth"
-
-OF_SUPERPIXELS = (
-    "superpixels", "preset", "n_segments", "superpixel_size", "compactness", "sigma",
-    "max_num_iter", "slic_dims", "slice_axis", "channel_percentiles", "mask_mode", "slic_code",
-)  # fmt: skip
-"""Settings that superpixels depend on."""
 
 
 @dataclass(frozen=True, eq=False)
