@@ -23,7 +23,7 @@ from softlabel.superpixels.slic_cpu import compile_kernels
 from softlabel.tuning.fit import Fit, Trial, fit
 from softlabel.tuning.pieces import Excerpt, Scan, excerpt_of
 from softlabel.tuning.rows import Row, row_of
-from softlabel.types import CaseRef, ClassTable, Dataset
+from softlabel.types import CaseRef, ClassTable, Dataset, long_axes
 
 SIZES_2D = (25.0, 50.0, 95.0, 190.0, 400.0)
 SIZES_3D = (27.0, 64.0, 125.0, 343.0, 1000.0)
@@ -81,8 +81,8 @@ class Tuning:
         Cases that the data set has.
     failures : mapping of str to str
         Cases that could not be looked at, and why.
-    dims : int
-        Axes of a superpixel.
+    dims : {2, 3}
+        Axes of a superpixel; 2 also in a volume of one slice, which is an image.
     interrupted, out_of_time : bool
         It ended before all chosen cases were looked at, and why.
     complete : bool
@@ -211,7 +211,8 @@ def _look_at(
     excerpt = excerpt_of(scan, settings.channel_percentiles)
     if not any(boundary_pixels(p.index, p.index >= 0).any() for p in excerpt.pieces):
         raise CaseError(f"{case.name}: it shows no boundary between classes.")
-    return excerpt, len(case.shape) - (axis is not None), header.classes
+    dims = 2 if axis is not None or len(long_axes(case.shape)) <= 2 else 3
+    return excerpt, dims, header.classes
 
 
 def _tried(
