@@ -27,8 +27,8 @@ from softlabel.cli.options import (
 from softlabel.cli.setting_options import (
     Numbers,
     given_step_options,
+    input_settings,
     preprocessing_settings,
-    setting,
     settings_of,
 )
 from softlabel.console import drawing
@@ -101,17 +101,7 @@ OWN_OPTIONS = (
     metavar="S[,S…]",
     help="Sigmas to try. Default: 0,1,2.",
 )
-@setting("Superpixels", "slic_dims", "Superpixels of whole volumes or of each slice.")
-@setting("Superpixels", "slice_axis", "Axis across the slices. Default: that of the coarsest "
-         "spacing.")  # fmt: skip
-@setting(
-    "Superpixels",
-    "channel_percentiles",
-    "Percentiles of each channel that SLIC sees as 0 and 1.",
-    type=float,
-    nargs=2,
-    metavar="LOW HIGH",
-)
+@input_settings
 @preprocessing_settings("Preprocessing")
 @json_option
 @verbosity_options
