@@ -335,6 +335,17 @@ def spacing_in_order(spacing: Sequence[float] | None, ndim: int) -> tuple[float,
     return values
 
 
+def long_axes(shape: Sequence[int]) -> tuple[int, ...]:
+    """Axes with more than one pixel: of a volume of one slice the two of an image.
+
+    Examples
+    --------
+    >>> long_axes((1, 120, 120)), long_axes((240, 240, 48))
+    ((1, 2), (0, 1, 2))
+    """
+    return tuple(axis for axis, length in enumerate(shape) if length > 1)
+
+
 def coarsest_axis(spacing: tuple[float, ...]) -> int:
     """Axis across the slices of a volume: the coarsest one, the last of equals.
 

@@ -9,6 +9,10 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from skimage import segmentation
 
+import softlabel
+from softlabel.softmaps.class_index import class_index_map
+from softlabel.types import ClassTable
+
 # What occurs more often is drawn more often; shrinking goes to the first.
 LABEL_KINDS = ("smooth",) * 4 + ("noise", "thin", "points") * 2 + ("single",)
 SUPERPIXEL_KINDS = ("one", "grid", "slic", "slic", "field", "field", "noise", "pixels")
@@ -129,6 +133,41 @@ def blobs(shape=(40, 52), n_classes=4, edge=9, seed=0):
     cells = where // edge
     ids = np.ravel_multi_index(tuple(cells), [n // edge + 1 for n in shape])
     return labels, np.where(rng.random(shape) < 0.03, -1, ids)
+
+
+TABLE = ClassTable.from_values(range(4))
+
+
+def blob_batch(shape=(40, 52), count=5, **kwargs):
+    """Several blobs: pairs of labels and superpixels, class indices, and ids of int32."""
+    pairs = [blobs(shape, seed=seed, **kwargs) for seed in range(count)]
+    if count > 1:
+        pairs[1][0][:] = 2  # an image without a mixed superpixel between others
+    indices = [class_index_map(labels, TABLE, 99) for labels, _ in pairs]
+    return pairs, indices, [ids.astype(np.int32) for _, ids in pairs]
+
+
+method_options = st.fixed_dictionaries(
+    {
+        "boundary": st.sampled_from(("inner", "outer", "edge", "symmetric")),
+        "scale": st.sampled_from([None, None, 0.3, 2.5]),
+        "normalize": st.sampled_from(["none", "sum"]),
+        "min_minority": st.sampled_from([0.0, 0.0, 0.1, 0.25, 0.5, 1.0]),
+        "in_plane": st.booleans(),
+        "conversion": st.sampled_from(["eq1", "eq1", "probit", "logistic"]),
+    }
+)
+"""Keyword arguments of soften() for the superpixel method."""
+
+
+def soften_scene(scene, device, **chosen):
+    """The soft maps of a scene; a row has no plane for distances to stay in."""
+    if scene.labels.ndim == 1:
+        chosen.pop("in_plane", None)
+    return softlabel.soften(
+        scene.labels, scene.superpixels, classes=scene.classes, ignore=scene.ignore,
+        device=device, **chosen,
+    )  # fmt: skip
 
 
 def assert_same_maps(found, expected):

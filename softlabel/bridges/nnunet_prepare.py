@@ -14,9 +14,8 @@ from softlabel.bridges.nnunet_prepared import (
     RECORD,
     Prepared,
     PreparedCase,
-    file_mark,
-    image_file,
     load_prepared,
+    mark_of,
     prepared_folder,
 )
 from softlabel.errors import (
@@ -67,7 +66,7 @@ def prepare(
 ) -> PrepareReport:
     """Make the superpixels of a preprocessed configuration of nnU-Net.
 
-    Cases that have superpixels of the same settings and image already are left alone.
+    Cases that have superpixels of the same settings, image and labels already are left alone.
 
     Parameters
     ----------
@@ -115,14 +114,14 @@ def _make_missing(
     progress: Callable[[str], object],
     safe_point: SafePoint,
 ) -> PrepareReport:
-    """Make the superpixels that are missing or of an image that has changed, and the record."""
+    """Make the superpixels that are missing or of files that have changed, and the record."""
     report = PrepareReport(prepared.folder, failed=dict(dataset.problems))
     cases = dict(prepared.cases)
     todo = []
     for ref in dataset.refs:
         known = cases.get(ref.id)
-        mark = file_mark(image_file(images, ref.id))
-        if known is not None and known.image == mark and prepared.path(ref.id).is_file():
+        up_to_date = known is not None and known.files == mark_of(images, ref.id)
+        if up_to_date and prepared.path(ref.id).is_file():
             report.kept.append(ref.id)
         else:
             cases.pop(ref.id, None)
@@ -201,20 +200,20 @@ def _prepare_case(
 ) -> Iterator[tuple[str, PreparedCase | str]]:
     """Superpixels of one case into their file, or why there are none."""
     try:
+        # before they are read: files that change meanwhile are made again
+        mark = mark_of(dataset.root / str(dataset.options["configuration"]), ref.id)
         case = READERS[READER_FORMAT].read_case(dataset, ref, None)
         ids, _ = make_superpixels(case, settings)
         _write_ids(ids if ids.ndim == 3 else ids[None], path)
-        images = dataset.root / str(dataset.options["configuration"])
-        yield ref.id, _described(case, ids, file_mark(image_file(images, ref.id)))
+        yield ref.id, _described(case, ids, mark)
     except (CaseError, ValueError) as error:
         yield ref.id, str(error)
 
 
 def _described(case: Case, ids: Array, mark: str) -> PreparedCase:
     values, counts = np.unique(case.labels, return_counts=True)
-    shape = case.shape if len(case.shape) == 3 else (1, *case.shape)
     pixels = dict(zip(values.tolist(), counts.tolist(), strict=True))
-    return PreparedCase(mark, shape, int(ids.max()), pixels)
+    return PreparedCase(mark, int(ids.max()), pixels)
 
 
 def _write_ids(ids: Array, path: Path) -> None:

@@ -4,8 +4,8 @@ Beside a folder ``nnUNet_preprocessed/DATASET/nnUNetPlans_2d`` lies ``softlabel/
 with
 
 * ``CASE.b2nd``: superpixel ids on the grid of the preprocessed case, int32, −1 where there is none;
-* ``softlabel.json``: settings, spacing, and of each case a mark of its image file, the largest id
-  and the pixels of each label value.
+* ``softlabel.json``: settings, spacing, and of each case a mark of its files, the largest id and
+  the pixels of each label value.
 
 They cannot lie with the cases: nnU-Net takes every ``.b2nd`` file there for one.
 """
@@ -26,9 +26,10 @@ from softlabel._version import __version__
 from softlabel.errors import SourceError, UsageError, first_of
 from softlabel.files.atomic import publish
 from softlabel.generation.settings import Settings
+from softlabel.readers.nnunetpreprocessed import SEGMENTATION
 from softlabel.readers.safety import load_json
 
-FORMAT, VERSION = "softlabel superpixels for nnU-Net", 1
+FORMAT, VERSION = "softlabel superpixels for nnU-Net", 2
 RECORD = "softlabel.json"
 ENDING = ".b2nd"
 
@@ -44,17 +45,14 @@ class PreparedCase:
 
     Attributes
     ----------
-    image : str
-        Mark of the image file that they were computed from (:func:`file_mark`).
-    shape : tuple of int
-        Spatial shape, slices first.
+    files : str
+        Mark of the image and the segmentation that it was made from (:func:`mark_of`).
     highest_id : int
     pixels : mapping of int to int
         Label values and how many pixels have each.
     """
 
-    image: str
-    shape: tuple[int, ...]
+    files: str
     highest_id: int
     pixels: Mapping[int, int]
 
@@ -108,7 +106,7 @@ class Prepared:
         return total
 
     def require(self, cases: Iterable[str], images: Path) -> None:
-        """Refuse superpixels that are missing, or of an image that has changed since.
+        """Refuse superpixels that are missing, or of files that have changed since.
 
         Parameters
         ----------
@@ -124,7 +122,7 @@ class Prepared:
         absent = [case for case in cases if case not in self.cases or not self.path(case).is_file()]
         changed = [
             case for case in cases
-            if case not in absent and file_mark(image_file(images, case)) != self.cases[case].image
+            if case not in absent and mark_of(images, case) != self.cases[case].files
         ]  # fmt: skip
         for wrong, what in ((absent, "lacks the superpixels of"), (changed, "has superpixels of")):
             if wrong:
@@ -175,14 +173,13 @@ def load_prepared(images: Path) -> Prepared:
     if (content.get("format"), content.get("version")) != (FORMAT, VERSION):
         raise SourceError(
             f"{path} is of format {content.get('format')!r:.60} and version "
-            f"{content.get('version')!r:.20}; expected {FORMAT!r} and {VERSION}. Remove its folder "
-            f"and run softlabel nnunet prepare {images}"
+            f"{content.get('version')!r:.20}; expected {FORMAT!r} and {VERSION}. Run softlabel "
+            f"nnunet prepare {images}, which makes all of it again."
         )
     try:
         cases = {
             str(name): PreparedCase(
-                str(case["image"]),
-                tuple(map(int, case["shape"])),
+                str(case["files"]),
                 int(case["highest_id"]),
                 {int(value): int(n) for value, n in case["pixels"].items()},
             )
@@ -193,28 +190,41 @@ def load_prepared(images: Path) -> Prepared:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise SourceError(
             f"{path} is damaged ({type(error).__name__}: {error}); expected what softlabel nnunet "
-            f"prepare writes. Remove its folder and run softlabel nnunet prepare {images}"
+            f"prepare writes. Run softlabel nnunet prepare {images}, which makes all of it again."
         ) from error
 
 
-def image_file(images: Path, case: str) -> Path:
-    """The file that nnU-Net keeps the image of a case in."""
-    blosc = images / f"{case}{ENDING}"
-    return blosc if blosc.is_file() else images / f"{case}.npz"
+def mark_of(images: Path, case: str) -> str:
+    """A short mark of the image and the segmentation of a case, which is the same in a copy.
+
+    Parameters
+    ----------
+    images : Path
+        Folder of the preprocessed cases.
+    case : str
+    """
+    image, labels = images / f"{case}{ENDING}", images / f"{case}{SEGMENTATION}"
+    if not image.is_file():  # older versions of nnU-Net keep both in one file
+        return _mark_of_edges(images / f"{case}.npz")
+    # Other labels may be compressed to as many bytes: all of the file counts, which is small.
+    return f"{_mark_of_edges(image)} {_hashed(labels.read_bytes())}"
 
 
-def file_mark(path: Path) -> str:
-    """A short mark of a file's content that is the same in a copy: its size, beginning and end.
+def _mark_of_edges(path: Path) -> str:
+    """A mark of a large file: its size, beginning and end.
 
-    The end of a ``.b2nd`` or ``.npz`` file says where its compressed pieces lie, so that other
-    pixels nearly always leave another mark.
+    The end of a ``.b2nd`` file says where its compressed pieces lie, that of an ``.npz`` file has
+    checksums, so that other pixels nearly always leave another mark.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
-        digest = hashlib.sha256(file.read(EDGE_BYTES))
+        beginning = file.read(EDGE_BYTES)
         file.seek(-min(size, EDGE_BYTES), os.SEEK_END)
-        digest.update(file.read())
-    return f"{size}-{digest.hexdigest()[:16]}"
+        return f"{size}-{_hashed(beginning + file.read())}"
+
+
+def _hashed(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def trainer_folder() -> Path:

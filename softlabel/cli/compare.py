@@ -17,6 +17,8 @@ from rich.table import Table
 
 from softlabel.cli.options import (
     SectionedCommand,
+    channel_index,
+    class_index,
     format_option,
     given_reader_options,
     json_option,
@@ -35,7 +37,7 @@ from softlabel.cli.setting_options import (
 from softlabel.console import drawing
 from softlabel.console.display import percent, progress
 from softlabel.console.group import EXIT_FAILED, fail, say
-from softlabel.errors import CaseError, SourceError, UsageError, did_you_mean, plural
+from softlabel.errors import CaseError, UsageError, did_you_mean, plural
 from softlabel.softening import METHODS
 from softlabel.softening.plugins import registered_names
 
@@ -163,10 +165,14 @@ def compare(
 
     Options of methods go to those that have them. Steps before superpixels are not taken.
     """
+    from softlabel.files import require_writable
     from softlabel.generation.plan import check_method, choose
     from softlabel.readers import list_dataset, scan_classes
 
     _check_picture_options(output, against_raters)
+    for path in (output, csv_path):
+        if path is not None:
+            require_writable(path.parent)
     settings = settings_of_methods(options, _methods_of(methods))
     given = given_reader_options(options)
     dataset = list_dataset(source, format_, given, mapping_of(map_, threshold))
@@ -181,7 +187,8 @@ def compare(
         _print_report(report, settings, csv_path, as_json)
         return
     case = _only_case(dataset, refs)
-    shown = _class_index(classes, class_name), _channel_index(case, channel), axis, slice_
+    shown_channel = channel_index(case.channels, channel, case.name) or 0
+    shown = class_index(classes, class_name), shown_channel, axis, slice_
     found = _compared(case, settings, classes, _truth_of(case, dataset, truth), band_px)
     if output is not None:
         _draw(found, output, shown, frame_px, dpi)
@@ -291,26 +298,6 @@ def _draw(
     write_figure(lambda: draw_comparison(picture), output, dpi)
 
 
-def _class_index(classes: ClassTable, name: str | None) -> int | None:
-    if name is None:
-        return None
-    try:
-        return classes.index_of(name)
-    except SourceError as error:
-        raise UsageError(str(error)) from error
-
-
-def _channel_index(case: Case, channel: str | None) -> int:
-    if channel is None:
-        return 0
-    if channel in case.channels:
-        return case.channels.index(channel)
-    if channel.isascii() and channel.isdigit():
-        return int(channel)
-    known = f"are {', '.join(case.channels)}" if case.channels else "have no names: give an index"
-    raise UsageError(f"{case.name} has no channel {channel!r}; its channels {known}.")
-
-
 def _print_comparison(found: Comparison, csv_path: Path | None, as_json: bool) -> None:
     facts = found.as_dict()
     rows = [{"method": name} | scores for name, scores in facts["methods"].items()]
@@ -393,7 +380,7 @@ def _rater_table(report: RaterReport, methods: Sequence[str]) -> Table:
 
 
 def _write_csv(path: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:
-    from softlabel.files.atomic import publish
+    from softlabel.files import publish
 
     if path is None:
         return
@@ -401,4 +388,5 @@ def _write_csv(path: Path | None, rows: Sequence[Mapping[str, Any]]) -> None:
     writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
     publish(path, text.getvalue().encode())

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from softlabel.cache import Cache, open_cache
-from softlabel.cli.options import cache_argument, verbosity_options
+from softlabel.cache import open_cache
+from softlabel.cli.options import cache_argument, channel_index, class_index, verbosity_options
 from softlabel.console.display import progress
-from softlabel.errors import CaseError, SourceError, UsageError, first_of, plural
+from softlabel.errors import CaseError, UsageError, first_of, plural
 from softlabel.parallel import cpu_count
 
 SHOWN_NAMES = 10
@@ -99,8 +99,8 @@ def inspect(
     with open_cache(cache) as opened:
         chosen = opened.chosen(ids)[:limit]
         view = View(
-            _class_index(opened, class_name),
-            _channel_index(opened, channel),
+            class_index(opened.classes, class_name),
+            channel_index(opened.channels, channel, opened.path),
             axis,
             slice_,
             slices,
@@ -131,33 +131,8 @@ def inspect(
         )
 
 
-def _class_index(cache: Cache, name: str | None) -> int | None:
-    if name is None:
-        return None
-    try:
-        return cache.classes.index_of(name)
-    except SourceError as error:
-        raise UsageError(str(error)) from error
-
-
 def _window(window: tuple[float, float] | None) -> tuple[float, float] | None:
     if window is not None and not window[0] < window[1] < float("inf"):
         low, high = window
         raise UsageError(f"The window {low:g} {high:g} is empty; give the lower intensity first.")
     return window
-
-
-def _channel_index(cache: Cache, channel: str | None) -> int | None:
-    """Place of a channel given by name or index; whether a case has it is seen later."""
-    if channel is None:
-        return None
-    if channel in cache.channels:
-        return cache.channels.index(channel)
-    if channel.isascii() and channel.isdigit():
-        return int(channel)
-    known = (
-        f"are {first_of(cache.channels, SHOWN_NAMES)}"
-        if cache.channels
-        else "have no names: give an index"
-    )
-    raise UsageError(f"{cache.path} has no channel {channel!r}; its channels {known}.")

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
+from softlabel.errors import SourceError, UsageError, first_of
+
 if TYPE_CHECKING:
     from softlabel.mapping import LabelMapping
+    from softlabel.types import ClassTable
+
+SHOWN_CHANNELS = 10
+"""Names of channels in a sentence."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -191,3 +197,48 @@ def given_reader_options(options: dict[str, Any]) -> dict[str, Any]:
     names = [name for name in options if name.startswith("format_")]
     taken = {name.removeprefix("format_"): options.pop(name) for name in names}
     return {name: value for name, value in taken.items() if value is not None}
+
+
+def class_index(classes: ClassTable, given: str | None) -> int | None:
+    """Index of the class that ``--class`` gives by name or value.
+
+    Raises
+    ------
+    UsageError
+        When there is none.
+    """
+    if given is None:
+        return None
+    try:
+        return classes.index_of(given)
+    except SourceError as error:
+        raise UsageError(str(error)) from error
+
+
+def channel_index(channels: Sequence[str], given: str | None, owner: object) -> int | None:
+    """Index of the channel that ``--channel`` gives by name or index.
+
+    Whether a case has a channel of that index is seen later.
+
+    Parameters
+    ----------
+    channels : sequence of str
+        Names; empty where channels have none.
+    given : str or None
+    owner : object
+        Whose channels they are, for the sentence.
+
+    Raises
+    ------
+    UsageError
+        When there is none of that name.
+    """
+    if given is None:
+        return None
+    if given in channels:
+        return channels.index(given)
+    if given.isascii() and given.isdigit():
+        return int(given)
+    named = f"are {first_of(channels, SHOWN_CHANNELS)}"
+    known = named if channels else "have no names: give an index"
+    raise UsageError(f"{owner} has no channel {given!r}; its channels {known}.")

@@ -83,6 +83,25 @@ def superpixel_settings(command: F) -> F:
             "Weight of space against intensity; from 0.3 on superpixels are nearly a grid.",
         ),
         setting("Superpixels", "sigma", "Smoothing before SLIC, in pixels of the finest axis."),
+        input_settings,
+        setting(
+            "Superpixels",
+            "mask_mode",
+            "Take masked pixels out after SLIC, or by masked SLIC (slow).",
+        ),
+        setting(
+            "Superpixels",
+            "slic_code",
+            "device: SLIC on the --device too; the same superpixels on every device, but not quite "
+            "those of cpu.",
+        ),
+    )
+
+
+def input_settings(command: F) -> F:
+    """What SLIC is given of a case: whole volumes or slices, and which range of intensities."""
+    return _all_of(
+        command,
         setting("Superpixels", "slic_dims", "Superpixels of whole volumes or of each slice."),
         setting(
             "Superpixels",
@@ -96,17 +115,6 @@ def superpixel_settings(command: F) -> F:
             type=float,
             nargs=2,
             metavar="LOW HIGH",
-        ),
-        setting(
-            "Superpixels",
-            "mask_mode",
-            "Take masked pixels out after SLIC, or by masked SLIC (slow).",
-        ),
-        setting(
-            "Superpixels",
-            "slic_code",
-            "device: SLIC on the --device too; the same superpixels on every device, but not quite "
-            "those of cpu.",
         ),
     )
 

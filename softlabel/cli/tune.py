@@ -27,14 +27,15 @@ from softlabel.cli.options import (
 from softlabel.cli.setting_options import (
     Numbers,
     given_step_options,
+    input_settings,
     preprocessing_settings,
-    setting,
     settings_of,
 )
 from softlabel.console import drawing
 from softlabel.console.display import duration, percent, progress
 from softlabel.console.group import say
 from softlabel.errors import UsageError, first_of, plural
+from softlabel.files import require_writable
 from softlabel.interrupt import interrupted_status, stop_on_signals
 from softlabel.readers import list_dataset
 
@@ -100,17 +101,7 @@ OWN_OPTIONS = (
     metavar="S[,S…]",
     help="Sigmas to try. Default: 0,1,2.",
 )
-@setting("Superpixels", "slic_dims", "Superpixels of whole volumes or of each slice.")
-@setting("Superpixels", "slice_axis", "Axis across the slices. Default: that of the coarsest "
-         "spacing.")  # fmt: skip
-@setting(
-    "Superpixels",
-    "channel_percentiles",
-    "Percentiles of each channel that SLIC sees as 0 and 1.",
-    type=float,
-    nargs=2,
-    metavar="LOW HIGH",
-)
+@input_settings
 @preprocessing_settings("Preprocessing")
 @json_option
 @verbosity_options
@@ -154,8 +145,8 @@ def tune(
             f"{source} holds soft labels, which take no superpixels; tune is for hard label maps."
         )
     grid = _grid_of(sizes, compactness, sigma)
-    if output is not None and not output.parent.is_dir():
-        raise UsageError(f"{output} cannot be written: {output.parent} is no folder; make it.")
+    if output is not None:
+        require_writable(output.parent)
     from softlabel.generation.networks import with_weights
     from softlabel.tuning import advise
     from softlabel.tuning import tune as try_settings

@@ -6,30 +6,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from softlabel.cache import Header
 from softlabel.comparison.scores import Scores, near_boundary, score_maps
 from softlabel.errors import CaseError, did_you_mean
 from softlabel.generation.case_superpixels import make_superpixels
-from softlabel.generation.compute import hard_labels, in_whole_pieces, soften_case
-from softlabel.generation.settings import Settings
+from softlabel.generation.compute import (
+    hard_labels,
+    header_of,
+    in_whole_pieces,
+    soften_case,
+)
+from softlabel.generation.settings import OF_SUPERPIXELS, Settings
 from softlabel.readers import READERS, read_case
 from softlabel.softening import method_named
 from softlabel.softmaps.class_index import class_index_map
 from softlabel.softmaps.maps import SoftMaps
-from softlabel.types import Array, Case, CaseRef, ClassTable, Dataset, class_table
+from softlabel.types import Array, Case, CaseRef, ClassTable, Dataset
 
 BAND_PX = 8.0
 """Pixels this near to a boundary have scores of their own, since most others are right anyway."""
 
 TRUTH = "truth"
-
-OF_SUPERPIXELS = (
-    "superpixels", "preset", "n_segments", "superpixel_size", "compactness", "sigma",
-    "max_num_iter", "slic_dims", "slice_axis", "channel_percentiles", "mask_mode", "slic_code",
-)  # fmt: skip
-"""Settings that superpixels depend on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,16 +161,6 @@ def soft_maps(
             yield name, soften_case(case, ids, header, chosen, None)[0]
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
-
-
-def header_of(
-    case: Case, classes: ClassTable | Mapping[int, str] | Sequence[int] | None = None
-) -> Header:
-    """Classes and ignored value of a case, as the functions that soften it want them."""
-    table = case.classes if classes is None else class_table(classes)
-    if table is None:
-        table = ClassTable.from_values(set(np.unique(case.labels).tolist()) - {case.ignore})
-    return Header("", "", table, case.ignore, case.channels)
 
 
 def truth_index(truth: Array, shape: tuple[int, ...], header: Header) -> Array:

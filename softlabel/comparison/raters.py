@@ -11,7 +11,6 @@ import numpy as np
 from softlabel.comparison.cases import (
     BAND_PX,
     cases_of,
-    header_of,
     other_map,
     second_rater,
     soft_maps,
@@ -19,6 +18,7 @@ from softlabel.comparison.cases import (
 )
 from softlabel.comparison.scores import near_boundary, roc_area
 from softlabel.errors import CaseError
+from softlabel.generation.compute import header_of
 from softlabel.generation.settings import Settings
 from softlabel.softmaps.class_index import class_index_map, ignored_index
 from softlabel.types import Array, Case, CaseRef, ClassTable, Dataset

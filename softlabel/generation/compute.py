@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from softlabel.softening.raters import majority
 from softlabel.softmaps.class_index import class_index_map
 from softlabel.softmaps.maps import SoftMaps
 from softlabel.superpixels import whole_pieces
-from softlabel.types import Array, Case
+from softlabel.types import Array, Case, ClassTable, class_table
 
 EXACT = 1 << 53
 """Whole numbers up to this one are exact in float64, whatever the order of a sum."""
@@ -91,6 +91,23 @@ def compute(
     return CaseResult(
         case, labels, ids, soft, label_maps, statistics, inputs, note, before, step_seconds, chosen
     )  # fmt: skip
+
+
+def header_of(
+    case: Case, classes: ClassTable | Mapping[int, str] | Sequence[int] | None = None
+) -> Header:
+    """Classes and ignored value of a case by itself, as the functions here want them.
+
+    Parameters
+    ----------
+    case : Case
+    classes : ClassTable, {value: name}, or values, optional
+        Those of the data set; default those of the case, or the values that it shows.
+    """
+    table = case.classes if classes is None else class_table(classes)
+    if table is None:
+        table = ClassTable.from_values(set(np.unique(case.labels).tolist()) - {case.ignore})
+    return Header("", "", table, case.ignore, case.channels)
 
 
 def in_whole_pieces(ids: Array, case: Case, settings: Settings) -> Array:

@@ -24,7 +24,7 @@ from softlabel.readers.look import LabelLook
 from softlabel.readers.mapped import mapped_facts
 from softlabel.softening import method_named
 from softlabel.softening.methods import NONE
-from softlabel.types import CaseRef, Dataset
+from softlabel.types import CaseRef, Dataset, long_axes
 
 ERROR, WARNING = "error", "warning"
 
@@ -473,7 +473,7 @@ def _superpixels(evidence: Evidence) -> Iterator[Finding]:
         settings = resolved(evidence.settings, shape)
         size = settings.superpixel_size or look.facts.size / settings.n_segments
         per_slice = settings.slic_dims == "slice" and len(shape) == 3
-        dims = 2 if per_slice or len(shape) == 2 else 3
+        dims = 2 if per_slice or len(long_axes(shape)) <= 2 else 3
         if settings.superpixel_size is None and per_slice:
             size = look.facts.size / min(shape) / settings.n_segments
         if size < LEAST_PIXELS:

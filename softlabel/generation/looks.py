@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from softlabel.errors import UsageError
-from softlabel.files.atomic import publish, temporary_name
+from softlabel.files.atomic import publish, require_writable, temporary_name
 from softlabel.files.documents import DocumentError, parse_json
 from softlabel.files.regular import open_regular
 from softlabel.readers.look import LabelLook
@@ -180,6 +180,7 @@ def save_check(
         "cases": records_of(dataset, refs, seen),
     }
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         publish(path, json.dumps(content, ensure_ascii=False).encode())
     except OSError as error:
         raise UsageError(
@@ -193,16 +194,11 @@ def require_place(path: Path) -> None:
     Raises
     ------
     UsageError
-        When there is such a file that is something else, or no folder for it.
+        When there is such a file that is something else, or nothing can be written there.
     """
     if path.exists() and _content(path) is None:
         raise UsageError(f"{path} is there and is no saved check; name another file.")
-    folder = path.parent
-    if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
-        raise UsageError(
-            f"{path} cannot be written, since {folder} is no folder that may be written to; make "
-            "it, or name another file."
-        )
+    require_writable(path.parent)
 
 
 def load_check(path: str | os.PathLike[str]) -> SavedCheck:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from softlabel.generation.settings import OF_PRESET, Settings
 from softlabel.softening import method_named
+from softlabel.types import long_axes
 
 PERCENTILES = (1.0, 99.5)
 """Of each channel: a few very bright pixels flatten everything else otherwise."""
@@ -55,7 +56,7 @@ def rule_of(shape: tuple[int, ...]) -> Rule:
     >>> rule_of((240, 240, 48)) is VOLUME
     True
     """
-    if sum(n > 1 for n in shape) > 2:
+    if len(long_axes(shape)) > 2:
         return VOLUME
     return SMALL if math.prod(shape) <= SMALL_IMAGE else IMAGE
 

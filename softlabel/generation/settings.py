@@ -53,6 +53,17 @@ OF_PRESET = (
 )  # fmt: skip
 """Settings that a preset takes over (:mod:`softlabel.generation.preset`)."""
 
+OF_SLIC = (
+    "compactness", "sigma", "max_num_iter", "channel_percentiles", "mask_mode", "slic_code",
+)  # fmt: skip
+"""Settings that SLIC has and a regular grid has not."""
+
+OF_MADE = ("n_segments", "superpixel_size", "slic_dims", "preset")
+"""Settings of superpixels that are made, by SLIC or as a grid, and not read from files."""
+
+OF_SUPERPIXELS = ("superpixels", *OF_SLIC, *OF_MADE, "slice_axis")
+"""All settings that superpixels depend on."""
+
 OF_SOURCE = ("format", "format_options")
 """What a record says beside the settings: how the data set was read."""
 
@@ -403,9 +414,6 @@ def idle_settings(settings: Settings) -> dict[str, tuple[str, ...]]:
     """
     options = settings.checked_method_options()
     in_plane = options.get("in_plane", False)
-    of_slic = ("compactness", "sigma", "max_num_iter", "channel_percentiles", "mask_mode",
-               "slic_code")  # fmt: skip
-    of_superpixels = ("n_segments", "superpixel_size", "slic_dims", "preset")
     idle: dict[str, tuple[str, ...]] = {}
     if settings.superpixel_size is not None:
         idle["n_segments"] = ("superpixel_size",)
@@ -415,14 +423,14 @@ def idle_settings(settings: Settings) -> dict[str, tuple[str, ...]]:
     if not per_slice and not in_plane:
         idle["slice_axis"] = ("slic_dims", "in_plane")
     if settings.superpixels != "slic":
-        idle |= dict.fromkeys(of_slic, ("superpixels",))
+        idle |= dict.fromkeys(OF_SLIC, ("superpixels",))
     if settings.superpixels == "file":
-        idle |= dict.fromkeys(of_superpixels, ("superpixels",))
+        idle |= dict.fromkeys(OF_MADE, ("superpixels",))
         if not in_plane:
             idle["slice_axis"] = ("superpixels", "in_plane")
     method = method_named(settings.method)
     if not method.needs_superpixels:
-        idle |= dict.fromkeys(("superpixels", *of_slic, *of_superpixels), ("method",))
+        idle |= dict.fromkeys(("superpixels", *OF_SLIC, *OF_MADE), ("method",))
     if not method.needs_superpixels and not in_plane:
         idle["slice_axis"] = ("method", "in_plane") if "in_plane" in options else ("method",)
     if not method.has_boundary:

@@ -173,10 +173,10 @@ def _choose(root: Path, format: str, given: Mapping[str, Any]) -> Reader:
             return READERS[_GENERAL]  # whoever says where both lie has named the format
         able = [r for r in READERS.values() if set(given) <= {o.name for o in r.options}]
         if root.exists() and not _recognised(root):
-            if len(able) == 1:
-                return able[0]
-            if "raters" in given:
-                return READERS[_GENERAL]  # arrays of .npz files, which it knows by their names
+            decided = [r for r in READERS.values() if not set(given).isdisjoint(r.decided_by)]
+            for only in (able, decided):
+                if len(only) == 1:
+                    return only[0]
         return detect(root)[0]
     if format not in READERS:
         raise UsageError(f"There is no format {format!r}; expected auto or {'|'.join(READERS)}.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -112,12 +112,8 @@ def list_cases(root: Path, options: Mapping[str, Any]) -> Dataset:
             f"labelsTr/CASE{ending}. Check the folders and the file_ending in {path}."
         )
     name = content.get("name") if isinstance(content.get("name"), str) else root.resolve().name
-    description = (
-        f"nnU-Net v2 raw, {name}: {count(len(listing.refs), 'case')}, "
-        f"{count(len(channels), 'channel')}, {count(len(plan.classes), 'class', 'classes')}"
-        + (f", ignore label {plan.ignore}" if plan.ignore is not None else "")
-        + (f", regions left out: {', '.join(plan.left_out)}" if plan.left_out else "")
-        + (f", raters {' and '.join(raters)}" if raters else "")
+    description = f"nnU-Net v2 raw, {name}: {contents(listing, channels, plan)}" + (
+        f", raters {' and '.join(raters)}" if raters else ""
     )
     return listing.dataset(
         "nnunet",
@@ -127,6 +123,16 @@ def list_cases(root: Path, options: Mapping[str, Any]) -> Dataset:
         classes=plan.classes,
         channels=channels,
         ignore=plan.ignore,
+    )
+
+
+def contents(listing: Listing, channels: Sequence[str], plan: LabelPlan) -> str:
+    """Cases, channels and classes of a data set of nnU-Net, for its description."""
+    return (
+        f"{count(len(listing.refs), 'case')}, {count(len(channels), 'channel')}, "
+        f"{count(len(plan.classes), 'class', 'classes')}"
+        + (f", ignore label {plan.ignore}" if plan.ignore is not None else "")
+        + (f", regions left out: {', '.join(plan.left_out)}" if plan.left_out else "")
     )
 
 

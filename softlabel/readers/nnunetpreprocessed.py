@@ -29,7 +29,7 @@ from softlabel.readers.datasetjson import (
 from softlabel.readers.labels import check_values
 from softlabel.readers.listing import Listing, count, require_folder
 from softlabel.readers.nnunet import OPTIONS as RAW_OPTIONS
-from softlabel.readers.nnunet import LabelPlan, parse_labels
+from softlabel.readers.nnunet import LabelPlan, contents, parse_labels
 from softlabel.readers.pixels import require_finite
 from softlabel.readers.registry import Reader, ReaderOption
 from softlabel.readers.safety import load_json
@@ -112,10 +112,7 @@ def list_cases(root: Path, options: Mapping[str, Any]) -> Dataset:
         )
     description = (
         f"nnU-Net v2 preprocessed, {root.resolve().name} {configuration.name}: "
-        f"{count(len(listing.refs), 'case')}, {count(len(channels), 'channel')}, "
-        f"{count(len(plan.classes), 'class', 'classes')}"
-        + (f", ignore label {plan.ignore}" if plan.ignore is not None else "")
-        + (f", regions left out: {', '.join(plan.left_out)}" if plan.left_out else "")
+        f"{contents(listing, channels, plan)}"
     )
     return listing.dataset(
         FORMAT,

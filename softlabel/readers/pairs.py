@@ -467,4 +467,5 @@ READER = Reader(
     read_labels=read_labels,
     look=look,
     options=OPTIONS,
+    decided_by=("raters",),  # arrays of .npz files, by their names
 )

@@ -73,6 +73,9 @@ class Reader:
     look : callable (dataset: Dataset, ref: CaseRef, opened: object) -> LabelLook, optional
         What the check of a data set wants to know of a case's annotation. Without it, the check
         looks at the label map of ``read_labels`` alone.
+    decided_by : tuple of str
+        Options that decide for the format where none recognises the folder: they name what
+        ``detect`` cannot know.
     """
 
     name: str
@@ -85,6 +88,7 @@ class Reader:
     open_source: Callable[[Dataset, str], Any] = nothing_shared
     look: Callable[[Dataset, CaseRef, Any], LabelLook] | None = None
     open_labels: Callable[[Dataset, str], Any] | None = None
+    decided_by: tuple[str, ...] = ()
 
     def opened_labels(self, dataset: Dataset, source: str) -> Any:
         """What ``read_labels`` and ``look`` take, where no image is to be read."""

@@ -7,7 +7,7 @@ that one by its hash), and escapes every text of others. :func:`write_report` ma
 
 from softlabel.reports.cache_page import write_report
 from softlabel.reports.charts import Curve, curves, histogram, strips
-from softlabel.reports.names import Names
+from softlabel.reports.names import Names, from_dicom
 from softlabel.reports.page import publish_page, render_page, require_replaceable
 from softlabel.reports.pictures import CasePictures
 from softlabel.reports.predictions import LAYERS as PREDICTION_LAYERS
@@ -19,6 +19,7 @@ __all__ = [
     "Curve",
     "Names",
     "curves",
+    "from_dicom",
     "histogram",
     "prediction_thumbnails",
     "publish_page",

@@ -15,7 +15,7 @@ from softlabel.generation.failures import read_failures
 from softlabel.generation.findings import FINDINGS
 from softlabel.generation.settings import recorded_settings
 from softlabel.reports.charts import Histogram, Strip, histogram, strips
-from softlabel.reports.names import Names
+from softlabel.reports.names import Names, from_dicom
 
 MOST_CLASS_COLUMNS = 12
 """Classes that have a column in the table of cases: the softest ones, where there are more."""
@@ -128,7 +128,7 @@ def contents_of(
     told = describe(cache)
     settings = recorded_settings(cache.header.settings)
     record = told["settings"] | settings
-    anonymous = record.get("format") == "dicom" if anonymise is None else anonymise
+    anonymous = from_dicom(cache) if anonymise is None else anonymise
     names = Names(anonymous, cache.header.fingerprint)
     ids = [case["id"] for case in told["cases"]]
     rows = [_row(case_id, cache.facts(case_id), names) for case_id in ids]

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from softlabel.cache import Cache
 
 DIGITS = 10
 """Of a hash: two of 10,000 cases have the same one less often than once in 20,000 caches."""
 
 LEFT_OUT = "(left out: it may name a file)"
+
+
+def from_dicom(cache: Cache) -> bool:
+    """Whether a cache was made from DICOM, of which a report is anonymous unless told otherwise."""
+    return bool(json.loads(cache.header.settings).get("format") == "dicom")
 
 
 @dataclass(frozen=True)

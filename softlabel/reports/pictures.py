@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,12 @@ from softlabel.types import Array
 
 LABELS, SUPERPIXELS, ENTROPY = "labels", "superpixels", "entropy"
 """Layers that every case may have; those of classes are named :func:`class_layer`."""
+
+Cut = int | None
+"""The number of a slice; None in an image."""
+
+Size = tuple[int, int]
+"""Rows and columns of a picture."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +148,24 @@ def case_thumbnails(
         When its file is damaged.
     """
     case = require_drawable(cache[case_id])
-    return largest(case_id, characters, lambda rung: _on_rung(cache, case, rung, classes))
+
+    def draw(rung: Rung) -> CasePictures:
+        def overlays(section: Section, cut: Cut, plane: Plane, size: Size) -> dict[str, str]:
+            layers = _overlays(section, size, len(cache.classes))
+            for k in classes[: rung.class_maps]:
+                soft = read_soft(case, View(class_index=k), plane, cut)
+                values, band = (turned(array, plane) for array in soft)
+                layers[class_layer(k)] = soft_layer(
+                    values, band, size, of_one_class=True, classes=len(cache.classes)
+                )
+            return layers
+
+        return pictures_on(
+            cache, case, rung,
+            lambda across: slice_numbers(cache, case, across, View(slices=rung.slices)), overlays,
+        )  # fmt: skip
+
+    return largest(case_id, characters, draw)
 
 
 def require_drawable(case: CachedCase) -> CachedCase:
@@ -178,34 +201,48 @@ def largest(case_id: str, characters: int, draw: Callable[[Rung], CasePictures])
     raise CaseError(f"The pictures of {case_id!r} do not fit into this page.")
 
 
-def _on_rung(cache: Cache, case: CachedCase, rung: Rung, classes: Sequence[int]) -> CasePictures:
-    view = View(slices=rung.slices)
+def pictures_on(
+    cache: Cache,
+    case: CachedCase,
+    rung: Rung,
+    slices_across: Callable[[int], Sequence[Cut]],
+    overlays: Callable[[Section, Cut, Plane, Size], dict[str, str]],
+) -> CasePictures:
+    """The pictures of a case on a rung, with layers that a function draws.
+
+    Parameters
+    ----------
+    cache : Cache
+    case : CachedCase
+    rung : Rung
+    slices_across : callable (axis) -> sequence of int
+        Which slices of a volume are shown, across an axis.
+    overlays : callable (section, slice, plane, size) -> {name: layer}
+        Of a section as it is drawn; the slice is None in an image.
+    """
+    view = View()
     across = axis_across(case, view)
     plane = Plane.of(case, across)
-    cuts = [None] if across is None else slice_numbers(cache, case, across, view)
+    cuts = [None] if across is None else slices_across(across)
     raw = [read_section(cache, case, view, plane, cut) for cut in cuts]
     sections = [upright(section, plane) for section in raw]
     window = intensity_window(sections)
     size, compressed = thumbnail_size(
         sections[0].labels.shape, plane.rows.spacing, plane.columns.spacing, rung.edge
     )
-    pictures = []
-    for section, cut in zip(sections, cuts, strict=True):
-        overlays = _overlays(section, size, len(cache.classes))
-        for k in classes[: rung.class_maps]:
-            soft = read_soft(case, replace(view, class_index=k), plane, cut)
-            values, band = (turned(array, plane) for array in soft)
-            overlays[class_layer(k)] = soft_layer(
-                values, band, size, of_one_class=True, classes=len(cache.classes)
-            )
-        image = image_layer(grey(section.image, window), size)
-        pictures.append(PictureLayers(section.name, image, overlays))
+    pictures = tuple(
+        PictureLayers(
+            section.name,
+            image_layer(grey(section.image, window), size),
+            overlays(section, cut, plane, size),
+        )
+        for section, cut in zip(sections, cuts, strict=True)
+    )
     slices = 0 if across is None else case.shape[across]
-    ends = (plane.rows.ends, plane.columns.ends)
-    return CasePictures(tuple(pictures), ends, size, slices, compressed)
+    return CasePictures(pictures, (plane.rows.ends, plane.columns.ends), size, slices, compressed)
 
 
-def _overlays(section: Section, size: tuple[int, int], classes: int) -> dict[str, str]:
+def _overlays(section: Section, size: Size, classes: int) -> dict[str, str]:
     overlays = {LABELS: label_layer(section.labels, size)}
     if section.superpixels is not None:
         overlays[SUPERPIXELS] = superpixel_layer(section.superpixels, section.band, size)

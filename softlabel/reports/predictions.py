@@ -6,19 +6,19 @@ import numpy as np
 
 from softlabel.cache import Cache, CachedCase
 from softlabel.errors import UsageError
-from softlabel.render.figure import intensity_window
-from softlabel.render.panels import grey
-from softlabel.render.sections import Plane, View, axis_across, read_section
-from softlabel.reports.layers import PictureLayers, image_layer, label_layer, mask_layer
+from softlabel.render.picture import Section
+from softlabel.render.sections import Plane
+from softlabel.reports.layers import label_layer, mask_layer
 from softlabel.reports.pictures import (
     LABELS,
     CasePictures,
+    Cut,
     Rung,
+    Size,
     largest,
+    pictures_on,
     require_drawable,
-    thumbnail_size,
     turned,
-    upright,
 )
 from softlabel.softmaps.class_index import translate_labels
 from softlabel.types import Array
@@ -61,42 +61,30 @@ def prediction_thumbnails(
             f"The prediction of {case_id!r} has the shape {prediction.shape} and the case "
             f"{case.shape}; give it on the grid of the cache."
         )
-    return largest(case_id, characters, lambda rung: _on_rung(cache, case, prediction, rung))
 
-
-def _on_rung(cache: Cache, case: CachedCase, prediction: Array, rung: Rung) -> CasePictures:
-    view = View()
-    across = axis_across(case, view)
-    plane = Plane.of(case, across)
-    cuts = [None] if across is None else worst_slices(cache, case, prediction, across, rung.slices)
-    sections = [
-        upright(read_section(cache, case, view, plane, cut), plane) for cut in cuts
-    ]  # fmt: skip
-    window = intensity_window(sections)
-    size, compressed = thumbnail_size(
-        sections[0].labels.shape, plane.rows.spacing, plane.columns.spacing, rung.edge
-    )
-    step = plane.rows.step
-    pictures = []
-    for section, cut in zip(sections, cuts, strict=True):
-        plain = prediction if cut is None or across is None else prediction.take(cut, across)
+    def overlays(section: Section, cut: Cut, plane: Plane, size: Size) -> dict[str, str]:
+        plain = prediction if cut is None else prediction.take(cut, plane.across)
+        step = plane.rows.step
         predicted = turned(plain[::step, ::step], plane)
         wrong = (section.labels >= 0) & (predicted != section.labels)
-        overlays = {
+        return {
             PREDICTION: label_layer(predicted, size),
             LABELS: label_layer(section.labels, size),
             ERRORS: mask_layer(wrong, size, ERROR_COLOUR),
         }
-        image = image_layer(grey(section.image, window), size)
-        pictures.append(PictureLayers(section.name, image, overlays))
-    slices = 0 if across is None else case.shape[across]
-    ends = (plane.rows.ends, plane.columns.ends)
-    return CasePictures(tuple(pictures), ends, size, slices, compressed)
+
+    def draw(rung: Rung) -> CasePictures:
+        return pictures_on(
+            cache, case, rung,
+            lambda across: worst_slices(cache, case, prediction, across, rung.slices), overlays,
+        )  # fmt: skip
+
+    return largest(case_id, characters, draw)
 
 
 def worst_slices(
     cache: Cache, case: CachedCase, prediction: Array, across: int, most: int
-) -> list[int | None]:
+) -> list[Cut]:
     """The slices with the most wrong pixels, in the order of the volume."""
     places = {value: k for k, value in enumerate(cache.classes.values)}
     labels = translate_labels(case.labels[...], places, -1, np.int64)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from softlabel.superpixels import grid, scale_channels, slic
 from softlabel.superpixels.quality import boundary_pixels
-from softlabel.types import Array
+from softlabel.types import Array, long_axes
 
 MOST_PIXELS = 1 << 18
 """Pixels of a case that are looked at: 512 × 512, or 64 × 64 × 64."""
@@ -231,8 +231,8 @@ def _box_around(
     centre: Array, shape: tuple[int, ...], axis: int | None, most: int
 ) -> tuple[slice, ...]:
     """The box around a place, moved into the image; all of it along ``axis``."""
-    cut = [a for a in range(len(shape)) if a != axis]
-    share = min(1.0, (most / math.prod(shape[a] for a in cut)) ** (1 / len(cut)))
+    cut = [a for a in long_axes(shape) if a != axis]
+    share = min(1.0, (most / math.prod(shape[a] for a in cut)) ** (1 / max(1, len(cut))))
     box = [slice(0, n) for n in shape]
     for a in cut if share < 1 else ():
         length = max(1, int(shape[a] * share))

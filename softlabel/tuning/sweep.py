@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from softlabel.cache import Header
 from softlabel.errors import CaseError, SoftlabelError, first_of
 from softlabel.generation.case_preprocessing import preprocess_case
 from softlabel.generation.case_superpixels import slice_axis_of
-from softlabel.generation.compute import hard_labels
+from softlabel.generation.compute import hard_labels, header_of
 from softlabel.generation.networks import networks_for
 from softlabel.generation.settings import Settings
 from softlabel.preprocess import DnCNN
@@ -24,7 +23,7 @@ from softlabel.superpixels.slic_cpu import compile_kernels
 from softlabel.tuning.fit import Fit, Trial, fit
 from softlabel.tuning.pieces import Excerpt, Scan, excerpt_of
 from softlabel.tuning.rows import Row, row_of
-from softlabel.types import Case, CaseRef, ClassTable, Dataset
+from softlabel.types import CaseRef, ClassTable, Dataset, long_axes
 
 SIZES_2D = (25.0, 50.0, 95.0, 190.0, 400.0)
 SIZES_3D = (27.0, 64.0, 125.0, 343.0, 1000.0)
@@ -82,8 +81,8 @@ class Tuning:
         Cases that the data set has.
     failures : mapping of str to str
         Cases that could not be looked at, and why.
-    dims : int
-        Axes of a superpixel.
+    dims : {2, 3}
+        Axes of a superpixel; 2 also in a volume of one slice, which is an image.
     interrupted, out_of_time : bool
         It ended before all chosen cases were looked at, and why.
     complete : bool
@@ -201,8 +200,7 @@ def _look_at(
     """The excerpt of a case, axes of its superpixels, and its classes."""
     reader = READERS[dataset.format]
     case = read_case(reader, dataset, ref, reader.open_source(dataset, ref.source))
-    classes = dataset.classes or case.classes or _classes_of(case)
-    header = Header("", "", classes, case.ignore, case.channels)
+    header = header_of(case, dataset.classes)
     case, _, _ = preprocess_case(case, header, settings, hard_labels, networks)
     axis = slice_axis_of(case, settings) if settings.slic_dims == "slice" else None
     spacing = case.spacing_mm or (1.0,) * len(case.shape)
@@ -213,11 +211,8 @@ def _look_at(
     excerpt = excerpt_of(scan, settings.channel_percentiles)
     if not any(boundary_pixels(p.index, p.index >= 0).any() for p in excerpt.pieces):
         raise CaseError(f"{case.name}: it shows no boundary between classes.")
-    return excerpt, len(case.shape) - (axis is not None), classes
-
-
-def _classes_of(case: Case) -> ClassTable:
-    return ClassTable.from_values(v for v in np.unique(case.labels).tolist() if v != case.ignore)
+    dims = 2 if axis is not None or len(long_axes(case.shape)) <= 2 else 3
+    return excerpt, dims, header.classes
 
 
 def _tried(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from readers.factories import write_json, write_nnunet_preprocessed
+from readers.factories import as_blosc2, write_json, write_nnunet_preprocessed
 from skimage import segmentation
 
 import softlabel
@@ -88,7 +88,6 @@ def test_an_image_of_one_slice_has_ids_of_three_axes(tmp_path):
     np.savez_compressed(images / "a.npz", data=data, seg=seg)
     prepare(images, FEW)
     assert ids_of(images, "a").shape == (1, 6, 5)
-    assert load_prepared(images).cases["a"].shape == (1, 6, 5)
 
 
 def test_only_what_is_missing_or_out_of_date_is_made(tmp_path):
@@ -103,6 +102,48 @@ def test_only_what_is_missing_or_out_of_date_is_made(tmp_path):
         load_prepared(images).require(["case_2", "case_10"], images)
     report = prepare(images, FEW)
     assert (report.computed, report.kept) == (["case_10"], ["case_2"])
+    load_prepared(images).require(["case_2", "case_10"], images)
+
+
+def swap_labels(images, case):
+    """Call every 1 a 2 and the other way round, which leaves compressed files as long as before."""
+    swapped = np.array([0, 2, 1, -1], np.int16)  # the last is the value of what is outside
+    path = images / f"{case}_seg.b2nd"
+    if path.is_file():
+        blosc2.asarray(swapped[blosc2.open(str(path), mode="r")[...]], urlpath=str(path), mode="w")
+        return
+    with np.load(images / f"{case}.npz") as stored:
+        data, seg = stored["data"], stored["seg"]
+    np.savez_compressed(images / f"{case}.npz", data=data, seg=swapped[seg])
+
+
+@pytest.mark.parametrize("form", ["npz", "b2nd"])
+def test_corrected_labels_of_the_same_image_are_counted_again(tmp_path, form):
+    images = write_nnunet_preprocessed(tmp_path, ("a", "b")) / SLICES
+    if form == "b2nd":
+        as_blosc2(images.parent)
+    prepare(images, FEW)
+    before = load_prepared(images).pixels(["a"])
+    swap_labels(images, "a")
+    with pytest.raises(UsageError, match=r"superpixels of a, which were preprocessed again"):
+        load_prepared(images).require(["a", "b"], images)
+    assert prepare(images, FEW).computed == ["a"]
+    assert before[1] != before[2]
+    assert load_prepared(images).pixels(["a"]) == {0: before[0], 1: before[2], 2: before[1]}
+
+
+def test_a_record_of_the_first_version_is_made_again(tmp_path):
+    """It had no mark of the labels, and the shape of each case."""
+    images, _ = made(tmp_path)
+    path = load_prepared(images).folder / "softlabel.json"
+    content = json.loads(path.read_text())
+    for case in content["cases"].values():
+        case["image"] = case.pop("files")
+        case["shape"] = [4, 6, 5]
+    write_json(path, content | {"version": 1})
+    with pytest.raises(SourceError, match=r"version 1; expected .* Run softlabel nnunet prepare"):
+        load_prepared(images)
+    assert prepare(images, FEW).computed == ["case_2", "case_10"]
     load_prepared(images).require(["case_2", "case_10"], images)
 
 
@@ -219,7 +260,7 @@ def test_a_record_that_is_missing_damaged_or_another_is_a_sentence(tmp_path):
     path = load_prepared(images).folder / "softlabel.json"
     content = json.loads(path.read_text())
     for changes, sentence in (
-        ({"version": 2}, "version 2; expected"),
+        ({"version": 1}, "version 1; expected"),
         ({"cases": {"case_2": {}}}, r"is damaged \(KeyError"),
         ({"cases": []}, r"is damaged \(AttributeError"),
     ):

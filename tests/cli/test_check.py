@@ -270,9 +270,10 @@ def test_a_file_that_is_no_saved_check(data):
 
 def test_a_place_for_the_file_is_looked_for_before_label_maps_are_read(data):
     put(data, "a", MASKS["a"])
+    (data.parent / "file").touch()
     with noting_what_is_read() as read:
-        result = run("check", data, "-o", data.parent / "missing/check.json")
-    assert result.exit_code == 2 and "make it, or name another file" in result.stderr
+        result = run("check", data, "-o", data.parent / "file/check.json")
+    assert result.exit_code == 2 and "file is a file; choose another folder" in result.stderr
     assert read == []
 
 

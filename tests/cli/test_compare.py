@@ -38,16 +38,16 @@ def compare(*arguments):
 
 
 def test_one_command_makes_table_picture_and_csv(oct_folder, tmp_path):
-    out = tmp_path / "new" / "out.png"
+    out, table = tmp_path / "new" / "out.png", tmp_path / "tables" / "t.csv"
     done = run_cli("compare", oct_folder, "--methods", "hard,gaussian,distance", "-o", out,
-                   "--csv", tmp_path / "t.csv", "--blur", 2, "--dpi", 60)  # fmt: skip
+                   "--csv", table, "--blur", 2, "--dpi", 60)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Duke OCT-DME" in done.stderr and f"Picture written: {out}" in done.stderr
     assert "scores against truth" in done.stdout and "Brier, band" in done.stdout
     with Image.open(out) as image:
         image.load()
         assert image.size[0] == 660
-    rows = list(csv.DictReader(io.StringIO((tmp_path / "t.csv").read_text())))
+    rows = list(csv.DictReader(io.StringIO(table.read_text())))
     assert [row["method"] for row in rows] == ["hard", "gaussian", "distance"]
     assert float(rows[0]["softened"]) == 0 < float(rows[1]["softened"])
 
@@ -115,6 +115,16 @@ def test_what_cannot_be_is_one_sentence(scenes, arguments, sentence):
     [line] = [line for line in result.stderr.splitlines() if line.startswith("Error")]
     assert sentence in line
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize("option", [["--csv", "t.csv"], ["-o", "out.png"]])
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(scenes, tmp_path, option):
+    (tmp_path / "file").touch()
+    flag, name = option
+    result = compare(scenes, "--methods", "hard", flag, tmp_path / "file" / name)
+    assert result.exit_code == 2, result.output
+    assert "file is a file; choose another folder" in result.stderr
+    assert "pairs" not in result.stderr, "the data set was not read"
 
 
 def test_no_option_has_the_flag_of_another():

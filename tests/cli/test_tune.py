@@ -31,7 +31,7 @@ def data(tmp_path):
 
 
 def test_a_process_prints_tables_and_a_command_that_runs(data, tmp_path):
-    plot = tmp_path / "plot.png"
+    plot = tmp_path / "new" / "plot.png"
     done = factories.run_cli("tune", data, *FEW, "-o", plot, "--map", "0=ground,128=a,255=b",
                              "--denoise", "tv", "--channel-percentiles", "1", "99.5")  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -140,7 +140,7 @@ def test_an_image_that_shows_nothing_is_warned_of(tmp_path):
         (["--seconds", "0"], "--seconds"),
         (["--slice-axis", "1"], "--slice-axis has no meaning"),
         (["--format", "nnunet"], "dataset.json"),
-        (["-o", "nowhere/plot.png"], "nowhere is no folder"),
+        (["-o", "/dev/null/plot.png"], "/dev/null is a file; choose another folder"),
         (["--channel-percentiles", "9", "3"], "channel_percentiles must be two numbers"),
     ],
 )

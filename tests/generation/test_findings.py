@@ -363,6 +363,14 @@ def test_superpixels_that_do_not_fit_the_image(options, words):
     assert all(words in finding.text for finding in given)
 
 
+@pytest.mark.parametrize("size", [5, 100, 300, 1000, 3000])
+def test_superpixels_of_a_volume_of_one_slice_are_those_of_an_image(size):
+    labels = (np.indices((64, 80)).sum(axis=0) // 16 % 2).astype(np.uint8)
+    settings = replace(SETTINGS, superpixel_size=size)
+    found_of = [codes(evidence([m], settings)) for m in (labels, labels[None], labels[..., None])]
+    assert found_of[0] == found_of[1] == found_of[2]
+
+
 def test_the_preset_is_named_where_superpixels_of_the_defaults_do_not_fit():
     labels = (np.indices((64, 80)).sum(axis=0) // 16 % 2).astype(np.uint8)
     assert "--preset auto chooses by the shape" in found(evidence([labels], Settings())).text

@@ -104,10 +104,18 @@ def test_another_file_is_not_written_over(tmp_path, path):
 
 
 def test_a_place_that_cannot_be_written(dataset, tmp_path):
-    with pytest.raises(UsageError, match=r"missing.check\.json cannot be written"):
-        save_check(tmp_path / "missing/check.json", dataset, dataset.refs, {})
-    with pytest.raises(UsageError, match=r"since .*missing is no folder that may be written to"):
-        require_place(tmp_path / "missing/check.json")
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"file.check\.json cannot be written"):
+        save_check(tmp_path / "file/check.json", dataset, dataset.refs, {})
+    with pytest.raises(UsageError, match=r"file is a file; choose another folder than"):
+        require_place(tmp_path / "file/check.json")
+
+
+def test_a_folder_that_is_not_there_is_made(dataset, tmp_path):
+    path = tmp_path / "new" / "check.json"
+    require_place(path)
+    save_check(path, dataset, dataset.refs, {})
+    assert load_check(path).records == {}
 
 
 def test_the_folder_of_the_memory(monkeypatch, tmp_path):

@@ -182,6 +182,18 @@ def write_nnunet_preprocessed(
     return root
 
 
+def as_blosc2(root: Path, configuration: str = "nnUNetPlans_2d") -> Path:
+    """The same cases as ``.b2nd`` files; returns their folder."""
+    blosc2 = pytest.importorskip("blosc2", reason="needs blosc2: pip install '.[nnunet]'")
+    folder = root / configuration
+    for path in folder.glob("*.npz"):
+        with np.load(path) as stored:
+            for key, suffix in (("data", ""), ("seg", "_seg")):
+                blosc2.asarray(stored[key], urlpath=str(folder / f"{path.stem}{suffix}.b2nd"))
+        path.unlink()
+    return folder
+
+
 def msd_json(**changes: Any) -> dict[str, Any]:
     content: dict[str, Any] = {
         "name": "PROSTATE",

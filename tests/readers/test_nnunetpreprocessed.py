@@ -12,6 +12,7 @@ from softlabel.readers import detect, list_dataset
 
 from .factories import (
     PLANS,
+    as_blosc2,
     label_volume,
     read_all,
     read_one,
@@ -126,18 +127,6 @@ def test_arrays_that_do_not_fit_are_a_sentence(tmp_path, changes, sentence):
 
 
 # --- Blosc2 ---------------------------------------------------------------------------------------
-
-
-def as_blosc2(root):
-    """The same cases as ``.b2nd`` files."""
-    blosc2 = pytest.importorskip("blosc2", reason="needs blosc2: pip install '.[nnunet]'")
-    folder = root / "nnUNetPlans_2d"
-    for path in folder.glob("*.npz"):
-        with np.load(path) as stored:
-            for key, suffix in (("data", ""), ("seg", "_seg")):
-                blosc2.asarray(stored[key], urlpath=str(folder / f"{path.stem}{suffix}.b2nd"))
-        path.unlink()
-    return folder
 
 
 def test_blosc2_arrays_are_read_as_the_npz_files(tmp_path):

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 from softlabel_train import loggers
 from softlabel_train.config import load_recipe
-from softlabel_train.loggers import check_loggers, close_all, open_boards, shared_settings
+from softlabel_train.loggers import (
+    Logged,
+    check_loggers,
+    close_all,
+    open_boards,
+    shared_settings,
+)
 from softlabel_train.record import RunRecord
 
 from softlabel.errors import UsageError
@@ -98,16 +104,33 @@ def leveldb_log(content):
             parts = b""
 
 
+def test_a_number_that_was_logged_is_not_logged_again(tmp_path):
+    """Of each name by itself: a run may be killed between training and validation of a step."""
+    path = tmp_path / "board" / "logged.json"
+    for step in (1, 2):
+        Logged(path).note(["loss"], step)
+    Logged(path).note(["validation/dice"], 1)
+    numbers = {"loss": 0.5, "validation/dice": 0.25, "new": 1.0, "unknown": float("nan")}
+    assert Logged(path).missing(numbers, 1) == {"new": 1.0}
+    assert Logged(path).missing(numbers, 2) == {"validation/dice": 0.25, "new": 1.0}
+    assert Logged(path).missing(numbers, 3) == {"loss": 0.5, "validation/dice": 0.25, "new": 1.0}
+
+
+KILLED = (0, [1, 2, 3]), (1, [2, 3, 4])
+"""A run that was killed two steps behind its checkpoint, and what does these steps again."""
+
+
 @pytest.mark.slow
 def test_weights_and_biases_writes_one_run_offline(tmp_path, monkeypatch):
-    pytest.importorskip("wandb", reason="needs wandb: pip install wandb")
+    wandb = pytest.importorskip("wandb", reason="needs wandb: pip install wandb")
     from wandb.proto.wandb_internal_pb2 import Record
 
     monkeypatch.delenv("WANDB_MODE", raising=False)
     recipe = recipe_of("wandb", "data.source=secret")
-    run_in(tmp_path, recipe, 0, [1, 2])
-    run_in(tmp_path, recipe, 2, [3])
-    history, files = {}, sorted(tmp_path.glob("wandb/offline-run-*/*.wandb"))
+    for first_step, steps in KILLED:
+        run_in(tmp_path, recipe, first_step, steps)
+    wandb.teardown()  # its own process writes
+    history, files = [], sorted(tmp_path.glob("wandb/offline-run-*/*.wandb"))
     assert len(files) == 2 and len({path.name for path in files}) == 1, "the same run goes on"
     for path in files:
         for data in leveldb_log(path.read_bytes()[7:]):
@@ -115,9 +138,9 @@ def test_weights_and_biases_writes_one_run_offline(tmp_path, monkeypatch):
             record.ParseFromString(data)
             items = {(i.key or ".".join(i.nested_key)): i.value_json for i in record.history.item}
             if "loss" in items:
-                history[int(record.history.step.num)] = float(items["loss"])
+                history.append((record.history.step.num, float(items["loss"])))
             assert "secret" not in str(record.run)
-    assert history == {1: 1.0, 2: 2.0, 3: 3.0}
+    assert sorted(history) == [(1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0)]
 
 
 @pytest.mark.slow
@@ -125,15 +148,16 @@ def test_mlflow_writes_one_run_into_the_folder(tmp_path, monkeypatch):
     pytest.importorskip("mlflow", reason="needs MLflow: pip install mlflow")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     recipe = recipe_of("mlflow", "data.source=secret")
-    run_in(tmp_path, recipe, 0, [1, 2])
-    run_in(tmp_path, recipe, 2, [3])
+    for first_step, steps in KILLED:
+        run_in(tmp_path, recipe, first_step, steps)
     with sqlite3.connect(tmp_path / "mlflow" / "mlflow.db") as database:
         losses = database.execute("SELECT step, value FROM metrics WHERE key = 'loss'").fetchall()
         dice = database.execute(
-            "SELECT DISTINCT key FROM metrics WHERE key LIKE 'validation_dice/%'"
+            "SELECT key, step FROM metrics WHERE key LIKE 'validation_dice/%'"
         ).fetchall()
         status = database.execute("SELECT status FROM runs").fetchall()
         params = dict(database.execute("SELECT key, value FROM params").fetchall())
-    assert sorted(losses) == [(1, 1.0), (2, 2.0), (3, 3.0)]
-    assert dice == [("validation_dice/__b",)] and status == [("FINISHED",)]
+    assert sorted(losses) == [(1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0)]
+    assert sorted(dice) == [("validation_dice/__b", 3), ("validation_dice/__b", 4)]
+    assert status == [("FINISHED",)]
     assert params["loss.beta"] == "1.0" and "secret" not in str(params)

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from softlabel_train.arms import make_arms
 from softlabel_train.plots import plot
-from softlabel_train.sweep import ArmResult, SweepResult, make_arms
+from softlabel_train.sweep import ArmResult, SweepResult
 
 DICE = {0.25: (0.5, 0.7), 0.5: (0.6, 0.8), 8.0: (0.9, 0.9)}
 

@@ -6,6 +6,7 @@ import csv
 import time
 
 import numpy as np
+import pytest
 from softlabel_train.config import Recipe
 from softlabel_train.loggers import open_boards
 from softlabel_train.record import RunRecord, picture_of
@@ -36,19 +37,21 @@ def test_a_line_that_was_cut_off_does_not_stop_the_next_run(tmp_path):
     assert rows(tmp_path) == ["1", "2", "3"]
 
 
-def test_tensorboard_has_every_step_of_a_resumed_run_once(tmp_path):
+@pytest.mark.parametrize("first_again", [3, 0], ids=["checkpoint", "no checkpoint yet"])
+def test_tensorboard_has_every_step_of_a_resumed_run_once(tmp_path, first_again):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    for first, steps in ((0, (1, 2, 3, 4)), (3, (4, 5))):
-        if first:  # TensorBoard reads files by name, which begins with the second
+    again = range(first_again + 1, 6)
+    for first, steps in ((0, (1, 2, 3, 4)), (first_again, again)):
+        if steps is again:  # TensorBoard reads files by name, which begins with the second
             time.sleep(1.1)
         with record(tmp_path, first) as part:
             for step in steps:
-                part.training(step, 0, 0.1, {"loss": float(10 * first + step)})
+                part.training(step, 0, 0.1, {"loss": float(10 * (steps is again) + step)})
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     found = {event.step: event.value for event in events.Scalars("loss")}
-    assert found == {1: 1, 2: 2, 3: 3, 4: 34, 5: 35}
+    assert found == {step: 10 * (step in again) + step for step in range(1, 6)}
     assert len(events.Scalars("loss")) == 5
 
 

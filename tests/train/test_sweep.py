@@ -12,15 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from softlabel_train import sweep as module
+from softlabel_train.arms import make_arms
 from softlabel_train.config import EvaluateConfig
 from softlabel_train.evaluate import evaluate_run
 from softlabel_train.loop import TrainingError
 from softlabel_train.scores import MEAN, Score, with_class_means
 from softlabel_train.sweep import (
-    Arm,
     SweepResult,
     compare,
-    make_arms,
     superpixels_returned,
     sweep,
     sweep_tables,
@@ -101,14 +100,6 @@ def test_swept_generation_needs_a_source_and_seeds_are_listed(tmp_path):
         sweep("smoke", {"generate.n_segments": [1, 2]}, tmp_path, overrides=["data.cache=c.h5"])
     with pytest.raises(UsageError, match="listed as seed=0,1,2"):
         sweep("smoke", {"loss.beta": [1, 2]}, tmp_path, overrides=["seed=5"])
-
-
-def test_arms_have_names_that_are_no_paths():
-    arm = Arm({"loss.beta": 0.5, "data.source": "../x", "data.crop": [64, 64]})
-    assert arm.name == "loss.beta=0.5 data.source=../x data.crop=[64, 64]"
-    assert "/" not in arm.folder and arm.folder.startswith("loss_beta=0_5_data_source=")
-    assert Arm({"loss.beta": 0.5}).folder == "loss.beta=0.5"
-    assert Arm({"data.source": "a/b"}).folder != Arm({"data.source": "a_b"}).folder
 
 
 @pytest.mark.slow

@@ -81,6 +81,18 @@ def test_of_a_large_image_a_box_around_the_boundaries_is_looked_at():
     assert 0.4 < float(np.ptp(piece.image)) < 0.6
 
 
+@pytest.mark.parametrize("across", [0, 1, 2])
+def test_of_a_volume_of_one_slice_as_much_is_looked_at_as_of_an_image(across):
+    labels = np.zeros((60, 100), np.uint8)
+    labels[48:54, 80:90] = 1
+    image, volume = labels * 1.0, np.expand_dims(labels, across)
+    expected = excerpt_of(Scan("x", image[None], labels, None, None, (1.0, 1.0)), most=1500)
+    found = excerpt_of(Scan("x", volume[None] * 1.0, volume, None, None, (1.0,) * 3), most=1500)
+    (piece,), (plane,) = found.pieces, expected.pieces
+    assert found.looked_at == tuple(np.insert(expected.looked_at, across, 1))
+    np.testing.assert_array_equal(piece.index.squeeze(across), plane.index)
+
+
 def test_the_largest_class_is_that_of_the_whole_image():
     """In a box around a structure that most of the image is not, it may be another one."""
     labels = np.zeros((60, 100), np.uint8)

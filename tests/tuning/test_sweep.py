@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import factories
+import nibabel
 import numpy as np
 import pytest
 
@@ -12,7 +13,7 @@ from softlabel.phantom import write_mri_dataset
 from softlabel.readers import list_dataset
 from softlabel.tuning.fit import Fit, Trial
 from softlabel.tuning.rows import row_of
-from softlabel.tuning.sweep import DEFAULT, Grid, spread, tune
+from softlabel.tuning.sweep import DEFAULT, SIZES_2D, Grid, spread, tune
 from softlabel.types import CaseRef
 
 FEW = Grid(sizes=(20.0, 60.0), compactness=(0.1,), sigma=(0.0, 1.0))
@@ -97,6 +98,18 @@ def test_volumes(tmp_path, dims, axes):
     found = tune(list_dataset(tmp_path / "mri"), Settings(slic_dims=dims), grid)
     assert found.dims == axes and found.cases[0].shape == (64, 64, 16)
     assert 10 < found.rows[1].made_size < 60
+
+
+def test_a_volume_of_one_slice_is_an_image(tmp_path):
+    labels = np.zeros((40, 44, 1), np.uint8)
+    labels[10:30, 8:33] = 1
+    image = labels * 80 + np.random.default_rng(0).normal(0, 10, labels.shape)
+    for folder, array in (("images", image), ("labels", labels)):
+        (tmp_path / folder).mkdir()
+        nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), tmp_path / folder / "a.nii.gz")
+    found = tune(list_dataset(tmp_path), Settings(), Grid(compactness=(0.1,), sigma=(0.0,)))
+    assert found.cases[0].shape == (40, 44, 1) and found.dims == 2
+    assert tuple(row.trial.size for row in found.rows[1:]) == SIZES_2D
 
 
 def test_steps_before_superpixels_come_first(tmp_path):

@@ -21,7 +21,7 @@ from softlabel_train.memory import explain_memory, give_back
 from softlabel_train.metrics import SURFACES, calibration, evaluate
 from softlabel_train.predict import case_image, load_network, predict_probabilities
 from softlabel_train.prepare import LeftOut, require_maps
-from softlabel_train.runfolder import about_run, left_out_of
+from softlabel_train.runfolder import about_run, evaluation_folder, left_out_of
 from softlabel_train.scores import (
     ALL,
     Score,
@@ -35,7 +35,6 @@ from softlabel_train.splits import leaks
 from softlabel_train.steps import on_original_grid, require_same_steps
 from softlabel_train.validation import scored_classes, scored_set
 
-PARTS = ("evaluation", "validation", "train", "new")
 """Of the patients; ``new`` are those that the run has not seen."""
 
 MADE_WITH = "settings.json"
@@ -110,11 +109,9 @@ def evaluate_run(
     SoftlabelError
         When there is no checkpoint, or the cache does not fit it.
     """
-    if part not in PARTS:
-        raise UsageError(f"The part must be one of {', '.join(PARTS)}; got {part!r}.")
     path = find_checkpoint(run, checkpoint)
     run = path.parent
-    folder = run / "evaluation" if part == "evaluation" else run / f"evaluation_{part}"
+    folder = evaluation_folder(run, part)
     require_writable(folder)
     sweep(folder)
     found = load_checkpoint(path)

@@ -145,7 +145,9 @@ def _rounded(
     while found not in seen:
         seen.add(found)
         divisors = _divisors(found, spacing)
-        found = tuple(_near(n, by, whole) for n, by, whole in zip(patch, divisors, shape, strict=True))
+        found = tuple(
+            _near(n, by, whole) for n, by, whole in zip(patch, divisors, shape, strict=True)
+        )
     return found
 
 

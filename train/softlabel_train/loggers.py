@@ -3,17 +3,21 @@
 What may be sent to a server is numbers and settings: no pictures, no paths and no names of
 patients. Nothing leaves the machine unless ``WANDB_MODE`` or ``MLFLOW_TRACKING_URI`` say so: W&B
 writes offline, MLflow into a database in the folder of the run.
+
+A run that was killed does the steps since its last checkpoint again. TensorBoard takes their later
+numbers for those of before; the others would have both, and keep the first (:class:`Logged`).
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 import re
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -86,14 +90,42 @@ def shared_settings(recipe: Recipe) -> dict[str, Any]:
     return {key: value for key, value in recipe.flat().items() if not key.startswith(PRIVATE)}
 
 
+class Logged:
+    """What a board has of each number, in a file, so that no step of it is logged twice.
+
+    It is told by name: a run may be killed between training and validation of a step.
+
+    Parameters
+    ----------
+    path : Path
+        Made when something was logged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._last: dict[str, int] = {}
+        if path.is_file():
+            self._last = json.loads(path.read_text(encoding="utf-8"))
+
+    def missing(self, values: Mapping[str, float], step: int) -> dict[str, float]:
+        """The finite ones of some numbers that the board does not have of this step."""
+        return {n: v for n, v in _finite(values).items() if step > self._last.get(n, -1)}
+
+    def note(self, names: Iterable[str], step: int) -> None:
+        """Remember that numbers of these names were logged up to a step."""
+        self._last |= dict.fromkeys(names, step)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        publish(self._path, json.dumps(self._last).encode())
+
+
 class TensorBoard:
     """Numbers and pictures in ``tensorboard/``."""
 
     def __init__(self, recipe: Recipe, folder: Path, first_step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        purge = first_step + 1 if first_step else None
-        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=purge)
+        # also without a checkpoint: a run may be killed before its first
+        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1)
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """See :class:`Board`."""
@@ -124,10 +156,14 @@ class WeightsAndBiases:
                 x_disable_meta=True, x_disable_stats=True,
             ),
         )  # fmt: skip
+        self._logged = Logged(folder / "wandb" / "logged.json")
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """See :class:`Board`."""
-        self._run.log(_finite(values), step=step)
+        missing = self._logged.missing(values, step)
+        if missing:
+            self._run.log(missing, step=step)
+            self._logged.note(missing, step)
 
     def picture(self, name: str, panels: Array, step: int) -> None:
         """Nothing: pictures of patients stay in the folder of the run."""
@@ -151,6 +187,7 @@ class MLflow:
         own = "" if uri == database else f"-{hashlib.sha256(uri.encode()).hexdigest()[:12]}"
         self._id = _kept(folder / "mlflow" / f"run_id{own}", lambda: self._new_run(recipe))
         self._client.update_run(self._id, status="RUNNING")
+        self._logged = Logged(folder / "mlflow" / f"logged{own}.json")
 
     def _new_run(self, recipe: Recipe) -> str:
         from mlflow.entities import Param
@@ -171,12 +208,15 @@ class MLflow:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
+        missing = self._logged.missing(values, step)
         # its names know few characters, and names of classes are anybody's
         metrics = [
             Metric(re.sub(r"[^\w./ -]", "_", name, flags=re.ASCII), float(value), now, step)
-            for name, value in _finite(values).items()
+            for name, value in missing.items()
         ]
-        self._client.log_batch(self._id, metrics=metrics)
+        if metrics:
+            self._client.log_batch(self._id, metrics=metrics)
+            self._logged.note(missing, step)
 
     def picture(self, name: str, panels: Array, step: int) -> None:
         """Nothing: pictures of patients stay in the folder of the run."""

@@ -22,6 +22,7 @@ from softlabel.reports import (
     Curve,
     Names,
     curves,
+    from_dicom,
     prediction_thumbnails,
     publish_page,
     render_page,
@@ -29,12 +30,12 @@ from softlabel.reports import (
 )
 from softlabel.types import Array
 from softlabel_train.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
-from softlabel_train.evaluate import PARTS, cache_of_run, check_fit
+from softlabel_train.evaluate import cache_of_run, check_fit
 from softlabel_train.loggers import shared_settings
 from softlabel_train.metrics import DISTANCES, metric_of
 from softlabel_train.predict import case_image, load_network, predict_classes
 from softlabel_train.record import LOSS_TERMS, METRICS
-from softlabel_train.runfolder import about_run
+from softlabel_train.runfolder import about_run, evaluation_folder
 from softlabel_train.scores import (
     ALL,
     CALIBRATION,
@@ -182,19 +183,17 @@ def write_run_report(
     UsageError
         When it is no run, or something else than a report is at ``out``.
     """
-    if part not in PARTS:
-        raise UsageError(f"The part must be one of {', '.join(PARTS)}; got {part!r}.")
     if not 0 <= pictures <= MOST_PICTURES:
         raise UsageError(f"Pictures are made of 0 to {MOST_PICTURES} cases; got {pictures}.")
     path = out or run / "report.html"
     require_replaceable(path)
-    evaluated = _read_evaluation(run, part)
+    evaluated = _read_evaluation(evaluation_folder(run, part))
     checkpoint = find_checkpoint(run, evaluated.about.get("checkpoint"))
     loaded = load_checkpoint(checkpoint)
     opened, missing = _open(run, loaded, cache, evaluated)
     try:
         if anonymise is None:
-            anonymise = opened is None or _is_dicom(opened)
+            anonymise = opened is None or from_dicom(opened)
         names = Names(anonymise, loaded.fingerprint)
         contents = run_contents(run, loaded, evaluated, part, names)
         drawn: dict[str, CasePictures | str] = {}
@@ -238,8 +237,7 @@ def run_contents(
 # --- what the folder holds ------------------------------------------------------------------------
 
 
-def _read_evaluation(run: Path, part: str) -> _Evaluation:
-    folder = run / ("evaluation" if part == "evaluation" else f"evaluation_{part}")
+def _read_evaluation(folder: Path) -> _Evaluation:
     if not (folder / "scores.json").is_file():
         return _Evaluation()
     try:
@@ -268,10 +266,6 @@ def _open(
         return open_cache(told if told else cache_of_run(run, checkpoint)), ""
     except (CacheError, UsageError) as error:
         return None, f"There are no pictures: {error}"
-
-
-def _is_dicom(cache: Cache) -> bool:
-    return bool(json.loads(cache.header.settings).get("format") == "dicom")
 
 
 def _facts(

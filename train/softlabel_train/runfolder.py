@@ -37,9 +37,31 @@ NO_FLOCK = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 RECIPE, ABOUT, RESULT = "recipe.yaml", "about.json", "result.json"
 
+PARTS = ("evaluation", "validation", "train", "new")
+"""Parts of the cases that a run is evaluated on, each into a folder of its own."""
+
+
+def evaluation_folder(run: Path, part: str = "evaluation") -> Path:
+    """Where the scores of a part lie.
+
+    Raises
+    ------
+    UsageError
+        When there is no such part.
+
+    Examples
+    --------
+    >>> evaluation_folder(Path("run")).name, evaluation_folder(Path("run"), "train").name
+    ('evaluation', 'evaluation_train')
+    """
+    if part not in PARTS:
+        raise UsageError(f"The part must be one of {', '.join(PARTS)}; got {part!r}.")
+    return run / ("evaluation" if part == "evaluation" else f"evaluation_{part}")
+
+
 WRITTEN_FOLDERS = (
-    "tensorboard", "pictures", "evaluation", "evaluation_validation", "evaluation_train",
-    "evaluation_new", "wandb", "mlflow",
+    "tensorboard", "pictures", "wandb", "mlflow",
+    *(evaluation_folder(Path(), part).name for part in PARTS),
 )  # fmt: skip
 
 MAY_CHANGE = (

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import json
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -26,15 +25,15 @@ from softlabel.cache import Cache, open_cache
 from softlabel.console.drawing import in_lines
 from softlabel.errors import SoftlabelError, UsageError
 from softlabel.files import atomic
-from softlabel.files.names import file_name
 from softlabel.generation import recorded_settings
+from softlabel_train.arms import Arm, make_arms
 from softlabel_train.checkpoint import find_checkpoint, publish
 from softlabel_train.config import Recipe, load_recipe, parse_override
 from softlabel_train.evaluate import MADE_WITH, evaluate_run, made_with
 from softlabel_train.loop import fit
 from softlabel_train.metrics import DISTANCES, metric_of
 from softlabel_train.plots import plot
-from softlabel_train.runfolder import ABOUT, check_folder
+from softlabel_train.runfolder import ABOUT, check_folder, evaluation_folder
 from softlabel_train.scores import (
     ALL,
     MEAN,
@@ -56,32 +55,6 @@ FOLD = "data.split.fold"
 
 WITH_FOLDS = ("halves", "kfold", "rotate", "file")
 """Kinds of split that have folds."""
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One combination of the swept keys.
-
-    Attributes
-    ----------
-    overrides : mapping of str to values
-    """
-
-    overrides: Mapping[str, Any]
-
-    @property
-    def name(self) -> str:
-        """``key=value`` of every swept key; the value alone of ``arm``."""
-        return " ".join(self._parts) or "recipe"
-
-    @property
-    def folder(self) -> str:
-        """The same as a file name."""
-        return file_name("_".join(self._parts) or "recipe")
-
-    @property
-    def _parts(self) -> list[str]:
-        return [str(v) if k == "arm" else f"{k}={_plain(v)}" for k, v in self.overrides.items()]
 
 
 @dataclass(frozen=True)
@@ -142,19 +115,6 @@ class SweepResult:
     folder: Path
     left_out: Mapping[str, str] = field(default_factory=dict)
     folds: tuple[int, ...] = ()
-
-
-def make_arms(grid: Mapping[str, Sequence[Any]]) -> list[Arm]:
-    """Every combination of the values, the last key changing fastest.
-
-    Examples
-    --------
-    >>> [arm.name for arm in make_arms({"arm": ["hard", "soft"], "loss.beta": [1, 2]})]
-    ['hard loss.beta=1', 'hard loss.beta=2', 'soft loss.beta=1', 'soft loss.beta=2']
-    """
-    return [
-        Arm(dict(zip(grid, values, strict=True))) for values in itertools.product(*grid.values())
-    ]
 
 
 def sweep(
@@ -277,7 +237,7 @@ def _planned(
 ) -> _Planned:
     """The recipe and the place of a run."""
     of_fold = [] if fold is None else [f"{FOLD}={json.dumps(fold)}"]
-    wanted = load_recipe(recipe, [*overrides, *_as_overrides(arm), f"seed={seed}", *of_fold])
+    wanted = load_recipe(recipe, [*overrides, *arm.words, f"seed={seed}", *of_fold])
     if fold is not None and wanted.data.split.kind not in WITH_FOLDS:
         raise UsageError(
             f"{FOLD} is listed and data.split.kind is {wanted.data.split.kind}, which has no "
@@ -304,9 +264,10 @@ def _one_run(recipe: Recipe, run: Path, jobs: int, show: bool) -> _Finished | No
     """Train and evaluate unless that is done; None when it was interrupted."""
     if fit(recipe, run, jobs=jobs, show=show).interrupted:
         return None
-    content = run / "evaluation" / "scores.json"
+    folder = evaluation_folder(run)
+    content = folder / "scores.json"
     settings = made_with(recipe.evaluate, find_checkpoint(run).name)
-    stamp = run / "evaluation" / MADE_WITH
+    stamp = folder / MADE_WITH
     newest = max(p.stat().st_mtime_ns for p in run.glob("*.pt"))
     fresh = (
         content.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == settings
@@ -314,7 +275,7 @@ def _one_run(recipe: Recipe, run: Path, jobs: int, show: bool) -> _Finished | No
     )  # fmt: skip
     if not fresh:
         evaluate_run(run, config=recipe.evaluate)
-    cases = scores_from_csv((run / "evaluation" / "cases.csv").read_text(encoding="utf-8"))
+    cases = scores_from_csv((folder / "cases.csv").read_text(encoding="utf-8"))
     made = json.loads(content.read_text(encoding="utf-8"))
     about = json.loads((run / ABOUT).read_text(encoding="utf-8"))
     with open_cache(about["cache"]) as cache:
@@ -338,7 +299,7 @@ def superpixels_returned(cache: Cache) -> float:
 
 def _left_out(run: Path) -> dict[str, str]:
     """Cases that the scores of a run lack, since they could not be computed."""
-    about = json.loads((run / "evaluation" / "scores.json").read_text(encoding="utf-8"))
+    about = json.loads((evaluation_folder(run) / "scores.json").read_text(encoding="utf-8"))
     return dict(about.get("left_out", {}))
 
 
@@ -514,25 +475,15 @@ def _mean_and_deviation(values: Sequence[float], metric: str) -> str:
     return text + (f" ± {np.nanstd(values, ddof=1):.{digits}f}" if len(values) > 1 else "")
 
 
-def _as_overrides(arm: Arm) -> list[str]:
-    return [f"{key}={json.dumps(value)}" for key, value in arm.overrides.items()]
-
-
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
 def _nanmean(values: Sequence[float]) -> float:
     defined = [v for v in values if not math.isnan(v)]
     return float(np.mean(defined)) if defined else float("nan")
 
 
 __all__ = [
-    "Arm",
     "ArmResult",
     "SweepResult",
     "compare",
-    "make_arms",
     "sweep",
     "sweep_tables",
 ]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from scenes import blobs, scenes
+from scenes import blobs, method_options, scenes, soften_scene
 
 import softlabel
 
@@ -17,29 +16,8 @@ from softlabel.device import DoesNotFit  # noqa: E402
 BOUNDARIES = ("inner", "outer", "edge", "symmetric")
 
 
-options = st.fixed_dictionaries(
-    {
-        "boundary": st.sampled_from(BOUNDARIES),
-        "scale": st.sampled_from([None, None, 0.3, 2.5]),
-        "normalize": st.sampled_from(["none", "sum"]),
-        "min_minority": st.sampled_from([0.0, 0.0, 0.1, 0.25, 0.5, 1.0]),
-        "in_plane": st.booleans(),
-        "conversion": st.sampled_from(["eq1", "eq1", "probit", "logistic"]),
-    }
-)
-
-
-def soften(scene, device, **chosen):
-    if scene.labels.ndim == 1:
-        chosen.pop("in_plane", None)
-    return softlabel.soften(
-        scene.labels, scene.superpixels, classes=scene.classes, ignore=scene.ignore,
-        device=device, **chosen,
-    )  # fmt: skip
-
-
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
-@given(scene=scenes(), chosen=options)
+@given(scene=scenes(), chosen=method_options)
 def test_a_batch_on_the_fly_is_the_dense_soft_labels(scene, chosen):
     if scene.labels.ndim == 1:
         chosen = {**chosen, "in_plane": False}
@@ -51,7 +29,7 @@ def test_a_batch_on_the_fly_is_the_dense_soft_labels(scene, chosen):
     )  # fmt: skip
     dense = soft.dense().numpy()
     assert dense.shape == soft.shape and dense.dtype == np.float32
-    first = soften(scene, "cpu", **chosen)
+    first = soften_scene(scene, "cpu", **chosen)
     np.testing.assert_array_equal(dense[0], first.dense())
     np.testing.assert_array_equal(soft.class_index[0].numpy() < 0, ~first.known)
 

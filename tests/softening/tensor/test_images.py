@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenes import assert_same_maps, blobs, scenes
+from scenes import (
+    TABLE,
+    assert_same_maps,
+    blob_batch,
+    blobs,
+    method_options,
+    scenes,
+    soften_scene,
+)
 
 import softlabel
 
@@ -19,50 +27,31 @@ from softlabel.device import DoesNotFit  # noqa: E402
 from softlabel.softening.superpixel import SuperpixelOptions  # noqa: E402
 from softlabel.softening.tensor import images as images_module  # noqa: E402
 from softlabel.softening.tensor.images import soften_images  # noqa: E402
-from softlabel.softmaps.class_index import class_index_map  # noqa: E402
-from softlabel.types import ClassTable  # noqa: E402
 
 BOUNDARIES = ("inner", "outer", "edge", "symmetric")
 CPU = torch.device("cpu")
-
-options = st.fixed_dictionaries(
-    {
-        "boundary": st.sampled_from(BOUNDARIES),
-        "scale": st.sampled_from([None, None, 0.3, 2.5]),
-        "normalize": st.sampled_from(["none", "sum"]),
-        "min_minority": st.sampled_from([0.0, 0.0, 0.1, 0.25, 0.5, 1.0]),
-        "in_plane": st.booleans(),
-        "conversion": st.sampled_from(["eq1", "eq1", "probit", "logistic"]),
-    }
-)
-
-
-def soften(scene, device, **chosen):
-    if scene.labels.ndim == 1:
-        chosen.pop("in_plane", None)
-    return softlabel.soften(
-        scene.labels, scene.superpixels, classes=scene.classes, ignore=scene.ignore,
-        device=device, **chosen,
-    )  # fmt: skip
-
 
 # --- identity -------------------------------------------------------------------------------------
 
 
 @settings(max_examples=150)
-@given(scene=scenes(), chosen=options)
+@given(scene=scenes(), chosen=method_options)
 def test_pixel_units_give_the_same_bytes(scene, chosen):
-    assert_same_maps(soften(scene, "torch-cpu", **chosen), soften(scene, "cpu", **chosen))
+    assert_same_maps(
+        soften_scene(scene, "torch-cpu", **chosen), soften_scene(scene, "cpu", **chosen)
+    )
 
 
 @given(
     scene=scenes(),
-    chosen=options,
+    chosen=method_options,
     spacing=st.sampled_from([(0.3, 1.0, 1.7), (3.0, 0.5, 0.5), (0.1, 0.1, 0.1), (1.0, 2.0, 3.0)]),
 )
 def test_other_units_give_the_same_bytes(scene, chosen, spacing):
     chosen = {**chosen, "spacing": spacing[: scene.labels.ndim], "conversion": "eq1"}
-    assert_same_maps(soften(scene, "torch-cpu", **chosen), soften(scene, "cpu", **chosen))
+    assert_same_maps(
+        soften_scene(scene, "torch-cpu", **chosen), soften_scene(scene, "cpu", **chosen)
+    )
 
 
 def test_other_conversions_of_other_units_are_left_to_the_cpu():
@@ -152,19 +141,9 @@ def test_ids_that_need_more_than_two_bytes():
 
 # --- batches and tiles ----------------------------------------------------------------------------
 
-TABLE = ClassTable.from_values(range(4))
-
 
 def run_out(*_):
     raise torch.cuda.OutOfMemoryError("CUDA out of memory")
-
-
-def batch(shape=(40, 52), count=5, **kwargs):
-    scenes_ = [blobs(shape, seed=seed, **kwargs) for seed in range(count)]
-    if count > 1:
-        scenes_[1][0][:] = 2  # an image without a mixed superpixel between others
-    indices = [class_index_map(labels, TABLE, 99) for labels, _ in scenes_]
-    return scenes_, indices, [ids.astype(np.int32) for _, ids in scenes_]
 
 
 @pytest.mark.parametrize(
@@ -181,7 +160,7 @@ def batch(shape=(40, 52), count=5, **kwargs):
 )
 @pytest.mark.parametrize("boundary", ["inner", "outer", "edge"])
 def test_batches_and_tiles_change_nothing(shape, edge, memory, boundary):
-    scenes_, indices, ids = batch(shape, edge=edge)
+    scenes_, indices, ids = blob_batch(shape, edge=edge)
     chosen = SuperpixelOptions(boundary)
     spacing = (1.0,) * len(shape)
     found = soften_images(indices, TABLE, ids, spacing, 1.0, chosen, CPU, memory=memory)
@@ -193,7 +172,7 @@ def test_batches_and_tiles_change_nothing(shape, edge, memory, boundary):
 
 
 def test_shares_in_threads_change_nothing(monkeypatch):
-    scenes_, indices, ids = batch(count=7)
+    scenes_, indices, ids = blob_batch(count=7)
     monkeypatch.setattr(images_module, "shares_at_a_time", lambda device: 3)
     monkeypatch.setattr(images_module, "SHARE_PIXELS", 2 * indices[0].size)
     threads = set()
@@ -212,7 +191,7 @@ def test_shares_in_threads_change_nothing(monkeypatch):
 
 def test_one_image_has_all_of_the_memory(monkeypatch):
     monkeypatch.setattr(images_module, "shares_at_a_time", lambda device: 3)
-    _, indices, ids = batch(count=1)
+    _, indices, ids = blob_batch(count=1)
     enough = 2 * images_module.BAND_BYTES * indices[0].size
     soften_images(indices, TABLE, ids, (1.0, 1.0), 1.0, SuperpixelOptions(), CPU, memory=enough)
     with pytest.raises(DoesNotFit, match="an image of 2080 pixels needs"):
@@ -222,7 +201,7 @@ def test_one_image_has_all_of_the_memory(monkeypatch):
 
 
 def test_a_share_that_does_not_fit_is_said(monkeypatch):
-    _, indices, ids = batch(count=7)
+    _, indices, ids = blob_batch(count=7)
     monkeypatch.setattr(images_module, "shares_at_a_time", lambda device: 3)
     monkeypatch.setattr(images_module, "SHARE_PIXELS", 2 * indices[0].size)
     monkeypatch.setattr(images_module, "fill_values", run_out)
@@ -231,7 +210,7 @@ def test_a_share_that_does_not_fit_is_said(monkeypatch):
 
 
 def test_what_does_not_fit_is_said():
-    _, indices, ids = batch(count=1)
+    _, indices, ids = blob_batch(count=1)
     with pytest.raises(DoesNotFit, match=r"an image of 2080 pixels needs .* MiB"):
         soften_images(indices, TABLE, ids, (1.0, 1.0), 1.0, SuperpixelOptions(), CPU, memory=9999)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scenes import blobs
+from scenes import TABLE, blob_batch, blobs
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
@@ -14,22 +14,11 @@ from softlabel.softening.tensor import band as band_module  # noqa: E402
 from softlabel.softening.tensor import tiles as tiles_module  # noqa: E402
 from softlabel.softening.tensor.distance import costs_within  # noqa: E402
 from softlabel.softmaps.class_index import class_index_map  # noqa: E402
-from softlabel.types import ClassTable  # noqa: E402
-
-TABLE = ClassTable.from_values(range(4))
-
-
-def batch(shape=(40, 52), count=5, **kwargs):
-    scenes_ = [blobs(shape, seed=seed, **kwargs) for seed in range(count)]
-    if count > 1:
-        scenes_[1][0][:] = 2  # an image without a mixed superpixel between others
-    indices = [class_index_map(labels, TABLE, 99) for labels, _ in scenes_]
-    return scenes_, indices, [ids.astype(np.int32) for _, ids in scenes_]
 
 
 @pytest.mark.parametrize("budget", [1_500, 3_000, 9_000, 30_000, 1 << 24])
 def test_tiles_stay_within_the_pixels_that_fit_and_cover_everything(budget):
-    _, indices, ids = batch((40, 52), edge=9)
+    _, indices, ids = blob_batch((40, 52), edge=9)
     index, superpixels = (torch.from_numpy(np.stack(part))[:, None] for part in (indices, ids))
     band = band_module.find_band(index, 255, 4, superpixels, int(superpixels.max()) + 1)
     costs = costs_within(metric_of(2, (1.0, 1.0), SuperpixelOptions()), 12.0, (1, 40, 52))

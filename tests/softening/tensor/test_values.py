@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scenes import assert_same_maps, blobs
+from scenes import TABLE, assert_same_maps, blob_batch
 
 import softlabel
 
@@ -17,24 +17,12 @@ from softlabel.softening.tensor import images as images_module  # noqa: E402
 from softlabel.softening.tensor import tiles as tiles_module  # noqa: E402
 from softlabel.softening.tensor import values as values_module  # noqa: E402
 from softlabel.softening.tensor.distance import costs_within  # noqa: E402
-from softlabel.softmaps.class_index import class_index_map  # noqa: E402
-from softlabel.types import ClassTable  # noqa: E402
-
-TABLE = ClassTable.from_values(range(4))
-
-
-def batch(shape=(40, 52), count=5, **kwargs):
-    scenes_ = [blobs(shape, seed=seed, **kwargs) for seed in range(count)]
-    if count > 1:
-        scenes_[1][0][:] = 2  # an image without a mixed superpixel between others
-    indices = [class_index_map(labels, TABLE, 99) for labels, _ in scenes_]
-    return scenes_, indices, [ids.astype(np.int32) for _, ids in scenes_]
 
 
 @pytest.mark.parametrize("shape", [(60, 30), (20, 14, 15)])
 def test_slabs_change_nothing(shape):
     """Maps cut along the axis of the search, each with what its distances reach."""
-    scenes_, indices, ids = batch(shape, count=1, edge=4)
+    scenes_, indices, ids = blob_batch(shape, count=1, edge=4)
     pad = (1,) * (3 - len(shape))
     band = band_module.find_band(
         torch.from_numpy(indices[0]).view(1, *pad, *shape), 255, 4,

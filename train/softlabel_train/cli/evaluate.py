@@ -9,7 +9,8 @@ import click
 from softlabel_train.checkpoint import BEST, LAST, find_checkpoint, load_checkpoint
 from softlabel_train.cli import show_left_out, show_tables
 from softlabel_train.config import make_recipe, parse_override
-from softlabel_train.evaluate import PARTS, evaluate_run
+from softlabel_train.evaluate import evaluate_run
+from softlabel_train.runfolder import PARTS
 from softlabel_train.scores import tables
 from softlabel_train.splits import LEAKS
 

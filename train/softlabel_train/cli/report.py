@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from softlabel.console.display import size
-from softlabel_train.evaluate import PARTS
 from softlabel_train.report import MOST_PICTURES, PICTURES, write_run_report
+from softlabel_train.runfolder import PARTS
 
 
 @click.command()

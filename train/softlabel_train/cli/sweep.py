@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import click
 from softlabel.console.group import EXIT_FAILED, fail, say
 from softlabel.errors import UsageError
 from softlabel.interrupt import interrupted_status
+from softlabel_train.arms import Arm, make_arms
 from softlabel_train.cli import show_left_out, show_tables
 from softlabel_train.config import load_recipe, parse_grid, recipe_grids
 
@@ -47,13 +46,12 @@ def sweep(
     seeds = keys.pop("seed", [0])
     if not all(isinstance(s, int) and not isinstance(s, bool) for s in seeds):
         raise UsageError(f"seed must be whole numbers; got {seeds}.")
-    single = [f"{key}={json.dumps(v[0])}" for key, v in keys.items() if len(v) == 1]
+    single = Arm({key: values[0] for key, values in keys.items() if len(values) == 1})
     swept = {key: values for key, values in keys.items() if len(values) > 1}
     folder = out or Path("sweeps") / Path(recipe).stem
-    given = [*overrides, *single]
-    for values in product(*swept.values()):
-        arm = [f"{key}={json.dumps(value)}" for key, value in zip(swept, values, strict=True)]
-        load_recipe(recipe, [*given, *arm])
+    given = [*overrides, *single.words]
+    for arm in make_arms(swept):
+        load_recipe(recipe, [*given, *arm.words])
     # only now, since torch takes seconds and a wrong key is told at once
     from softlabel_train.sweep import sweep as run_sweep
     from softlabel_train.sweep import sweep_tables
