@@ -8,7 +8,7 @@ DEMO   := demo
 MATRIX ?= 3.11 3.12 3.13
 CHECK  := softlabel train tests benchmarks docs examples
 
-.PHONY: help setup demo dev test test-all coverage test-nnunet test-torchio test-browser test-oldest test-matrix example lint docs dist bench faults train-oct train-mri clean
+.PHONY: help setup demo dev test test-all coverage bridges browser test-nnunet test-torchio test-browser test-oldest test-matrix example lint docs dist bench faults train-oct train-mri clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -62,29 +62,25 @@ test-all: $(VENV)/.full ## every test except the marked studies
 coverage: $(VENV)/.full ## as test-all, and which lines no test ran
 	$(BIN)/python -m pytest -q -n 2 -m "not study" --cov --cov-report=term:skip-covered
 
-$(VENV)/.nnunet: $(VENV)/.full
-	$(PIP) install -c constraints.txt -e '.[nnunet]'
+$(VENV)/.bridges: $(VENV)/.full
+	$(PIP) install -c constraints.txt -e '.[nnunet,torchio,browser]'
 	@touch $@
 
-test-nnunet: $(VENV)/.nnunet ## the bridge to nnU-Net with nnU-Net itself, which the other tests skip without it
+bridges: $(VENV)/.bridges ## nnU-Net, TorchIO and Selenium too, without which the tests of the bridges to them skip
+
+test-nnunet: $(VENV)/.bridges ## the bridge to nnU-Net with nnU-Net itself, and a short training by its commands
 	$(BIN)/python -m pytest -q -n 2 -m "not study" tests/bridges tests/train/test_nnunet.py \
 	  tests/cli/test_nnunet.py tests/readers/test_nnunetpreprocessed.py
 
-$(VENV)/.browser: $(VENV)/.dev
-	@command -v chromedriver > /dev/null || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver; } || \
-	  { echo "The tests need a browser; fix: install Chromium and its driver (Debian: chromium, chromium-driver)."; exit 1; }
-	$(PIP) install -c constraints.txt -e '.[browser]'
-	@touch $@
-
-test-browser: $(VENV)/.browser ## the reports in a headless Chromium, which the other tests skip without one
-	$(BIN)/python -m pytest -q tests/reports/test_browser.py
-
-$(VENV)/.torchio: $(VENV)/.full
-	$(PIP) install -c constraints.txt -e '.[torchio]'
-	@touch $@
-
-test-torchio: $(VENV)/.torchio ## the bridge to TorchIO with TorchIO itself, which the other tests skip without it
+test-torchio: $(VENV)/.bridges ## the bridge to TorchIO with TorchIO itself
 	$(BIN)/python -m pytest -q tests/test_torchio.py
+
+browser: ## Chromium with its driver, by apt where they are missing
+	@command -v chromedriver > /dev/null || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver > /dev/null; } || \
+	  { echo "The reports need a browser to be tried in; fix: install Chromium and its driver (Debian: chromium, chromium-driver)."; exit 1; }
+
+test-browser: $(VENV)/.bridges browser ## the reports in a headless Chromium
+	$(BIN)/python -m pytest -q tests/reports/test_browser.py
 
 $(OLDEST)/.core: pyproject.toml constraints-oldest.txt
 	$(PYTHON) -m venv $(OLDEST)

@@ -17,11 +17,11 @@ SHOTS = os.environ.get("SOFTLABEL_SCREENSHOTS")
 @pytest.fixture(scope="module")
 def browser():
     webdriver = pytest.importorskip(
-        "selenium.webdriver", reason="Selenium is not installed; make test-browser installs it."
+        "selenium.webdriver", reason="needs Selenium and Chromium: make test-browser"
     )
     driver, chromium = shutil.which("chromedriver"), shutil.which("chromium")
     if driver is None or chromium is None:
-        pytest.skip("There is no Chromium with its driver; make test-browser installs them.")
+        pytest.skip("needs Chromium and its driver: make browser")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1300,1600"):

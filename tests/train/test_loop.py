@@ -175,6 +175,7 @@ def test_a_run_from_before_epoch_steps_goes_on_with_its_epochs(mri_cache, tmp_pa
         fit(recipe_for(mri_cache, *VOLUMES, "train.epoch_steps=250"), tmp_path / "run", show=False)
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(oct_cache, tmp_path):
     options = ["data.batch_size=4", "train.steps=4", "loss.alpha=0.5", "loss.reduction=weights",
                "optimizer.name=sgd", "optimizer.lr=0.05", "optimizer.clip_norm=1"]  # fmt: skip
