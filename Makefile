@@ -80,7 +80,7 @@ browser: ## Chromium with its driver, by apt where they are missing
 	  { echo "The reports need a browser to be tried in; fix: install Chromium and its driver (Debian: chromium, chromium-driver)."; exit 1; }
 
 test-browser: $(VENV)/.bridges browser ## the reports in a headless Chromium
-	$(BIN)/python -m pytest -q tests/reports/test_browser.py
+	$(BIN)/python -m pytest -q tests/reports/test_browser.py tests/train/test_report.py
 
 $(OLDEST)/.core: pyproject.toml constraints-oldest.txt
 	$(PYTHON) -m venv $(OLDEST)

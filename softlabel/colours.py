@@ -43,3 +43,14 @@ def class_rgb(index: int) -> tuple[int, int, int]:
     """
     red, green, blue = (round(255 * c) for c in class_colour(index))
     return red, green, blue
+
+
+def class_hex(index: int) -> str:
+    """The same as pages have it.
+
+    Examples
+    --------
+    >>> class_hex(5)
+    '#0072b2'
+    """
+    return "#{:02x}{:02x}{:02x}".format(*class_rgb(index))

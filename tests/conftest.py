@@ -1,5 +1,6 @@
-"""What all tests share: hypothesis profiles, plain Python for kernels, Ctrl-C as it should be."""
+"""What all tests share: hypothesis profiles, plain kernels, Ctrl-C as it should be, a browser."""
 
+import shutil
 import signal
 import sys
 
@@ -44,3 +45,22 @@ def ctrl_c():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium; what needs it is skipped where there is none."""
+    webdriver = pytest.importorskip(
+        "selenium.webdriver", reason="needs Selenium and Chromium: make test-browser"
+    )
+    driver, chromium = shutil.which("chromedriver"), shutil.which("chromium")
+    if driver is None or chromium is None:
+        pytest.skip("needs Chromium and its driver: make browser")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1300,1600"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(driver)
+    with webdriver.Chrome(options=options, service=service) as opened:
+        yield opened

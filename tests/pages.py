@@ -1,10 +1,12 @@
-"""What can be read in a page without a browser."""
+"""What can be read in a page without a browser, and done with one."""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
+import os
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -47,3 +49,25 @@ def decoded(uri):
     head, data = uri.split(",")
     assert head in ("data:image/png;base64", "data:image/jpeg;base64")
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGBA"))
+
+
+SHOTS = os.environ.get("SOFTLABEL_SCREENSHOTS")
+"""Folder in which screenshots are kept, for people to look at."""
+
+
+def find(browser, selector):
+    """Elements, the first on the page first."""
+    return browser.find_elements("css selector", selector)
+
+
+def click(browser, element):
+    """As a script does: what is below the fold is no obstacle."""
+    browser.execute_script("arguments[0].click()", element)
+
+
+def screenshot(browser, path):
+    """Pixels of the window."""
+    browser.save_screenshot(str(path))
+    if SHOTS:
+        shutil.copy(path, SHOTS)
+    return np.asarray(Image.open(path).convert("RGB"))

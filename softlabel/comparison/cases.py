@@ -108,6 +108,7 @@ def compare_case(
 
     Examples
     --------
+    >>> import numpy as np
     >>> labels = np.repeat([0, 0, 1, 1], 4)[None].repeat(16, axis=0)
     >>> case = Case("stripes", labels[None] * 50.0, labels, ClassTable.from_values([0, 1]))
     >>> settings = {m: Settings(method=m) for m in ("hard", "gaussian")}

@@ -7,6 +7,7 @@ that one by its hash), and escapes every text of others. :func:`write_report` ma
 
 from softlabel.reports.cache_page import write_report
 from softlabel.reports.charts import Curve, curves, histogram, strips
+from softlabel.reports.contents import as_text
 from softlabel.reports.names import Names, from_dicom
 from softlabel.reports.page import publish_page, render_page, require_replaceable
 from softlabel.reports.pictures import CasePictures
@@ -18,6 +19,7 @@ __all__ = [
     "CasePictures",
     "Curve",
     "Names",
+    "as_text",
     "curves",
     "from_dicom",
     "histogram",

@@ -132,6 +132,7 @@ def cache_page(contents: Contents, drawn: Mapping[str, CasePictures | str]) -> s
         data={
             "layers": _layer_names(contents, drawn),
             "names": contents.class_names,
+            "colours": contents.colours,
             "cases": [_for_script(row, drawn.get(row.id), contents) for row in contents.rows],
         },
     )  # fmt: skip

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from softlabel.render import class_colour
+from softlabel.colours import class_hex
 
 WIDTH, HEIGHT, MARGIN = 300.0, 120.0, 8.0
 """Of the area that is drawn in, in pixels of the page."""
@@ -69,11 +69,14 @@ class Curve:
     name : str
     x, y : sequence of float
         Points without a finite ``y`` are left out.
+    colour : str
+        As SVG has it. Default: by its place among the curves.
     """
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
+    colour: str = ""
 
 
 @dataclass(frozen=True)
@@ -141,31 +144,31 @@ def strips(values: Mapping[int, Sequence[float]], names: Sequence[str]) -> tuple
         if len(finite):
             places = MARGIN + np.clip(finite, 0, 1) * (WIDTH - 2 * MARGIN)
             marks = tuple(sorted({round(float(place)) for place in places}))
-            found.append(Strip(names[k], _colour(k), marks, round(float(np.median(places)), 1)))
+            found.append(Strip(names[k], class_hex(k), marks, round(float(np.median(places)), 1)))
     return tuple(found)
 
 
 def curves(title: str, lines: Sequence[Curve]) -> Lines | None:
     """Curves on common axes; None where no point is finite."""
     known = []
-    for line in lines:
+    for place, line in enumerate(lines):
         x, y = np.asarray(line.x, np.float64), np.asarray(line.y, np.float64)
         finite = np.isfinite(x) & np.isfinite(y)
         if finite.any():
-            known.append((line.name, x[finite], y[finite]))
+            known.append((line.name, line.colour or class_hex(place + 1), x[finite], y[finite]))
     if not known:
         return None
-    left, right = _range([x for _, x, _ in known])
-    bottom, top = _range([y for _, _, y in known])
+    left, right = _range([x for _, _, x, _ in known])
+    bottom, top = _range([y for *_, y in known])
     drawn = []
-    for place, (name, x, y) in enumerate(known):
+    for name, colour, x, y in known:
         step = -(-len(x) // MOST_POINTS)
         across = MARGIN + (x[::step] - left) / ((right - left) or 1) * (WIDTH - 2 * MARGIN)
         down = (
             HEIGHT - MARGIN - (y[::step] - bottom) / ((top - bottom) or 1) * (HEIGHT - 2 * MARGIN)
         )
         points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(across, down, strict=True))
-        drawn.append((name, _colour(place + 1), points))
+        drawn.append((name, colour, points))
     return Lines(
         title, f"{left:.4g}", f"{right:.4g}", f"{bottom:.4g}", f"{top:.4g}", tuple(drawn)
     )  # fmt: skip
@@ -174,7 +177,3 @@ def curves(title: str, lines: Sequence[Curve]) -> Lines | None:
 def _range(values: Sequence[np.ndarray]) -> tuple[float, float]:
     together = np.concatenate(values)
     return float(together.min()), float(together.max())
-
-
-def _colour(index: int) -> str:
-    return "#" + "".join(f"{round(255 * c):02x}" for c in class_colour(index))

@@ -11,6 +11,7 @@ import numpy as np
 from softlabel.cache import Cache
 from softlabel.cache.describe import describe
 from softlabel.cache.facts import CaseFacts
+from softlabel.colours import class_hex
 from softlabel.generation.failures import read_failures
 from softlabel.generation.findings import FINDINGS
 from softlabel.generation.settings import recorded_settings
@@ -75,11 +76,13 @@ class Contents:
     title : str
     facts : sequence of (str, str)
         Of the data set and the settings.
-    findings : sequence of (str, str, str)
-        Code, severity and text of what the check of the data set found.
+    findings : sequence of (str, str, str, str)
+        Of what the check of the data set found: code, severity, text, and what it means.
     notes : sequence of (str, str)
         What steps before superpixels noted: code, text.
     class_names : tuple of str
+    colours : tuple of str
+        Of the classes in pictures.
     classes : tuple of mapping
         As :func:`softlabel.cache.describe.describe` has them; ``softest`` names the case as the
         page does.
@@ -99,9 +102,10 @@ class Contents:
 
     title: str
     facts: Sequence[tuple[str, str]]
-    findings: Sequence[tuple[str, str, str]]
+    findings: Sequence[tuple[str, str, str, str]]
     notes: Sequence[tuple[str, str]]
     class_names: tuple[str, ...]
+    colours: tuple[str, ...]
     classes: tuple[Mapping[str, Any], ...]
     columns: tuple[int, ...]
     rows: tuple[CaseRow, ...]
@@ -141,6 +145,7 @@ def contents_of(
         findings=[_finding(finding, names) for finding in told["findings"]],
         notes=_notes(told["preprocessing"], names),
         class_names=cache.classes.names,
+        colours=tuple(map(class_hex, range(len(cache.classes)))),
         classes=tuple(_class(row, names) for row in told["classes"]),
         columns=columns,
         rows=tuple(rows[:most_rows]),
@@ -188,20 +193,39 @@ def _facts(told: Mapping[str, Any], settings: Mapping[str, Any]) -> list[tuple[s
         ("ignored label", "none" if told["ignore"] is None else str(told["ignore"])),
     ]
     if isinstance(options, Mapping):
-        facts += [(f"option {n}", str(v)) for n, v in options.items() if v is not None]
+        facts += [(f"option {n}", as_text(v)) for n, v in options.items() if v is not None]
     else:
         facts.append(("options", str(options)))
-    facts += [(name, str(value)) for name, value in left.items() if value not in (None, {}, ())]
+    facts += [(name, as_text(value)) for name, value in left.items() if value not in (None, {}, ())]
     if told["softened_share"] is not None:
         facts.append(("softened", f"{100 * told['softened_share']:.1f} % of the known pixels"))
         facts.append(("mean Σq", f"{told['mean_soft_sum']:.4f}"))
     return facts
 
 
-def _finding(finding: Mapping[str, Any], names: Names) -> tuple[str, str, str]:
+def as_text(value: Any) -> str:
+    """A setting for people: options by name without those not given, numbers with commas.
+
+    Examples
+    --------
+    >>> as_text({"in_plane": False, "slice_axis": None, "spacing_mm": (0.5, 2)})
+    'in_plane no, spacing_mm 0.5, 2'
+    """
+    if isinstance(value, Mapping):
+        return ", ".join(f"{n} {as_text(v)}" for n, v in value.items() if v is not None)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(as_text, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def _finding(finding: Mapping[str, Any], names: Names) -> tuple[str, str, str, str]:
     code, severity = str(finding.get("code", "")), str(finding.get("severity", ""))
-    meaning = FINDINGS[code].meaning if code in FINDINGS else ""
-    return code, severity, names.sentence(str(finding.get("text", "")), meaning)
+    kind = FINDINGS.get(code)
+    meaning, remedy = (kind.meaning, f"What settles it: {kind.settled_by}.") if kind else ("", "")
+    found = names.sentence(str(finding.get("text", "")), "")
+    return code, severity, found, f"{meaning} {remedy}".strip()
 
 
 def _notes(preprocessing: Mapping[str, Any] | None, names: Names) -> list[tuple[str, str]]:

@@ -1,51 +1,17 @@
 """A report in a headless Chromium: ``make test-browser``, skipped where there is none."""
 
-import os
-import shutil
+import re
 
 import factories
-import numpy as np
-import pytest
-from PIL import Image
+from pages import click, find, screenshot
 
+from softlabel.colours import class_hex
 from softlabel.reports import write_report
 
-SHOTS = os.environ.get("SOFTLABEL_SCREENSHOTS")
-"""Folder in which screenshots are kept, for people to look at."""
 
-
-@pytest.fixture(scope="module")
-def browser():
-    webdriver = pytest.importorskip(
-        "selenium.webdriver", reason="needs Selenium and Chromium: make test-browser"
-    )
-    driver, chromium = shutil.which("chromedriver"), shutil.which("chromium")
-    if driver is None or chromium is None:
-        pytest.skip("needs Chromium and its driver: make browser")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1300,1600"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(driver)
-    with webdriver.Chrome(options=options, service=service) as opened:
-        yield opened
-
-
-def find(browser, selector):
-    return browser.find_elements("css selector", selector)
-
-
-def click(browser, element):
-    """As a script does: what is below the fold is no obstacle."""
-    browser.execute_script("arguments[0].click()", element)
-
-
-def screenshot(browser, path):
-    browser.save_screenshot(str(path))
-    if SHOTS:
-        shutil.copy(path, SHOTS)
-    return np.asarray(Image.open(path).convert("RGB"))
+def hex_of(css):
+    """A colour as a browser tells it."""
+    return "#" + "".join(f"{int(n):02x}" for n in re.findall(r"\d+", css)[:3])
 
 
 def test_a_report_can_be_sorted_and_looked_through(browser, tmp_path):
@@ -66,6 +32,11 @@ def test_a_report_can_be_sorted_and_looked_through(browser, tmp_path):
     (viewer,) = find(browser, "#viewer")
     assert viewer.is_displayed() and len(find(browser, "#stage img")) == 2
     before = screenshot(browser, tmp_path / "entropy.png")
+    swatches = find(browser, "#viewer-text .swatch")
+    named = {s.find_element("xpath", "..").text.rsplit(" ", 1)[0]: s for s in swatches}
+    assert set(named) == {"background", "shell", "größter Kern"}
+    for index, name in enumerate(("background", "shell", "größter Kern")):
+        assert hex_of(named[name].value_of_css_property("background-color")) == class_hex(index)
     click(browser, find(browser, "#layers input[data-layer=labels]")[0])
     assert len(find(browser, "#stage img")) == 3
     assert (screenshot(browser, tmp_path / "labels.png") != before).any()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from softlabel.cache import open_cache
+from softlabel.generation.findings import FINDINGS
 from softlabel.reports.contents import contents_of
 from softlabel.reports.names import LEFT_OUT, Names
 
@@ -58,9 +59,19 @@ def test_a_damaged_part_is_listed(tmp_path):
 def test_findings_of_the_check_are_the_warnings(tmp_path):
     with open_cache(factories.full_cache(tmp_path)) as cache:
         told, hidden = contents_of(cache), contents_of(cache, anonymise=True)
-    assert told.findings == [("stack", "warning", "ein Stapel?")]
-    ((code, _, text),) = hidden.findings
-    assert code == "stack" and "Stapel" not in text and text
+    ((*found, meaning),) = told.findings
+    assert found == ["stack", "warning", "ein Stapel?"]
+    assert meaning.endswith(f"What settles it: {FINDINGS['stack'].settled_by}.")
+    assert hidden.findings == [("stack", "warning", "", meaning)]
+
+
+def test_settings_are_words_and_no_python(small):
+    facts = dict(contents_of(small).facts)
+    assert not any(mark in value for value in facts.values() for mark in "{[('")
+    assert facts["method_options"].startswith("min_minority 0")
+    assert "in_plane no" in facts["method_options"]
+    assert "None" not in facts.values()
+    assert facts["channel_percentiles"] == "0.0, 100.0"
 
 
 def test_ids_are_hashed_where_the_source_is_dicom(tmp_path):

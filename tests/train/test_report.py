@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from pages import Page, decoded
+from pages import Page, click, decoded, find, screenshot
 from softlabel_train import report
 from softlabel_train.checkpoint import load_checkpoint
 from softlabel_train.config import load_recipe
@@ -16,8 +16,10 @@ from softlabel_train.report import write_run_report
 from softlabel_train.scores import scores_from_csv
 
 from softlabel.cache import open_cache
+from softlabel.colours import class_hex
 from softlabel.errors import UsageError
 from softlabel.reports.names import Names
+from softlabel.types import ClassTable
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +32,13 @@ def evaluated(run, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def page(evaluated, tmp_path_factory):
-    path = write_run_report(evaluated, tmp_path_factory.mktemp("page") / "r.html", pictures=2)
-    return Page(path.read_text(encoding="utf-8"))
+def written(evaluated, tmp_path_factory):
+    return write_run_report(evaluated, tmp_path_factory.mktemp("page") / "r.html", pictures=2)
+
+
+@pytest.fixture(scope="module")
+def page(written):
+    return Page(written.read_text(encoding="utf-8"))
 
 
 def test_cases_come_worst_first_with_their_dice(page, evaluated):
@@ -146,7 +152,7 @@ def test_an_anonymous_report_names_no_patient_of_a_split(tmp_path):
     ])  # fmt: skip
     checkpoint = SimpleNamespace(recipe=recipe, split={"train": ("Doe Jane",)})
     plain, hidden = (
-        str(report._facts(tmp_path, checkpoint, {}, Names(anonymous)))
+        str(report._facts(tmp_path, checkpoint, {}) + report._recipe(checkpoint, Names(anonymous)))
         for anonymous in (False, True)
     )
     assert "Doe Jane" in plain and "doe.h5" in plain
@@ -158,5 +164,46 @@ def test_the_curve_of_nacl_is_drawn_where_the_run_has_it(tmp_path):
     head = "step,lr,loss,ce,dice,kl"
     for more, row in (("", ""), (",nacl", ",0.5")):
         (tmp_path / "metrics.csv").write_text(f"{head}{more}\n1,1,3,1,1,1{row}\n2,1,2,1,1,1{row}\n")
-        drawn = str(report._curves(tmp_path)[0])
+        drawn = str(report._curves(tmp_path, ClassTable((0,), ("background",)))[0])
         assert ("nacl" in drawn) == bool(more)
+
+
+def test_a_report_in_a_browser(written, page, browser, tmp_path):
+    browser.get(written.as_uri())
+    (recipe,) = find(browser, "details dl")
+    assert not recipe.is_displayed(), "it is long: the curves come first"
+    click(browser, find(browser, "summary")[0])
+    assert recipe.is_displayed() and "loss.beta" in recipe.text
+
+    heading = find(browser, "table.cases th")[2]
+    assert heading.text == "mean Dice"
+    for order in (sorted, lambda values: sorted(values, reverse=True)):
+        click(browser, heading)
+        cells = find(browser, "table.cases td:nth-child(3)")
+        values = [float(cell.get_attribute("data-key")) for cell in cells]
+        assert values == order(values) and len(set(values)) > 1
+
+    click(browser, find(browser, "tr[data-case='0']")[0])
+    swatches = find(browser, "#viewer-text .swatch")
+    assert len(swatches) == len(page.data["cases"][0]["q"])
+    plain = screenshot(browser, tmp_path / "errors.png")
+    click(browser, find(browser, "#layers input[data-layer=prediction]")[0])
+    assert (screenshot(browser, tmp_path / "prediction.png") != plain).any()
+    assert [m for m in browser.get_log("browser") if m["level"] == "SEVERE"] == []
+
+
+def test_colours_are_those_of_the_classes_in_the_pictures(page, evaluated):
+    names = load_checkpoint(evaluated / "best.pt").classes.names
+    assert page.data["names"] and page.data["colours"] == [
+        class_hex(names.index(name)) for name in page.data["names"]
+    ]
+
+
+def test_a_class_has_the_colour_of_the_pictures_in_its_curve(tmp_path):
+    (tmp_path / "metrics.csv").write_text(
+        "step,validation_dice,validation_dice/c,validation_dice/b\n1,0.5,0.4,0.6\n2,0.6,0.5,0.7\n"
+    )
+    (dice,) = report._curves(tmp_path, ClassTable((0, 1, 7), ("a", "b", "c")))
+    assert [(name, colour) for name, colour, _ in dice.lines] == [
+        ("mean", "currentColor"), ("c", class_hex(2)), ("b", class_hex(1))
+    ]  # fmt: skip

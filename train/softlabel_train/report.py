@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from softlabel.cache import Cache, open_cache
+from softlabel.colours import class_hex
 from softlabel.errors import CacheError, SoftlabelError, UsageError
 from softlabel.reports import (
     PREDICTION_LAYERS,
     CasePictures,
     Curve,
     Names,
+    as_text,
     curves,
     from_dicom,
     prediction_thumbnails,
@@ -28,7 +30,7 @@ from softlabel.reports import (
     render_page,
     require_replaceable,
 )
-from softlabel.types import Array
+from softlabel.types import Array, ClassTable
 from softlabel_train.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from softlabel_train.evaluate import cache_of_run, check_fit
 from softlabel_train.loggers import shared_settings
@@ -104,6 +106,8 @@ class RunContents:
     ----------
     title, part, unit : str
     facts : sequence of (str, str)
+    recipe : sequence of (str, str)
+        Keys and values that were given.
     leaks : str
         What is said below the facts where the scored patients chose the network.
     curves : sequence of softlabel.reports chart
@@ -114,6 +118,8 @@ class RunContents:
         Label map of the table of cases.
     columns : tuple of str
         Classes of that table.
+    colours : tuple of str
+        Theirs in the pictures.
     rows : tuple of CaseScores
         Worst first.
     anonymous : bool
@@ -125,12 +131,14 @@ class RunContents:
     part: str
     unit: str
     facts: Sequence[tuple[str, str]]
+    recipe: Sequence[tuple[str, str]]
     leaks: str
     curves: Sequence[Any]
     tables: Sequence[ScoreTable]
     left_out: Sequence[tuple[str, str]]
     against: str
     columns: tuple[str, ...]
+    colours: tuple[str, ...]
     rows: tuple[CaseScores, ...]
     anonymous: bool
     without_pictures: str = ""
@@ -222,13 +230,15 @@ def run_contents(
         title="run" if names.anonymous else run.resolve().name,
         part=part,
         unit=str(about.get("unit", "pixels")),
-        facts=_facts(run, checkpoint, about, names),
+        facts=_facts(run, checkpoint, about),
+        recipe=_recipe(checkpoint, names),
         leaks=LEAKS if about.get("leaks") else "",
-        curves=_curves(run),
+        curves=_curves(run, checkpoint.classes),
         tables=_tables(evaluated.summary),
         left_out=[(names.of(i), names.sentence(str(reason))) for i, reason in left_out.items()],
         against=against,
         columns=columns,
+        colours=_colours(columns, checkpoint.classes),
         rows=rows,
         anonymous=names.anonymous,
     )
@@ -268,24 +278,28 @@ def _open(
         return None, f"There are no pictures: {error}"
 
 
-def _facts(
-    run: Path, checkpoint: Checkpoint, about: Mapping[str, Any], names: Names
-) -> list[tuple[str, str]]:
+def _facts(run: Path, checkpoint: Checkpoint, about: Mapping[str, Any]) -> list[tuple[str, str]]:
     patients = ", ".join(f"{len(p)} {name}" for name, p in checkpoint.split.items())
     versions = about_run(run).get("software", {})
-    facts = [
-        ("recipe", str(checkpoint.recipe.name)),
+    recipe = checkpoint.recipe
+    return [
+        ("recipe", str(recipe.name)),
+        ("arm and seed", f"{recipe.arm or '–'}, {recipe.seed}"),
         ("patients", patients),
         ("scored", f"{about['cases']} cases by {about['checkpoint']}" if "cases" in about else "–"),
         ("software", ", ".join(f"{name} {version}" for name, version in versions.items())),
     ]
+
+
+def _recipe(checkpoint: Checkpoint, names: Names) -> list[tuple[str, str]]:
+    """What it says, without the keys of which it says nothing."""
     recipe = checkpoint.recipe
     given = shared_settings(recipe) if names.anonymous else recipe.flat()
     settings = names.settings({k: v for k, v in given.items() if v not in (None, {}, [])})
-    return facts + [(key, str(value)) for key, value in settings.items() if key != "name"]
+    return [(key, as_text(value)) for key, value in settings.items()]
 
 
-def _curves(run: Path) -> list[Any]:
+def _curves(run: Path, classes: ClassTable) -> list[Any]:
     """Loss terms and validation Dice over the steps."""
     if not (run / METRICS).is_file():
         return []
@@ -298,11 +312,18 @@ def _curves(run: Path) -> list[Any]:
             _curve(rows, name, name) for name in (*LOSS_TERMS, "nacl") if name in columns
         ]),
         curves("validation Dice over steps", [
-            _curve(rows, name, name.partition("/")[2] or MEAN) for name in dice
+            _dice_curve(rows, name, classes) for name in dice
         ]),
         curves("learning rate over steps", [_curve(rows, "lr", "lr")]),
     ]  # fmt: skip
     return [chart for chart in charts if chart is not None]
+
+
+def _dice_curve(rows: Sequence[Mapping[str, str]], column: str, classes: ClassTable) -> Curve:
+    """Of a class in its colour, or of their mean in that of the text."""
+    label = column.partition("/")[2]
+    colour = _colours([label], classes)[0] if label else "currentColor"
+    return replace(_curve(rows, column, label or MEAN), colour=colour)
 
 
 def _curve(rows: Sequence[Mapping[str, str]], column: str, name: str) -> Curve:
@@ -359,6 +380,12 @@ def _case_rows(
     return columns, tuple(sorted(rows, key=lambda r: np.inf if np.isnan(r.mean) else r.mean))
 
 
+def _colours(labels: Sequence[str], classes: ClassTable) -> tuple[str, ...]:
+    """Colours of classes by name; a name that no class has gets the grey of the background."""
+    places = {name: k for k, name in enumerate(classes.names)}
+    return tuple(class_hex(places.get(label, 0)) for label in labels)
+
+
 # --- pictures -------------------------------------------------------------------------------------
 
 
@@ -396,8 +423,9 @@ def _page(contents: RunContents, drawn: Mapping[str, CasePictures | str], missin
         r=replace(contents, without_pictures=missing),
         data={
             "layers": PREDICTION_LAYERS,
-            "shown": ["prediction", "errors"],
+            "shown": ["errors"],
             "names": contents.columns,
+            "colours": contents.colours,
             "caption": "Dice, the lowest first",
             "cases": [_for_script(row, drawn.get(row.id), contents) for row in contents.rows],
         },

@@ -62,14 +62,25 @@ function layerSwitches(found) {
   }
 }
 
+function named(index, value) {
+  // a class in the colour that it has in the layers of labels
+  const swatch = element("span", { className: "swatch" });
+  swatch.style.background = data.colours[index];
+  const name = element("bdi", { textContent: data.names[index] });
+  return element("span", { className: "named" }, swatch, " ", name, ` ${value.toFixed(3)}`);
+}
+
 function words(found) {
-  const texts = (found.q || []).map(([index, q]) => `${data.names[index]} ${q.toFixed(3)}`);
-  const parts = texts.length ? [`${data.caption || "Own-class q, the softest first"}: ${texts.join(", ")}.`] : [];
+  const parts = [];
+  (found.q || []).forEach(([index, value], place) => {
+    parts.push(place ? ", " : `${data.caption || "Own-class q, the softest first"}: `, named(index, value));
+  });
+  if (parts.length) parts.push(". ");
   if (found.compressed && Math.abs(found.compressed - 1) > 0.02) {
-    parts.push(`Rows are drawn ${found.compressed} times as long as they are, beside the columns.`);
+    parts.push(`Rows are drawn ${found.compressed} times as long as they are, beside the columns. `);
   }
   if (found.text) parts.push(found.text);
-  return parts.join(" ");
+  return parts;
 }
 
 function open(index) {
@@ -77,7 +88,7 @@ function open(index) {
   const found = data.cases[index];
   byId("viewer").hidden = false;
   byId("viewer-name").textContent = found.name;
-  byId("viewer-text").textContent = words(found);
+  byId("viewer-text").replaceChildren(...words(found));
   const slider = byId("slider");
   slider.max = Math.max(0, found.pictures.length - 1);
   slider.value = Math.floor(found.pictures.length / 2);
