@@ -8,7 +8,7 @@ DEMO   := demo
 MATRIX ?= 3.11 3.12 3.13
 CHECK  := softlabel train tests benchmarks docs examples
 
-.PHONY: help setup demo dev test test-all coverage test-nnunet test-torchio test-browser test-oldest test-matrix example lint docs dist bench faults train-oct train-mri clean
+.PHONY: help setup demo dev test test-all coverage test-nnunet test-torchio test-napari test-browser test-oldest test-matrix example lint docs dist bench faults train-oct train-mri clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -85,6 +85,14 @@ $(VENV)/.torchio: $(VENV)/.full
 
 test-torchio: $(VENV)/.torchio ## the bridge to TorchIO with TorchIO itself, which the other tests skip without it
 	$(BIN)/python -m pytest -q tests/test_torchio.py
+
+$(VENV)/.napari: $(VENV)/.dev
+	$(PIP) install -c constraints.txt -e '.[napari]'
+	@touch $@
+
+test-napari: $(VENV)/.napari ## the plugin of napari with napari and Qt; its windows need a display, or xvfb-run
+	@if [ -z "$$DISPLAY" ] && command -v xvfb-run > /dev/null; then screen="xvfb-run -a"; fi; \
+	  $$screen $(BIN)/python -m pytest -q tests/viewers tests/cli/test_view.py
 
 $(OLDEST)/.core: pyproject.toml constraints-oldest.txt
 	$(PYTHON) -m venv $(OLDEST)

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from softlabel.cli.options import (
     SectionedCommand,
+    class_index,
     format_option,
     given_reader_options,
     json_option,
@@ -35,7 +36,7 @@ from softlabel.cli.setting_options import (
 from softlabel.console import drawing
 from softlabel.console.display import percent, progress
 from softlabel.console.group import EXIT_FAILED, fail, say
-from softlabel.errors import CaseError, SourceError, UsageError, did_you_mean, plural
+from softlabel.errors import CaseError, UsageError, did_you_mean, plural
 from softlabel.softening import METHODS
 from softlabel.softening.plugins import registered_names
 
@@ -181,7 +182,7 @@ def compare(
         _print_report(report, settings, csv_path, as_json)
         return
     case = _only_case(dataset, refs)
-    shown = _class_index(classes, class_name), _channel_index(case, channel), axis, slice_
+    shown = class_index(classes, class_name), _channel_index(case, channel), axis, slice_
     found = _compared(case, settings, classes, _truth_of(case, dataset, truth), band_px)
     if output is not None:
         _draw(found, output, shown, frame_px, dpi)
@@ -289,15 +290,6 @@ def _draw(
 
     picture = comparison_picture(found, View(*shown), frame_px)
     write_figure(lambda: draw_comparison(picture), output, dpi)
-
-
-def _class_index(classes: ClassTable, name: str | None) -> int | None:
-    if name is None:
-        return None
-    try:
-        return classes.index_of(name)
-    except SourceError as error:
-        raise UsageError(str(error)) from error
 
 
 def _channel_index(case: Case, channel: str | None) -> int:

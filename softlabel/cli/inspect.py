@@ -7,9 +7,15 @@ from pathlib import Path
 import click
 
 from softlabel.cache import Cache, open_cache
-from softlabel.cli.options import cache_argument, verbosity_options
+from softlabel.cli.options import (
+    cache_argument,
+    class_index,
+    given_window,
+    verbosity_options,
+    window_option,
+)
 from softlabel.console.display import progress
-from softlabel.errors import CaseError, SourceError, UsageError, first_of, plural
+from softlabel.errors import CaseError, UsageError, first_of, plural
 from softlabel.parallel import cpu_count
 
 SHOWN_NAMES = 10
@@ -38,13 +44,7 @@ CASES_A_WORKER = 8
     metavar="NAME|INDEX",
     help="Channel of the image.  [default: the first, or colours]",
 )
-@click.option(
-    "--window",
-    nargs=2,
-    type=float,
-    metavar="LOW HIGH",
-    help="Intensities shown as black and white.  [default: the 0.5th and 99.5th percentile]",
-)
+@window_option
 @click.option(
     "--axis",
     type=int,
@@ -99,13 +99,13 @@ def inspect(
     with open_cache(cache) as opened:
         chosen = opened.chosen(ids)[:limit]
         view = View(
-            _class_index(opened, class_name),
+            class_index(opened.classes, class_name),
             _channel_index(opened, channel),
             axis,
             slice_,
             slices,
             zoom,
-            _window(window),
+            given_window(window),
         )
         folder = output or cache.with_suffix(".overlays")
         names = file_names(list(opened))
@@ -129,22 +129,6 @@ def inspect(
                 failures.values() if len(chosen) == 1 else [first_of(failures, SHOWN_NAMES)]
             )
         )
-
-
-def _class_index(cache: Cache, name: str | None) -> int | None:
-    if name is None:
-        return None
-    try:
-        return cache.classes.index_of(name)
-    except SourceError as error:
-        raise UsageError(str(error)) from error
-
-
-def _window(window: tuple[float, float] | None) -> tuple[float, float] | None:
-    if window is not None and not window[0] < window[1] < float("inf"):
-        low, high = window
-        raise UsageError(f"The window {low:g} {high:g} is empty; give the lower intensity first.")
-    return window
 
 
 def _channel_index(cache: Cache, channel: str | None) -> int | None:

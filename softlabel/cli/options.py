@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
+from softlabel.errors import SourceError, UsageError
+
 if TYPE_CHECKING:
     from softlabel.mapping import LabelMapping
+    from softlabel.types import ClassTable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -18,6 +21,44 @@ cache_argument = click.argument("cache", type=click.Path(path_type=Path), metava
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON for machines instead of a table."
 )
+
+window_option = click.option(
+    "--window",
+    nargs=2,
+    type=float,
+    metavar="LOW HIGH",
+    help="Intensities shown as black and white.  [default: the 0.5th and 99.5th percentile]",
+)
+
+
+def given_window(window: tuple[float, float] | None) -> tuple[float, float] | None:
+    """The intensities of ``--window``.
+
+    Raises
+    ------
+    UsageError
+        When there are none between them.
+    """
+    if window is not None and not window[0] < window[1] < float("inf"):
+        low, high = window
+        raise UsageError(f"The window {low:g} {high:g} is empty; give the lower intensity first.")
+    return window
+
+
+def class_index(classes: ClassTable, name: str | None) -> int | None:
+    """Position of the class of ``--class``; None where none was given.
+
+    Raises
+    ------
+    UsageError
+        When there is no such class.
+    """
+    if name is None:
+        return None
+    try:
+        return classes.index_of(name)
+    except SourceError as error:
+        raise UsageError(str(error)) from error
 
 
 def verbosity_options(command: F) -> F:

@@ -7,6 +7,7 @@ how the patient lies.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,8 +19,8 @@ from softlabel.colours import class_colour
 from softlabel.render.figure import percentile_window
 from softlabel.render.palette import soft_scale
 from softlabel.render.sections import Plane, View, axis_across, shows_colours, slice_numbers
-from softlabel.types import Array
 from softlabel.viewers import blocks
+from softlabel.viewers.order import own_class_q
 
 LayerData = tuple[Any, dict[str, Any], str]
 """What readers give to napari: data, arguments of the layer, type of the layer."""
@@ -36,10 +37,13 @@ MOST_SOFT_LAYERS = 16
 MICROSCOPIC_MM = 0.1
 """Pixels finer than this are measured in µm: napari rounds the coordinates that it shows."""
 
+OUTLINED_PX = 12
+"""Mean edge from which superpixels are shown at first: outlines are two pixels wide."""
+
 NO_SUPERPIXEL = -1
 TRANSPARENT = (0.0, 0.0, 0.0, 0.0)
 SUPERPIXEL_COLOUR = (1.0, 1.0, 0.4, 1.0)
-LABELS_OPACITY, SUPERPIXELS_OPACITY = 0.35, 0.5
+LABELS_OPACITY, SUPERPIXELS_OPACITY, ENTROPY_OPACITY = 0.35, 0.4, 0.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +59,8 @@ class ViewerLayer:
         Arguments of the layer.
     kind : "image" or "labels"
     contour : int
-        Width of the outlines that superpixels are drawn as; 0 for areas. No argument of a layer,
-        but an attribute.
+        Width of the outlines that superpixels are drawn as, all in one colour; 0 for areas. No
+        argument of a layer, but an attribute: see :func:`softlabel.viewers.viewer.made`.
     """
 
     role: str
@@ -66,7 +70,7 @@ class ViewerLayer:
     contour: int = 0
 
     def as_tuple(self) -> LayerData:
-        """What ``napari.layers.Layer.create`` takes, without the contour."""
+        """What ``napari.layers.Layer.create`` takes: superpixels as areas of many colours."""
         return self.data, dict(self.options), self.kind
 
 
@@ -94,8 +98,8 @@ def case_layers(
     list of ViewerLayer
         ``image`` (one a channel; in colours where it has them); ``labels``, ``labels of NAME`` of
         further annotators and ``true labels`` of phantoms; ``superpixels``, −1 where there is
-        none; ``soft label of NAME``; ``entropy`` in bits. Image, labels and superpixels are
-        visible.
+        none; ``soft label of NAME``; ``entropy`` in bits. Visible are the image, the labels, and
+        superpixels unless they are so small that outlines would cover them.
 
     Raises
     ------
@@ -131,20 +135,6 @@ def soft_classes(cache: Cache, case_id: str, wanted: Collection[int] = ()) -> li
     own_q = own_class_q(cache, case_id)
     present = [k for k in np.argsort(own_q, kind="stable") if np.isfinite(own_q[k])]
     return sorted({*map(int, present[:MOST_SOFT_LAYERS]), *wanted})
-
-
-def own_class_q(cache: Cache, case_id: str) -> Array:
-    """For each class the mean soft label in its own pixels; NaN where the case has none.
-
-    Raises
-    ------
-    CacheError
-        When the part of the case is missing or damaged.
-    """
-    facts = cache.facts(case_id)
-    pixels = np.array(facts.class_pixels, np.float64)
-    sums = np.array(facts.own_class_sum or (np.nan,) * len(pixels))
-    return np.where(pixels > 0, sums / np.maximum(pixels, 1), np.nan)
 
 
 def soft_role(cache: Cache, class_index: int) -> str:
@@ -190,14 +180,16 @@ class _Shown:
 
     def superpixels(self) -> Iterator[ViewerLayer]:
         if self.case.superpixels is not None:
+            count = max(1, self.cache.facts(self.case.id).superpixels)
+            edge = (math.prod(self.case.shape) / count) ** (1 / len(self.case.shape))
             yield self._layer(
                 "superpixels",
                 # −1 must fit, which is not stored where every pixel has a superpixel
                 blocks.stored(self.case.superpixels, self._axes, dtype=np.int32),
                 "labels",
                 contour=1,
-                colormap={NO_SUPERPIXEL: TRANSPARENT, None: SUPERPIXEL_COLOUR},
                 opacity=SUPERPIXELS_OPACITY,
+                visible=edge >= OUTLINED_PX,
             )
 
     def soft_labels(self, classes: list[int]) -> Iterator[ViewerLayer]:
@@ -223,6 +215,7 @@ class _Shown:
             rgb=False,
             colormap="inferno",
             blending="additive",
+            opacity=ENTROPY_OPACITY,
             contrast_limits=(0.0, most),
             visible=False,
         )

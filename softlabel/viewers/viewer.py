@@ -10,6 +10,8 @@ from softlabel.cache import Cache
 from softlabel.viewers.layers import (
     KEY,
     NO_SUPERPIXEL,
+    SUPERPIXEL_COLOUR,
+    TRANSPARENT,
     WINDOW,
     ViewerLayer,
     case_layers,
@@ -29,9 +31,10 @@ def made(layer: ViewerLayer) -> Layer:
     result = Layer.create(*layer.as_tuple())
     if layer.contour:
         result.contour = layer.contour
-        # of colours in a dictionary napari takes 0 for the background, which is a superpixel
+        # unless told so, napari takes 0 for the background, which is a superpixel
         result.colormap = DirectLabelColormap(
-            color_dict=layer.options["colormap"], background_value=NO_SUPERPIXEL
+            color_dict={NO_SUPERPIXEL: TRANSPARENT, None: SUPERPIXEL_COLOUR},
+            background_value=NO_SUPERPIXEL,
         )
     return result
 
@@ -80,6 +83,8 @@ def show_case(
         viewer.layers.insert(_place_of(viewer, layer, new, cache.path), made(layer))
     for role in wanted:
         layers_of(viewer, cache.path)[role].visible = True
+    if not before:  # the layer whose values the status bar tells
+        viewer.layers.selection.active = layers_of(viewer, cache.path)["labels"]
 
 
 def layers_of(viewer: ViewerModel, cache: Path) -> dict[str, Layer]:

@@ -32,7 +32,7 @@ def test_a_case_with_everything_has_all_layers_in_their_order(volume):
         "soft label of background", "soft label of shell", "soft label of größter Kern", "entropy",
     ]  # fmt: skip
     visible = [role for role, layer in found.items() if layer.options.get("visible", True)]
-    assert visible == ["image T1", "labels", "superpixels"]
+    assert visible == ["image T1", "labels"]  # its superpixels are four pixels wide
     assert {layer.kind for role, layer in found.items() if "labels" in role} == {"labels"}
 
 
@@ -157,6 +157,13 @@ def test_of_many_classes_the_softest_that_the_case_has_become_layers(many):
     wanted = by_role(many, "stripes", classes=[19])
     assert "soft label of label 19" in wanted
     assert not np.asarray(wanted["soft label of label 19"].data).any()
+
+
+@pytest.mark.parametrize(("n_segments", "shown"), [(4, True), (40, False)])
+def test_superpixels_are_shown_where_their_outlines_leave_room(tmp_path, n_segments, shown):
+    path = factories.make_cache(tmp_path, ["a"], Settings(n_segments=n_segments))
+    with open_cache(path) as cache:
+        assert by_role(cache, "a")["superpixels"].options["visible"] is shown
 
 
 def test_without_superpixels_there_is_no_such_layer(tmp_path):

@@ -45,6 +45,7 @@ def shows(viewer, cache, case_id):
 def test_another_case_takes_the_same_layers(viewer, images):
     before = list(viewer.layers)
     assert shows(viewer, images, "a") and shown_case(viewer) == (images.path, "a")
+    assert viewer.layers.selection.active is viewer.layers["labels"]  # for the status bar
     show_case(viewer, images, "b")
     assert shows(viewer, images, "b") and shown_case(viewer) == (images.path, "b")
     assert list(viewer.layers) == before  # the same objects
