@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from softlabel.cache import Cache, open_cache
-from softlabel.errors import SoftlabelError
+from softlabel.errors import SoftlabelError, plural
 from softlabel.viewers.layers import soft_role
 from softlabel.viewers.order import ListedCase, in_order
 from softlabel.viewers.viewer import layers_of, show_case, shown_case
@@ -106,10 +106,8 @@ class CaseList(QWidget):  # type: ignore[misc]
         self._order.currentIndexChanged.connect(self._sort)
         self._list.currentRowChanged.connect(self._show)
         self._classes.activated.connect(self._show_class)
-        inserted = self._viewer.layers.events.inserted
-        inserted.connect(self._adopt)
-        adopt = self._adopt
-        self.destroyed.connect(lambda: inserted.disconnect(adopt))
+        # napari forgets callbacks of widgets that were deleted
+        self._viewer.layers.events.inserted.connect(self._adopt)
 
     def _ask_for_a_cache(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self, "Open a cache", "", "Caches (*.h5)")
@@ -121,14 +119,14 @@ class CaseList(QWidget):  # type: ignore[misc]
     def _adopt(self, event: object = None) -> None:
         """Take the cache whose case was opened by the reader."""
         shown = shown_case(self._viewer)
-        if shown is not None and (self._cache is None or self._cache.path != shown[0]):
+        if shown is not None and (self._cache is None or self._cache.path.absolute() != shown[0]):
             with _errors_shown():
                 self._take(open_cache(shown[0]))
 
     def _take(self, cache: Cache) -> None:
         # the cache before stays open: its layers may still be looked at
         self._cache = cache
-        self._title.setText(f"{cache.path.name}: {len(cache)} cases")
+        self._title.setText(f"{cache.path.name}: {plural(len(cache), 'case')}")
         self._title.setToolTip(str(cache.path))
         self._classes.clear()
         self._classes.addItems([NO_CLASS, *cache.classes.names])

@@ -243,7 +243,7 @@ class _Shown:
         self, role: str, data: Any, kind: Literal["image", "labels"], contour: int = 0,
         **options: Any,
     ) -> ViewerLayer:  # fmt: skip
-        about = {"cache": str(self.cache.path), "case": self.case.id, "role": role}
+        about = {"cache": str(self.cache.path.absolute()), "case": self.case.id, "role": role}
         about |= {WINDOW: options[WINDOW]} if WINDOW in options else {}
         options = {"name": role, "metadata": {KEY: about}, **self._place(), **options}
         return ViewerLayer(role, data, options, kind, contour)

@@ -92,7 +92,7 @@ def layers_of(viewer: ViewerModel, cache: Path) -> dict[str, Layer]:
     return {
         about["role"]: layer
         for layer in viewer.layers
-        if (about := _about(layer)) and about["cache"] == str(cache)
+        if (about := _about(layer)) and about["cache"] == str(cache.absolute())
     }
 
 

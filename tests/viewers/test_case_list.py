@@ -15,6 +15,7 @@ if not os.environ.get("DISPLAY"):
 
 from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication, QPushButton
 
 from softlabel.cache import open_cache
@@ -144,11 +145,17 @@ def test_what_is_no_cache_is_reported(viewer, tmp_path, errors):
 
 
 def test_a_closed_list_is_forgotten(viewer, images):
+    def listening():
+        return [name for _, name in viewer.layers.events.inserted.callbacks if name == "_adopt"]
+
     widget = CaseList(viewer)
+    assert listening()
     widget.deleteLater()
-    QApplication.sendPostedEvents(widget, 52)  # QEvent.DeferredDelete
-    show_case(viewer, images, "a")
-    assert viewer.layers
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
+    with pytest.raises(RuntimeError, match="deleted"):
+        widget._title.text()
+    show_case(viewer, images, "a")  # napari calls the list, and forgets it
+    assert viewer.layers and not listening()
 
 
 @pytest.mark.skipif(not os.environ.get("DISPLAY"), reason="needs a display: make test-napari")

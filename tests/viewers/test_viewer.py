@@ -74,6 +74,14 @@ def test_a_window_that_nobody_changed_is_that_of_the_new_case(viewer, images):
     assert viewer.layers["image"].contrast_limits == [1, 2]
 
 
+def test_a_cache_is_the_same_by_a_relative_path(viewer, images, monkeypatch):
+    before = list(viewer.layers)
+    monkeypatch.chdir(images.path.parent)
+    with open_cache("c.h5") as relative:
+        show_case(viewer, relative, "b")
+        assert list(viewer.layers) == before and shows(viewer, relative, "b")
+
+
 def test_layers_of_others_stay(viewer, images, volume):
     mine = viewer.add_image(np.zeros((4, 4)), name="mine", metadata={"softlabel": "a note"})
     show_case(viewer, volume, VOLUME)
