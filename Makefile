@@ -8,7 +8,7 @@ DEMO   := demo
 MATRIX ?= 3.11 3.12 3.13
 CHECK  := softlabel train tests benchmarks docs examples
 
-.PHONY: help setup demo dev test test-all coverage bridges browser test-nnunet test-torchio test-browser test-oldest test-matrix example lint docs dist bench faults train-oct train-mri clean
+.PHONY: help setup demo dev test test-all coverage bridges browser test-nnunet test-torchio test-napari test-browser test-oldest test-matrix example lint docs dist bench faults train-oct train-mri clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -63,10 +63,10 @@ coverage: $(VENV)/.full ## as test-all, and which lines no test ran
 	$(BIN)/python -m pytest -q -n 2 -m "not study" --cov --cov-report=term:skip-covered
 
 $(VENV)/.bridges: $(VENV)/.full
-	$(PIP) install -c constraints.txt -e '.[nnunet,torchio,browser]'
+	$(PIP) install -c constraints.txt -e '.[nnunet,torchio,napari,browser]'
 	@touch $@
 
-bridges: $(VENV)/.bridges ## nnU-Net, TorchIO and Selenium too, without which the tests of the bridges to them skip
+bridges: $(VENV)/.bridges ## nnU-Net, TorchIO, napari and Selenium too; the tests of the bridges to them skip without
 
 test-nnunet: $(VENV)/.bridges ## the bridge to nnU-Net with nnU-Net itself, and a short training by its commands
 	$(BIN)/python -m pytest -q -n 2 -m "not study" tests/bridges tests/train/test_nnunet.py \
@@ -74,6 +74,10 @@ test-nnunet: $(VENV)/.bridges ## the bridge to nnU-Net with nnU-Net itself, and 
 
 test-torchio: $(VENV)/.bridges ## the bridge to TorchIO with TorchIO itself
 	$(BIN)/python -m pytest -q tests/test_torchio.py
+
+test-napari: $(VENV)/.bridges ## the plugin of napari with napari and Qt; its windows need a display, or xvfb-run
+	@if [ -z "$$DISPLAY" ] && command -v xvfb-run > /dev/null; then screen="xvfb-run -a"; fi; \
+	  $$screen $(BIN)/python -m pytest -q tests/viewers tests/cli/test_view.py
 
 browser: ## Chromium with its driver, by apt where they are missing
 	@command -v chromedriver > /dev/null || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver > /dev/null; } || \

@@ -23,7 +23,7 @@ LAYERS = (
     ("generation", "measurements", "exports"),
     ("comparison",),
     ("render",),
-    ("studies", "bridges", "console", "reports", "tuning"),
+    ("studies", "bridges", "console", "reports", "tuning", "viewers"),
     ("softlabel", "monai", "torchio"),
     ("cli",),
     ("__main__",),
@@ -215,12 +215,23 @@ def test_only_parallel_knows_joblib():
     assert knowing == {"softlabel.parallel"}
 
 
-def test_only_cluster_knows_dask():
+def test_only_cluster_and_the_blocks_of_viewers_know_dask():
     knowing = {
         n for n, path in MODULES.items()
         if any(within(i, name) for i in imported(path) for name in ("dask", "distributed"))
     }  # fmt: skip
-    assert knowing == {"softlabel.cluster"}
+    assert knowing == {"softlabel.cluster", "softlabel.viewers.blocks"}
+
+
+def test_only_viewers_know_napari_and_import_it_when_they_are_called():
+    """But for the widget, which is imported when it is opened."""
+    foreign = ("napari", "qtpy", "npe2")
+    for name, path in MODULES.items():
+        everywhere, when_loaded = imported(path), imported(path, everywhere=False)
+        if room_of(name) != "viewers":
+            assert not any(within(i, f) for i in everywhere for f in foreign), name
+        elif name != "softlabel.viewers.case_list":
+            assert not any(within(i, f) for i in when_loaded for f in foreign), name
 
 
 def test_the_trainer_goes_through_the_front_doors():

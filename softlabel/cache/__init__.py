@@ -8,6 +8,7 @@ from softlabel.cache.files import (
     is_packed,
     packed_is_read_only,
     parts_folders,
+    says_it_is_ours,
     software_versions,
 )
 from softlabel.cache.index import (
@@ -65,6 +66,7 @@ __all__ = [
     "rebuild_index",
     "recover",
     "regrouped_part",
+    "says_it_is_ours",
     "software_versions",
     "unpack_cache",
     "version_of",

@@ -26,6 +26,7 @@ from softlabel.cache import schema
 from softlabel.cache.structure import UncheckedChunks, own
 from softlabel.cache.superblock import with_checksum
 from softlabel.errors import CacheError, SourceError, UsageError
+from softlabel.files.regular import open_regular
 from softlabel.types import Array, ClassTable
 
 DAMAGE = (
@@ -40,6 +41,9 @@ FIX_PACKED = "make it anew with `softlabel pack` from the cache that it was pack
 
 LARGEST_TABLE = 1 << 30
 """Bytes of a table of an index at most: thousands for each of a million cases."""
+
+NAMED_WITHIN = 1 << 16
+"""Bytes at the start of a file of ours that hold the attributes of its root."""
 
 MOST_LINKS = 40
 """Links that are followed one after another, as systems do."""
@@ -234,6 +238,27 @@ def is_packed(path: Path) -> bool:
     except (CacheError, *DAMAGE):
         return False
     return marks == (schema.FORMAT, schema.PACKED)
+
+
+def says_it_is_ours(path: Path) -> bool:
+    """Whether a file claims to be softlabel's, be it damaged or of a newer version.
+
+    A file that cannot be opened any more claims so by its name of the format, or by the parts
+    beside it.
+    """
+    try:
+        with open_for_reading(path) as file:
+            return get_text(file, "format", "") == schema.FORMAT
+    except (CacheError, *DAMAGE):
+        return bool(parts_folders(path)) or _is_named_near_its_start(path)
+
+
+def _is_named_near_its_start(path: Path) -> bool:
+    try:
+        with open_regular(path) as file:
+            return schema.FORMAT.encode() in file.read(NAMED_WITHIN)
+    except OSError:
+        return False
 
 
 def packed_is_read_only(path: Path) -> str:

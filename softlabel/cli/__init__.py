@@ -21,6 +21,7 @@ COMMANDS = {
     "generate": "Compute the soft labels of a data set into a cache.",
     "inspect": "Draw image, superpixels and soft labels of cached cases.",
     "compare": "Compare softening methods side by side.",
+    "view": "Look at the cases of a cache in napari.",
     "report": "Write one HTML file to look at a cache with.",
     "info": "Say what a cache holds.",
     "verify": "Read and check every byte of a cache.",

@@ -7,9 +7,16 @@ from pathlib import Path
 import click
 
 from softlabel.cache import open_cache
-from softlabel.cli.options import cache_argument, channel_index, class_index, verbosity_options
+from softlabel.cli.options import (
+    cache_argument,
+    channel_index,
+    class_index,
+    given_window,
+    verbosity_options,
+    window_option,
+)
 from softlabel.console.display import progress
-from softlabel.errors import CaseError, UsageError, first_of, plural
+from softlabel.errors import CaseError, first_of, plural
 from softlabel.parallel import cpu_count
 
 SHOWN_NAMES = 10
@@ -38,13 +45,7 @@ CASES_A_WORKER = 8
     metavar="NAME|INDEX",
     help="Channel of the image.  [default: the first, or colours]",
 )
-@click.option(
-    "--window",
-    nargs=2,
-    type=float,
-    metavar="LOW HIGH",
-    help="Intensities shown as black and white.  [default: the 0.5th and 99.5th percentile]",
-)
+@window_option
 @click.option(
     "--axis",
     type=int,
@@ -105,7 +106,7 @@ def inspect(
             slice_,
             slices,
             zoom,
-            _window(window),
+            given_window(window),
         )
         folder = output or cache.with_suffix(".overlays")
         names = file_names(list(opened))
@@ -129,10 +130,3 @@ def inspect(
                 failures.values() if len(chosen) == 1 else [first_of(failures, SHOWN_NAMES)]
             )
         )
-
-
-def _window(window: tuple[float, float] | None) -> tuple[float, float] | None:
-    if window is not None and not window[0] < window[1] < float("inf"):
-        low, high = window
-        raise UsageError(f"The window {low:g} {high:g} is empty; give the lower intensity first.")
-    return window

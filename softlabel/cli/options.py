@@ -25,6 +25,28 @@ json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON for machines instead of a table."
 )
 
+window_option = click.option(
+    "--window",
+    nargs=2,
+    type=float,
+    metavar="LOW HIGH",
+    help="Intensities shown as black and white.  [default: the 0.5th and 99.5th percentile]",
+)
+
+
+def given_window(window: tuple[float, float] | None) -> tuple[float, float] | None:
+    """The intensities of ``--window``.
+
+    Raises
+    ------
+    UsageError
+        When there are none between them.
+    """
+    if window is not None and not window[0] < window[1] < float("inf"):
+        low, high = window
+        raise UsageError(f"The window {low:g} {high:g} is empty; give the lower intensity first.")
+    return window
+
 
 def verbosity_options(command: F) -> F:
     """``-v`` for more, ``-q`` for nothing but warnings and errors."""

@@ -17,6 +17,7 @@ from softlabel.render.layout import LINE, TITLE_LINE, Layout, arrange, short
 from softlabel.render.palette import soft_scale
 from softlabel.render.panels import draw_image, draw_labels, draw_soft
 from softlabel.render.picture import Axis, Picture, Section
+from softlabel.types import Array
 
 
 def draw(picture: Picture) -> Figure:
@@ -56,8 +57,18 @@ def intensity_window(sections: Sequence[Section]) -> tuple[float, float]:
     if sections[0].image.ndim == 3:
         return 0.0, 255.0
     inside = [s.image if s.mask is None or not s.mask.any() else s.image[s.mask] for s in sections]
-    values = np.concatenate([np.ravel(v) for v in inside]).astype(np.float64)
-    values = values.clip(-1e300, 1e300)  # differences stay finite
+    return percentile_window(np.concatenate([np.ravel(v) for v in inside]))
+
+
+def percentile_window(values: Array) -> tuple[float, float]:
+    """The 0.5th and 99.5th percentile, or what is around them where they are equal.
+
+    Examples
+    --------
+    >>> percentile_window(np.arange(1001)), percentile_window(np.array([7, 7]))
+    ((5.0, 995.0), (6.5, 7.5))
+    """
+    values = values.astype(np.float64).clip(-1e300, 1e300)  # differences stay finite
     low, high = np.percentile(values, [0.5, 99.5])
     if low == high:
         low, high = values.min(), values.max()

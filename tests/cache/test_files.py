@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from softlabel.cache import open_cache, schema
+from softlabel.cache import open_cache, pack_cache, schema
 from softlabel.cache.files import (
     build_in_memory,
     check_header,
@@ -23,6 +23,7 @@ from softlabel.cache.files import (
     open_for_reading,
     put_text,
     read_texts,
+    says_it_is_ours,
     store,
     text_array,
 )
@@ -260,3 +261,29 @@ def test_what_a_stranger_wrote_into_an_index_is_a_sentence(cache, shared, change
         cache.write_bytes(hostile)
         result = CliRunner().invoke(main, command)
         assert result.exception is None or isinstance(result.exception, SystemExit), command
+
+
+# --- whose file it is -----------------------------------------------------------------------------
+
+
+def test_files_of_ours_are_known_and_so_are_damaged_ones(cache, tmp_path):
+    packed = tmp_path / "packed.h5"
+    pack_cache(cache, packed)
+    whole = packed.read_bytes()
+    assert says_it_is_ours(cache) and says_it_is_ours(packed)
+    assert says_it_is_ours(factories.part(cache, next(iter(open_cache(cache)))))
+    packed.write_bytes(whole[:-100])
+    assert says_it_is_ours(packed)
+    lost = factories.copy_cache(cache, tmp_path / "another")
+    lost.write_bytes(b"")  # the parts beside it tell
+    assert says_it_is_ours(lost)
+
+
+def test_files_of_others_are_not_ours(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.attrs["format"] = "nwb"
+    (tmp_path / "b.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(3000))
+    (tmp_path / "c.h5").mkdir()
+    os.mkfifo(tmp_path / "d.h5")
+    for name in "abcde":
+        assert not says_it_is_ours(tmp_path / f"{name}.h5")
