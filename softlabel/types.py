@@ -335,6 +335,17 @@ def spacing_in_order(spacing: Sequence[float] | None, ndim: int) -> tuple[float,
     return values
 
 
+def unnamed_channels(count: int) -> tuple[str, ...]:
+    """Names of the channels of an image that names none.
+
+    Examples
+    --------
+    >>> unnamed_channels(1), unnamed_channels(2)
+    (('intensity',), ('channel 0', 'channel 1'))
+    """
+    return ("intensity",) if count == 1 else tuple(f"channel {i}" for i in range(count))
+
+
 def long_axes(shape: Sequence[int]) -> tuple[int, ...]:
     """Axes with more than one pixel: of a volume of one slice the two of an image.
 

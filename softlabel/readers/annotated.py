@@ -15,7 +15,7 @@ from softlabel.readers.outlines import paint
 from softlabel.readers.pixels import require_finite
 from softlabel.readers.registry import Reader
 from softlabel.readers.safety import MAX_DEFLATE_RATIO, check_promise
-from softlabel.types import Array, Case, CaseRef, ClassTable, Dataset, Note
+from softlabel.types import Array, Case, CaseRef, ClassTable, Dataset, Note, unnamed_channels
 
 BACKGROUND = 0
 MAX_SIDE = 2**16
@@ -42,7 +42,6 @@ def read_annotated(
         )
     require_finite(pixels.values, image_path)
     image = pixels.channels_first()
-    names = tuple(f"channel {i}" for i in range(len(image)))
     return Case(
         id=ref.id,
         image=image,
@@ -53,7 +52,7 @@ def read_annotated(
         affine=pixels.affine,
         group=ref.group,
         source=ref.source,
-        channels=names if len(image) > 1 else ("intensity",),
+        channels=unnamed_channels(len(image)),
         notes=(*pixels.notes, *notes),
     )
 

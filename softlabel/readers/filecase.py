@@ -49,7 +49,7 @@ from softlabel.readers.soft import (
     read_probabilities,
     soft_labels,
 )
-from softlabel.types import Array, Case, CaseRef, Dataset, Note, coarsest_axis
+from softlabel.types import Array, Case, CaseRef, Dataset, Note, coarsest_axis, unnamed_channels
 
 
 def read_case(dataset: Dataset, ref: CaseRef, opened: object = None) -> Case:
@@ -470,6 +470,4 @@ def _channel_names(dataset: Dataset, ref: CaseRef, n_channels: int) -> tuple[str
         )
     if dataset.channels:
         return dataset.channels
-    if n_channels == 1:
-        return ("intensity",)
-    return tuple(f"channel {i}" for i in range(n_channels))
+    return unnamed_channels(n_channels)

@@ -13,7 +13,7 @@ from softlabel.errors import UsageError
 from softlabel.render.picture import Axis, Section
 from softlabel.softmaps.class_index import translate_labels
 from softlabel.softmaps.entropy import entropy_bits
-from softlabel.types import Array, Case, ClassTable, coarsest_axis
+from softlabel.types import Array, Case, ClassTable, coarsest_axis, unnamed_channels
 
 MAX_EDGE = 2000
 """Pixels of a section along its longer axis; larger images are thinned."""
@@ -22,6 +22,7 @@ BLOCK_BYTES = 64 << 20
 """Soft labels that are read at once."""
 
 RGB = ("red", "green", "blue")
+COLOUR_NAMES = ((), unnamed_channels(len(RGB)), RGB, ("r", "g", "b"))
 """Names of the channels of an image in colours, which most files leave out."""
 
 SLAB = 32
@@ -220,7 +221,8 @@ def shows_colours(case: CachedCase, view: View, channels: tuple[str, ...]) -> bo
         and view.window is None
         and stored.dtype == np.uint8
         and len(stored) == len(RGB)
-        and tuple(name.lower() for name in channels) in ((), RGB, ("r", "g", "b"))
+        and tuple(name.lower() for name in channels)
+        in ((), RGB, ("r", "g", "b"), unnamed_channels(len(RGB)))
     )
 
 

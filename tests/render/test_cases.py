@@ -81,6 +81,17 @@ def test_a_photo_is_shown_in_its_colours(tmp_path):
     assert zoomed.labels.size < picture.sections[0].labels.size
 
 
+def test_a_photo_that_was_read_from_a_file_is_shown_in_its_colours(tmp_path):
+    grey, labels = factories.scene()
+    photo = np.stack([grey, grey // 4, np.zeros_like(grey)], axis=-1).astype(np.uint8)
+    for kind, array in (("images", photo), ("labels", labels.astype(np.uint8))):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+        Image.fromarray(array).save(tmp_path / "data" / kind / "p.png")
+    generate(tmp_path / "data", tmp_path / "c.h5", factories.QUICK)
+    with open_cache(tmp_path / "c.h5") as cache:
+        np.testing.assert_array_equal(case_picture(cache, "p", View()).sections[0].image, photo)
+
+
 def test_one_channel_of_a_photo_is_grey(tmp_path):
     cache = photo_cache(tmp_path)
     for view in (View(channel=1), View(window=(0.0, 50.0))):
