@@ -17,6 +17,10 @@ settings.register_profile("thorough", settings.get_profile("quick"), max_example
 settings.register_profile("bare", settings.get_profile("quick"), phases=[Phase.generate])
 settings.load_profile("quick")
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # what a shell runs in the background ignores Ctrl-C, and so would every process of it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @pytest.fixture
 def interpreted(monkeypatch):
@@ -37,14 +41,6 @@ def interpreted(monkeypatch):
         monkeypatch.setattr(module, name, function)
     with np.errstate(over="ignore"):  # bit tricks overflow on purpose
         yield [f"{module.__name__}.{name}" for module, name, _ in kernels]
-
-
-@pytest.fixture
-def ctrl_c():
-    """Python's own handler of Ctrl-C, which what a shell runs in the background does not have."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,6 @@ import pytest
 from softlabel import interrupt
 from softlabel.interrupt import interrupted_status, stop_on_signals
 
-pytestmark = pytest.mark.usefixtures("ctrl_c")
-
 BOTH = (signal.SIGINT, signal.SIGTERM)
 
 

@@ -203,7 +203,7 @@ def test_workers_start_with_stopping_signals_blocked():
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
-def test_a_signal_while_workers_start_reaches_the_parent(ctrl_c):
+def test_a_signal_while_workers_start_reaches_the_parent():
     heard = []
     signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
     loky.get_reusable_executor().shutdown(kill_workers=True)

@@ -292,7 +292,7 @@ def test_a_full_disk_leaves_no_unpacked_cache(cache, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("function", [pack_cache, unpack_cache])
-def test_ctrl_c_stops_between_cases_and_leaves_nothing(cache, tmp_path, ctrl_c, function):
+def test_ctrl_c_stops_between_cases_and_leaves_nothing(cache, tmp_path, function):
     packed = pack_cache(cache, tmp_path / "p.h5")
     seen = []
 

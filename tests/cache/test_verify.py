@@ -340,7 +340,7 @@ def test_a_cache_of_few_small_cases_starts_no_workers(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["stored_problem", "_soft_problems"])
-def test_ctrl_c_stops_between_two_pieces_of_a_case(cache, monkeypatch, ctrl_c, name):
+def test_ctrl_c_stops_between_two_pieces_of_a_case(cache, monkeypatch, name):
     real, calls = getattr(verify_module, name), []
 
     def press(*arguments):

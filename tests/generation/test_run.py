@@ -368,7 +368,7 @@ PLACES = [  # a function of the third case, and whether that is finished before 
     ("module", "name", "finishes"), PLACES, ids=[name for _, name, _ in PLACES]
 )
 def test_a_signal_stops_a_run_at_the_next_safe_point(
-    tmp_path, monkeypatch, ctrl_c, module, name, finishes, number
+    tmp_path, monkeypatch, module, name, finishes, number
 ):
     data, out = factories.write_scenes(tmp_path / "data", IDS), tmp_path / "c.h5"
     calls = press_in(monkeypatch, module, name, call=3, presses=[number])
@@ -384,7 +384,7 @@ def test_a_signal_stops_a_run_at_the_next_safe_point(
     assert factories.computed(generate(data, out, QUICK)) == (len(IDS) - done, done)
 
 
-def test_a_second_ctrl_c_stops_in_the_midst_of_a_step(tmp_path, monkeypatch, ctrl_c):
+def test_a_second_ctrl_c_stops_in_the_midst_of_a_step(tmp_path, monkeypatch):
     data, out = factories.write_scenes(tmp_path / "data", IDS), tmp_path / "c.h5"
     press_in(monkeypatch, worker, "build_part", call=3, presses=[signal.SIGINT, signal.SIGINT])
     report = generate(data, out, QUICK)
@@ -392,7 +392,7 @@ def test_a_second_ctrl_c_stops_in_the_midst_of_a_step(tmp_path, monkeypatch, ctr
     assert verify(out) == []
 
 
-def test_a_signal_in_the_last_moment_is_told(tmp_path, monkeypatch, ctrl_c):
+def test_a_signal_in_the_last_moment_is_told(tmp_path, monkeypatch):
     data, out = factories.write_scenes(tmp_path / "data"), tmp_path / "c.h5"
     press_in(monkeypatch, run, "rebuild_index", call=1, presses=[signal.SIGINT])
     report = generate(data, out, QUICK)
@@ -411,7 +411,7 @@ def test_a_program_that_handles_ctrl_c_keeps_its_handler(tmp_path, monkeypatch):
     assert report.complete and heard == [signal.SIGINT]
 
 
-def test_stale_cases_that_were_not_reached_remain(cache, monkeypatch, ctrl_c):
+def test_stale_cases_that_were_not_reached_remain(cache, monkeypatch):
     monkeypatch.setattr(schema, "ALGORITHM", 2)
     press_in(monkeypatch, compute, "soften_case", call=2, presses=[signal.SIGINT])
     report = factories.again(cache)
@@ -420,7 +420,7 @@ def test_stale_cases_that_were_not_reached_remain(cache, monkeypatch, ctrl_c):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the system has no such timer")
-def test_a_hundred_signals_at_any_moment_lose_nothing(tmp_path, ctrl_c):
+def test_a_hundred_signals_at_any_moment_lose_nothing(tmp_path):
     ids = IDS[:4]
     data = factories.write_scenes(tmp_path / "data", ids, shape=(90, 100))
     calm, out = tmp_path / "calm.h5", tmp_path / "c.h5"
