@@ -36,8 +36,12 @@ DAMAGE = (
 """What h5py, and what we make of what it reads, raise for a damaged file."""
 
 FIX_PART = "delete it and run `softlabel generate` again: only this case is computed anew"
+FIX_FILE = "give the .h5 file that `softlabel generate` or `softlabel pack` wrote"
 FIX_PACKED = "make it anew with `softlabel pack` from the cache that it was packed from"
 
+
+SUFFIXES = (".h5", ".hdf5")
+"""Of an index; a file of another ending may only happen to lie beside parts of its name."""
 
 LARGEST_TABLE = 1 << 30
 """Bytes of a table of an index at most: thousands for each of a million cases."""
@@ -477,9 +481,12 @@ def open_file(path: Path) -> h5py.File:
             # this process has it open with locks already
             return h5py.File(path, "r", rdcc_nbytes=0)
     except OSError as error:
+        # whatever file somebody gave by mistake: only of a part is it safe to say "delete it"
+        is_part = schema.parts_number(path.parent.name) is not None
+        fix = FIX_PART if is_part else _rebuilt(path) or FIX_FILE
         raise CacheError(
             f"{path} cannot be opened as HDF5 ({first_line(error)}): it is damaged or no cache of "
-            f"softlabel; {_rebuilt(path) or FIX_PART}."
+            f"softlabel; {fix}."
         ) from error
 
 
@@ -560,7 +567,8 @@ def parts_folders(path: Path) -> dict[int, Path]:
 
 def _rebuilt(path: Path) -> str:
     """How to rebuild a lost or damaged index; empty for a file that has no parts beside it."""
-    return f"{index_fix(path)} from the parts beside it" if parts_folders(path) else ""
+    has_parts = path.suffix in SUFFIXES and parts_folders(path)
+    return f"{index_fix(path)} from the parts beside it" if has_parts else ""
 
 
 def first_line(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -114,7 +115,9 @@ def print_plan(
 
 def print_report(report: Report) -> None:
     """Print what a run did."""
-    if report.cases:
+    if report.cases and math.isnan(report.mean_soft_sum):  # interrupted before workers told of them
+        click.echo(f"{plural(report.cases, 'case')} finished in {duration(report.seconds)}.")
+    elif report.cases:
         click.echo(
             f"{plural(report.cases, 'case')} in {duration(report.seconds)} "
             f"({report.cases / report.seconds:.2f}/s), {size(report.bytes)}; "

@@ -219,7 +219,7 @@ def _warnings(
     for check in (_not_on_the_device, _noted_by_steps):
         yield from check(done)
     if decided.settings.superpixels == "slic":
-        yield from _a_grid(done)
+        yield from _a_grid(done, decided.settings.preset)
     if elsewhere:  # only the last of several shards reads the parts of all
         return
     linked = {part.id for part in decided.parts.read().values() if belongs(part, decided.header)}
@@ -282,16 +282,18 @@ def _structures_blurred(done: list[CaseReport]) -> Iterator[str]:
         )
 
 
-def _a_grid(done: list[CaseReport]) -> Iterator[str]:
+def _a_grid(done: list[CaseReport], preset: str) -> Iterator[str]:
     boxes = [
         r for r in done
         if r.box_fill > GRID_FILL and FEWEST < r.n_superpixels <= r.pixels / LEAST_PIXELS
     ]  # fmt: skip
     if boxes:
+        no_preset = f", given with --superpixel-size instead of --preset {preset},"
+        instead = "" if preset == "none" else no_preset
         yield (
             f"In {len(boxes)} of {len(done)} cases superpixels are a regular grid in all but name "
-            f"(for example {boxes[0].id}), so that the image has no say; a smaller --compactness "
-            "lets intensities decide."
+            f"(for example {boxes[0].id}), so that the image has no say; a smaller --compactness"
+            f"{instead} lets intensities decide."
         )
 
 

@@ -128,8 +128,9 @@ def check_same_grid(image: Pixels, image_path: Path, other: Pixels, other_path: 
         raise CaseError(
             f"{image_path} and {other_path} lie on different grids: {_place(image)} against "
             f"{_place(other)}, so that corners are {shift:.3g} voxels apart; expected at most "
-            f"{TOLERANCE_VOXELS}. If only a header is wrong, correct it; otherwise resample one "
-            "file onto the grid of the other."
+            f"{TOLERANCE_VOXELS}. If only a header is wrong, correct it (or, for pairs, "
+            "--grids trust); otherwise resample one file onto the grid of the other (for pairs: "
+            "--grids resample)."
         )
 
 

@@ -161,6 +161,14 @@ def configuration_of(folder: Path) -> Configuration:
             entry = _inherited(entries, name, path)
             if entry.get("data_identifier") == folder.name:
                 return _configuration(name, entry, plans, path)
+    if not folder.is_dir():
+        raise SourceError(f"There is no folder {folder}; check the path.")
+    found = configurations(folder)
+    if (folder / NAME).is_file() and found:
+        raise SourceError(
+            f"{folder} is a data set of nnU-Net; give the folder of one of its configurations: "
+            f"{', '.join(str(folder / name) for name in found)}."
+        )
     raise SourceError(
         f"{folder.parent} holds no plans with a configuration whose data_identifier is "
         f"{folder.name!r} (looked into: {', '.join(seen) or 'nothing'}); expected a file such as "

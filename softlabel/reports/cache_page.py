@@ -11,6 +11,7 @@ from softlabel import parallel
 from softlabel.cache import Cache, open_cache
 from softlabel.errors import CaseError
 from softlabel.interrupt import stop_on_signals
+from softlabel.render.palette import soft_scale
 from softlabel.reports.contents import CaseRow, Contents, contents_of
 from softlabel.reports.page import publish_page, render_page, require_replaceable
 from softlabel.reports.pictures import (
@@ -165,8 +166,10 @@ def _layer_names(
         for picture in found.pictures
         for name in picture.overlays
     }  # fmt: skip
+    _, most = soft_scale(False, len(contents.class_names))
     every = [
-        (LABELS, "labels"), (SUPERPIXELS, "superpixels"), (ENTROPY, "entropy"),
+        (LABELS, "labels"), (SUPERPIXELS, "superpixels"),
+        (ENTROPY, f"entropy (dark to bright: 0 to {most:.3g} bits)"),
         *((class_layer(k), f"soft label of {name}") for k, name in enumerate(contents.class_names)),
     ]  # fmt: skip
     return [layer for layer in every if layer[0] in used]

@@ -12,6 +12,7 @@ from softlabel.cache import Cache
 from softlabel.cache.describe import describe
 from softlabel.cache.facts import CaseFacts
 from softlabel.colours import class_hex
+from softlabel.errors import plural
 from softlabel.generation.failures import read_failures
 from softlabel.generation.findings import FINDINGS
 from softlabel.generation.settings import recorded_settings
@@ -185,10 +186,12 @@ def _row(case_id: str, facts: CaseFacts, names: Names) -> CaseRow:
 def _facts(told: Mapping[str, Any], settings: Mapping[str, Any]) -> list[tuple[str, str]]:
     left = dict(settings)
     source, options = left.pop("format", "unknown"), left.pop("format_options", {})
+    absent = len(told["missing"] or ())
+    lacking = f" of {len(told['cases']) + absent}" if absent else ""
     facts = [
         ("source", str(source)),
         ("made by", str(told["generator"])),
-        ("cases", f"{len(told['cases'])} in {len(told['groups'])} groups"),
+        ("cases", f"{len(told['cases'])}{lacking} in {plural(len(told['groups']), 'group')}"),
         ("channels", ", ".join(told["channels"]) or "unnamed"),
         ("ignored label", "none" if told["ignore"] is None else str(told["ignore"])),
     ]

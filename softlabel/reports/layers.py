@@ -22,6 +22,9 @@ from softlabel.types import Array
 
 JPEG_QUALITY = 72
 
+COMPRESS_LEVEL = 6
+"""Of PNG: 9 takes five times as long for files 2 to 5 % smaller."""
+
 LEVELS = 48
 """Steps of the colours of soft labels; an eye that compares two places tells about as many."""
 
@@ -194,7 +197,7 @@ def _png(entries: Array, colours: Array) -> str:
     picture = Image.fromarray(entries.astype(np.uint8))
     picture.putpalette(table[:, :3].tobytes())
     buffer = io.BytesIO()
-    picture.save(buffer, "png", optimize=True, transparency=table[:, 3].tobytes())
+    picture.save(buffer, "png", compress_level=COMPRESS_LEVEL, transparency=table[:, 3].tobytes())
     return _uri("png", buffer.getvalue())
 
 

@@ -34,6 +34,8 @@ from softlabel.types import Array
 LABELS, SUPERPIXELS, ENTROPY = "labels", "superpixels", "entropy"
 """Layers that every case may have; those of classes are named :func:`class_layer`."""
 
+CLASS_LAYER = "class-"
+
 Cut = int | None
 """The number of a slice; None in an image."""
 
@@ -63,6 +65,9 @@ LADDER = (
 
 LEAST_CHARACTERS_A_PIXEL = 0.05
 """A picture with its layers takes more; rungs that cannot fit are not tried."""
+
+SHRINKING = 0.8
+"""Of the area, for a picture that shrinks faster than it: a fifth is more than was ever seen."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ class CasePictures:
 
 def class_layer(index: int) -> str:
     """Name of the layer of a class."""
-    return f"class-{index}"
+    return f"{CLASS_LAYER}{index}"
 
 
 def draw_thumbnails(
@@ -192,13 +197,37 @@ def largest(case_id: str, characters: int, draw: Callable[[Rung], CasePictures])
     CaseError
         When not even the smallest do.
     """
+    drawn = None
     for rung in LADDER:
         if rung.edge**2 * LEAST_CHARACTERS_A_PIXEL / MAX_STRETCH_RATIO > characters:
             continue
-        found = draw(rung)
-        if found.characters <= characters:
-            return found
+        if drawn is not None and least_characters(drawn, rung) > characters:
+            continue
+        drawn = draw(rung)
+        if drawn.characters <= characters:
+            return drawn
     raise CaseError(f"The pictures of {case_id!r} do not fit into this page.")
+
+
+def least_characters(drawn: CasePictures, rung: Rung) -> float:
+    """What the pictures of a case take at least on a lower rung than that they were drawn on.
+
+    Files of smaller pictures do not shrink faster than their areas.
+    """
+    shrunk = min(1.0, rung.edge / max(drawn.size)) ** 2
+    kept = min(1.0, rung.slices / len(drawn.pictures))
+    maps = [class_layer_names(picture)[rung.class_maps :] for picture in drawn.pictures]
+    left_out = sum(
+        len(picture.overlays[name])
+        for picture, names in zip(drawn.pictures, maps, strict=True)
+        for name in names
+    )
+    return SHRINKING * shrunk * kept * (drawn.characters - left_out)
+
+
+def class_layer_names(picture: PictureLayers) -> list[str]:
+    """Names of the layers of classes, the softest first."""
+    return [name for name in picture.overlays if name.startswith(CLASS_LAYER)]
 
 
 def pictures_on(

@@ -67,6 +67,25 @@ def test_opening_what_is_no_hdf5(tmp_path, content, words):
         open_file(tmp_path)
 
 
+def test_only_of_a_part_is_it_said_to_delete_the_file(tmp_path):
+    """A user may have given the wrong file, such as a scan or a recipe beside a cache."""
+    cache = factories.make_cache(tmp_path, ("a",))
+    told = {}
+    part = factories.part(cache, "a")
+    for path in (part, tmp_path / "Subject_01.mat", cache.with_suffix(".yaml"), cache):
+        path.write_bytes(b"something else")
+        with pytest.raises(CacheError, match="cannot be opened as HDF5") as caught:
+            open_file(path)
+        told[path] = str(caught.value)
+    assert "delete it" in told.pop(part) and "softlabel index" in told.pop(cache)
+    for text in told.values():
+        assert text.endswith(
+            "give the .h5 file that `softlabel generate` or `softlabel pack` wrote."
+        )
+    with pytest.raises(CacheError, match="check the path"):
+        open_file(cache.with_suffix(".yml"))
+
+
 def test_foreign_newer_and_misplaced_files_are_refused(tmp_path):
     cache = factories.make_cache(tmp_path, ("a",))
     with h5py.File(tmp_path / "foreign.h5", "w") as file:

@@ -595,6 +595,21 @@ def test_superpixels_that_leave_the_image_no_say_are_warned_of(data, tmp_path, o
     assert (words in result.stderr) if words else ("Warning" not in result.stderr)
 
 
+def test_a_grid_of_a_preset_is_told_with_options_that_the_preset_takes(tmp_path):
+    """Of a flat image every setting makes a grid; --compactness alone is refused there."""
+    flat = np.full((64, 64), 100, np.uint8)
+    labels = np.indices((64, 64)).sum(axis=0) > 63
+    for kind, array in (("images", flat), ("labels", labels.astype(np.uint8))):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+        np.save(tmp_path / "data" / kind / "a.npy", array)
+    result = run(tmp_path / "data", "-o", tmp_path / "c.h5", "--preset", "auto", "-j", "1")
+    assert "a regular grid in all but name" in result.stderr
+    assert "--compactness, given with --superpixel-size instead of --preset auto," in result.stderr
+    again = run(tmp_path / "data", "-o", tmp_path / "d.h5", "--compactness", "0.01",
+                "--superpixel-size", "190", "-j", "1")  # fmt: skip
+    assert again.exit_code == 0
+
+
 # Steps before superpixels
 
 

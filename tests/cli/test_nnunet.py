@@ -49,4 +49,4 @@ def test_prepare_refuses_in_one_sentence(tmp_path):
     if "blosc2" in result.stderr:
         assert "pip install '.[nnunet]'" in result.stderr
     else:
-        assert "holds no plans" in result.stderr
+        assert "There is no folder" in result.stderr

@@ -9,6 +9,7 @@ import pytest
 
 from softlabel.errors import CaseError, SourceError
 from softlabel.readers import detect, list_dataset
+from softlabel.readers.nnunetpreprocessed import configuration_of
 
 from .factories import (
     PLANS,
@@ -58,6 +59,15 @@ def test_a_configuration_is_chosen_among_several(tmp_path):
         list_dataset(root, options={"configuration": "3d"})
     case = read_one(root, "auto", configuration="nnUNetPlans_3d_fullres")
     assert case.spacing_mm == (3.0, 1.0, 1.5)
+
+
+def test_a_data_set_instead_of_a_configuration_is_told_which_there_are(tmp_path):
+    root = write_nnunet_preprocessed(tmp_path)
+    write_nnunet_preprocessed(root, ("case_2",), "nnUNetPlans_3d_fullres")
+    with pytest.raises(SourceError, match=r"is a data set.*/nnUNetPlans_2d, .*nnUNetPlans_3d_f"):
+        configuration_of(root)
+    with pytest.raises(SourceError, match="There is no folder"):
+        configuration_of(root / "nnUNetPlans_4d")
 
 
 def test_an_image_of_one_slice_has_two_axes(tmp_path):

@@ -1,5 +1,6 @@
 """The report of a cache, as a file."""
 
+import math
 import re
 from dataclasses import replace
 
@@ -33,7 +34,8 @@ def test_a_page_shows_every_case_and_needs_nothing_from_outside(tmp_path):
     ]
     assert not OUTSIDE.search(path.read_text(encoding="utf-8"))
     layers = [title for _, title in found.data["layers"]]
-    assert layers[:3] == ["labels", "superpixels", "entropy"]
+    assert layers[:2] == ["labels", "superpixels"]
+    assert layers[2] == f"entropy (dark to bright: 0 to {math.log2(3):.3g} bits)"
     assert "soft label of label 128" in layers
 
 

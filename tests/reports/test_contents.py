@@ -44,6 +44,7 @@ def test_cases_that_failed_are_listed_with_their_reasons(tmp_path):
     with open_cache(tmp_path / "c.h5") as cache:
         ((name, reason),) = contents_of(cache).failures
         hidden = contents_of(cache, anonymise=True).failures
+        assert dict(contents_of(cache).facts)["cases"] == "2 of 3 in 2 groups"
     assert name == "b" and "b.png" in reason
     assert "b.png" not in str(hidden) and len(hidden) == 1
 

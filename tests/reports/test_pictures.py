@@ -9,6 +9,7 @@ from pages import decoded
 
 from softlabel.cache import open_cache
 from softlabel.errors import CaseError
+from softlabel.reports import pictures
 from softlabel.reports.pictures import (
     ENTROPY,
     LABELS,
@@ -56,6 +57,14 @@ def test_less_room_gives_smaller_pictures_and_never_more_than_the_room(volume, t
     assert sizes == sorted(sizes, reverse=True) and sizes[0] == 400 and sizes[-1] < 200
     with pytest.raises(CaseError, match="do not fit"):
         case_thumbnails(cache, "a", [], 500)
+
+
+@pytest.mark.parametrize("room", [60_000, 25_000, 12_000, 6_000])
+def test_what_is_not_drawn_would_not_have_fitted(tmp_path, monkeypatch, room):
+    with open_cache(factories.make_cache(tmp_path, ["i"], shape=(160, 200))) as cache:
+        found = case_thumbnails(cache, "i", (0, 1, 2), room)
+        monkeypatch.setattr(pictures, "least_characters", lambda drawn, rung: 0)
+        assert case_thumbnails(cache, "i", (0, 1, 2), room) == found
 
 
 def test_pixels_have_their_true_shape_within_limits(tmp_path):

@@ -13,7 +13,7 @@ from softlabel_train.config import load_recipe
 from softlabel_train.evaluate import evaluate_run
 from softlabel_train.predict import case_image, load_network, predict_probabilities
 from softlabel_train.report import write_run_report
-from softlabel_train.scores import scores_from_csv
+from softlabel_train.scores import Summary, scores_from_csv
 
 from softlabel.cache import open_cache
 from softlabel.colours import class_hex
@@ -69,6 +69,20 @@ def test_tables_have_the_means_and_intervals_of_the_evaluation(page, evaluated):
                 shown += f" {s['low']:.3f} to {s['high']:.3f}"
             assert shown in page.text
         assert f"against {s['against']}" in page.text
+
+
+def test_means_say_how_many_distances_are_left_out():
+    """A network that misses a class altogether has no distances there: the mean looks fine."""
+    found = [
+        Summary("labels", "b", "dice", 0.4, 0.3, 0.5, 7, 2),
+        Summary("labels", "b", "hd95", 6.361, float("nan"), float("nan"), 5, 2),
+        Summary("labels", "all", "ece", 0.1, float("nan"), float("nan"), 7, 0),
+    ]
+    classes, calibration = report._tables(found)
+    ((_, (dice, hd95)),) = classes.rows
+    assert (dice.left_out, hd95.left_out) == (0, 2)
+    assert classes.distances and classes.intervals
+    assert not calibration.distances and not calibration.intervals
 
 
 def test_curves_are_those_of_the_metrics(page):

@@ -34,7 +34,7 @@ from softlabel.types import Array, ClassTable
 from softlabel_train.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from softlabel_train.evaluate import cache_of_run, check_fit
 from softlabel_train.loggers import shared_settings
-from softlabel_train.metrics import DISTANCES, metric_of
+from softlabel_train.metrics import DISTANCES, SURFACES, metric_of
 from softlabel_train.predict import case_image, load_network, predict_classes
 from softlabel_train.record import LOSS_TERMS, METRICS
 from softlabel_train.runfolder import about_run, evaluation_folder
@@ -62,12 +62,22 @@ VALIDATION_DICE = "validation_dice"
 
 @dataclass(frozen=True)
 class Cell:
-    """A mean with its interval, NaN without one, and how many digits it is shown with."""
+    """A mean with its interval, NaN without one.
+
+    Attributes
+    ----------
+    mean, low, high : float
+    digits : int
+        That it is shown with.
+    left_out : int
+        Distances that are not in the mean, since a class was missed or is in one map only.
+    """
 
     mean: float
     low: float
     high: float
     digits: int
+    left_out: int
 
 
 @dataclass(frozen=True)
@@ -85,6 +95,17 @@ class ScoreTable:
     against: str
     metrics: tuple[str, ...]
     rows: Sequence[tuple[str, Sequence[Cell | None]]]
+
+    @property
+    def distances(self) -> bool:
+        """Whether a metric is one."""
+        return any(metric_of(metric) in DISTANCES for metric in self.metrics)
+
+    @property
+    def intervals(self) -> bool:
+        """Whether a mean has one: few patients have none."""
+        cells = [cell for _, found in self.rows for cell in found if cell is not None]
+        return not all(np.isnan(cell.low) for cell in cells)
 
 
 @dataclass(frozen=True)
@@ -359,7 +380,8 @@ def _cell(summary: Summary | None) -> Cell | None:
         return None
     metric = metric_of(summary.metric)
     digits = 2 if metric in DISTANCES else 4 if metric in CALIBRATION else 3
-    return Cell(summary.mean, summary.low, summary.high, digits)
+    left_out = summary.left_out if metric in SURFACES else 0
+    return Cell(summary.mean, summary.low, summary.high, digits, left_out)
 
 
 def _case_rows(
