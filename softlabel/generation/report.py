@@ -210,12 +210,8 @@ def _warnings(
     decided: Plan, done: list[CaseReport], failures: Mapping[str, str], elsewhere: int
 ) -> Iterator[str]:
     hint = preset_hint(decided.settings)
-    for sized in (_too_few, _too_small, _too_blurred):
-        for warning in sized(done):
-            yield f"{warning}{hint}"
-    if hint:
-        for warning in _structures_blurred(done):
-            yield f"{warning}{hint}"
+    for warning in size_warnings(done, structures=bool(hint)):
+        yield f"{warning}{hint}"
     for check in (_not_on_the_device, _noted_by_steps):
         yield from check(done)
     if decided.settings.superpixels == "slic":
@@ -235,6 +231,22 @@ def _warnings(
             f"The cache holds {plural(len(vanished), 'case')} that the data set does not have any "
             f"more (for example {vanished[0]}); --overwrite makes it anew without them."
         )
+
+
+def size_warnings(done: list[CaseReport], *, structures: bool = True) -> Iterator[str]:
+    """What is odd about the number and size of superpixels, in sentences.
+
+    Parameters
+    ----------
+    done : list of CaseReport
+    structures : bool
+        Look at the classes but the largest by themselves too.
+    """
+    yield from _too_few(done)
+    yield from _too_small(done)
+    yield from _too_blurred(done)
+    if structures:
+        yield from _structures_blurred(done)
 
 
 def _too_few(done: list[CaseReport]) -> Iterator[str]:

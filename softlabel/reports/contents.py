@@ -15,6 +15,7 @@ from softlabel.colours import class_hex
 from softlabel.errors import plural
 from softlabel.generation.failures import read_failures
 from softlabel.generation.findings import FINDINGS
+from softlabel.generation.report import CaseReport, size_warnings
 from softlabel.generation.settings import recorded_settings
 from softlabel.reports.charts import Histogram, Strip, histogram, strips
 from softlabel.reports.names import Names, from_dicom
@@ -79,6 +80,8 @@ class Contents:
         Of the data set and the settings.
     findings : sequence of (str, str, str, str)
         Of what the check of the data set found: code, severity, text, and what it means.
+    superpixel_warnings : tuple of str
+        What is odd about the number and size of superpixels.
     notes : sequence of (str, str)
         What steps before superpixels noted: code, text.
     class_names : tuple of str
@@ -104,6 +107,7 @@ class Contents:
     title: str
     facts: Sequence[tuple[str, str]]
     findings: Sequence[tuple[str, str, str, str]]
+    superpixel_warnings: tuple[str, ...]
     notes: Sequence[tuple[str, str]]
     class_names: tuple[str, ...]
     colours: tuple[str, ...]
@@ -144,6 +148,9 @@ def contents_of(
         title=f"cache {cache.header.fingerprint[:DIGEST]}" if anonymous else cache.path.name,
         facts=_facts(told, names.settings(record)),
         findings=[_finding(finding, names) for finding in told["findings"]],
+        superpixel_warnings=tuple(
+            size_warnings([_counted(cache.facts(i), names.of(i)) for i in ids])
+        ),
         notes=_notes(told["preprocessing"], names),
         class_names=cache.classes.names,
         colours=tuple(map(class_hex, range(len(cache.classes)))),
@@ -180,6 +187,20 @@ def _row(case_id: str, facts: CaseFacts, names: Names) -> CaseRow:
         facts.softened_pixels / known if known else float("nan"),
         facts.soft_sum / known if known else float("nan"),
         tuple(own_q.tolist()),
+    )
+
+
+def _counted(facts: CaseFacts, name: str) -> CaseReport:
+    """What a run would have said of a case."""
+    pixels = sum(facts.class_pixels)
+    return CaseReport(
+        name,
+        pixels=pixels,
+        softened_pixels=facts.softened_pixels,
+        pixels_but_largest=pixels - max(facts.class_pixels, default=0),
+        soft_sum=facts.soft_sum,
+        n_superpixels=facts.superpixels,
+        n_superpixels_asked=facts.superpixels_asked,
     )
 
 

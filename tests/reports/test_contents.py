@@ -1,11 +1,13 @@
 """What a report tells of a cache."""
 
 import json
+from dataclasses import replace
 
 import factories
 import numpy as np
 import pytest
 
+from softlabel import generate
 from softlabel.cache import open_cache
 from softlabel.generation.findings import FINDINGS
 from softlabel.reports.contents import contents_of
@@ -38,8 +40,6 @@ def test_worst_cases_come_first(small):
 def test_cases_that_failed_are_listed_with_their_reasons(tmp_path):
     data = factories.write_scenes(tmp_path / "data")
     (data / "labels" / "b.png").write_bytes(b"no picture")
-    from softlabel import generate
-
     generate(data, tmp_path / "c.h5", factories.QUICK)
     with open_cache(tmp_path / "c.h5") as cache:
         ((name, reason),) = contents_of(cache).failures
@@ -64,6 +64,17 @@ def test_findings_of_the_check_are_the_warnings(tmp_path):
     assert found == ["stack", "warning", "ein Stapel?"]
     assert meaning.endswith(f"What settles it: {FINDINGS['stack'].settled_by}.")
     assert hidden.findings == [("stack", "warning", "", meaning)]
+
+
+def test_superpixels_that_are_too_large_are_a_warning_as_in_the_run(tmp_path):
+    data = factories.write_scenes(tmp_path / "data")
+    run = generate(data, tmp_path / "c.h5", replace(factories.QUICK, n_segments=1))
+    with open_cache(tmp_path / "c.h5") as cache:
+        told, hidden = contents_of(cache), contents_of(cache, anonymise=True)
+    (warning,) = told.superpixel_warnings
+    assert warning in run.warnings and "nearly every pixel is softened" in warning
+    (warning,) = hidden.superpixel_warnings
+    assert "(for example a)" not in warning and len(warning) > 60
 
 
 def test_settings_are_words_and_no_python(small):
