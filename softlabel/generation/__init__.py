@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from softlabel.generation.networks import networks_for as networks_for
     from softlabel.generation.report import CaseReport as CaseReport
     from softlabel.generation.report import Report as Report
+    from softlabel.generation.run import ESTIMATE_ATTEMPTS as ESTIMATE_ATTEMPTS
     from softlabel.generation.run import carry_out as carry_out
     from softlabel.generation.run import decide as decide
     from softlabel.generation.run import estimate as estimate
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 # Imported on first use: who only wants the settings of a cache need not load every reader.
 _PLACES = {
+    "ESTIMATE_ATTEMPTS": "run",
     "Check": "check",
     "check_dataset": "check",
     "CaseReport": "report",
@@ -34,6 +36,7 @@ _PLACES = {
 }
 
 __all__ = [
+    "ESTIMATE_ATTEMPTS",
     "CaseReport",
     "Check",
     "Report",
