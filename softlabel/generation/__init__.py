@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from softlabel.generation.check import check_dataset as check_dataset
     from softlabel.generation.failures import read_failures as read_failures
     from softlabel.generation.networks import networks_for as networks_for
+    from softlabel.generation.preset import resolved as resolved
     from softlabel.generation.report import CaseReport as CaseReport
     from softlabel.generation.report import Report as Report
     from softlabel.generation.run import ESTIMATE_ATTEMPTS as ESTIMATE_ATTEMPTS
@@ -33,6 +34,7 @@ _PLACES = {
     "networks_for": "networks",
     "read_failures": "failures",
     "recorded_settings": "settings",
+    "resolved": "preset",
 }
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "networks_for",
     "read_failures",
     "recorded_settings",
+    "resolved",
 ]
 
 

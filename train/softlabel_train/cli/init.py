@@ -15,7 +15,7 @@ from softlabel.readers import READERS, list_dataset
 from softlabel_train.checkpoint import publish
 from softlabel_train.config import parse_override
 from softlabel_train.fingerprint import PATCH_GB, fingerprint
-from softlabel_train.init import SUPERPIXEL_SIZE, recipe_text
+from softlabel_train.init import recipe_text, superpixels_of
 
 
 @click.command()
@@ -65,7 +65,6 @@ def init(
     facts = fingerprint(found)
     publish(out, recipe_text(out.stem, dataset, facts, memory_gb).encode())
     # the first look knew no size of superpixels; the second one reads nothing again
-    size = SUPERPIXEL_SIZE[facts.dims]
-    for finding in check_dataset(dataset, Settings(superpixel_size=size)).findings:
+    for finding in check_dataset(dataset, superpixels_of(facts)).findings:
         click.echo(f"{finding.severity} [{finding.code}]: {finding.text}", err=True)
     click.echo(f"Written: {out}. Look at it, then: softlabel-train fit {out}")
