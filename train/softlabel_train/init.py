@@ -87,7 +87,7 @@ def _data(
     if options:
         lines.append(f"  format_options: {_quoted(options)}")
     lines.append(f"  classes: {len(facts.classes)} # a cache with another number is refused")
-    lines += _split(facts.patients)
+    lines += _split(facts.patients, "group" in dataset.options)
     if patch:
         lines.append(
             f"  crop: {_row(patch)} # patches for about {memory_gb:g} GB in batches of two; `fit` "
@@ -96,12 +96,16 @@ def _data(
     return lines
 
 
-def _split(patients: int) -> list[str]:
+def _split(patients: int, groups: bool) -> list[str]:
     if patients < 3:
+        regroup = (
+            "  # If cases are of several patients: `softlabel-train init SOURCE group=REGEX`, anew."
+        )
         return [
             f"  # Training, the learning rate's schedule and the score need patients of their own, "
             f"and there {'is' if patients == 1 else 'are'} {patients}:",
-            "  # `fit` refuses. If cases are of several patients, generate a cache with --group.",
+            "  # `fit` refuses.",
+            *([regroup] if groups else []),
         ]
     n = max(1, patients // EVALUATED)
     return [f"  split: {{kind: random, n_evaluation: {n}, held_out: 1}} # of {patients} patients"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,7 +99,17 @@ def test_what_is_wrong_is_said(ct, tmp_path):
         ((ct, "-o", tmp_path / "a.txt"), "must end in .yaml"),
         ((ct, "regions"), "key=value"),
         ((ct, "colour=red"), "colour"),
+        ((ct, "--group", "(s.)"), "without dashes here: group=VALUE."),
+        ((ct, "--row-base=1"), "without dashes here: row_base=VALUE."),
+        ((ct, "--colour"), "No such option"),
     ):
         done = call("init", *arguments, "-q")
         assert done.exit_code == 2 and words in done.output, done.output
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("options", "told"), [({"group": None}, True), ({"grader": 1}, False)])
+def test_how_to_group_cases_is_told_where_the_format_can(options, told):
+    dataset = Dataset("nifti", Path("scans"), "", (), options=options)
+    text = recipe_text("own", dataset, replace(facts_of(48, 48, 32), patients=2), 8)
+    assert "`fit` refuses" in text and ("init SOURCE group=REGEX" in text) is told

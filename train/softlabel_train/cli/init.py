@@ -18,7 +18,23 @@ from softlabel_train.fingerprint import PATCH_GB, fingerprint
 from softlabel_train.init import recipe_text, superpixels_of
 
 
-@click.command()
+class _Init(click.Command):
+    """Says how an option of a format is written here, where others have dashes."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name = error.option_name.lstrip("-").replace("-", "_")
+            if name not in {option.name for r in READERS.values() for option in r.options}:
+                raise
+            ctx.fail(
+                f"No such option {error.option_name!r}; options of the format are written without "
+                f"dashes here: {name}=VALUE."
+            )
+
+
+@click.command(cls=_Init)
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
 @click.option(
