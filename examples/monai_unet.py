@@ -6,8 +6,8 @@ patches with MONAI's transforms, data set, loader and network, and scores by MON
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 import tempfile
 from pathlib import Path
 
@@ -120,8 +120,14 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "folder", nargs="?", type=Path,
+        help="where data and cache are written and stay; default: a temporary folder",
+    )  # fmt: skip
+    given = parser.parse_args().folder
+    if given is not None:
+        main(given)
     else:
         with tempfile.TemporaryDirectory() as temporary:
             main(Path(temporary))

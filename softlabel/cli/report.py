@@ -9,6 +9,7 @@ import click
 from softlabel.cache import open_cache
 from softlabel.cli.options import cache_argument, verbosity_options
 from softlabel.console.display import progress, size
+from softlabel.errors import UsageError
 from softlabel.parallel import cpu_count
 
 CASES_A_WORKER = 16
@@ -52,6 +53,11 @@ def report(
     # matplotlib takes a second to import, which --help need not wait for
     from softlabel.reports import write_report
 
+    if (cache / "recipe.yaml").is_file():
+        raise UsageError(
+            f"{cache} is the folder of a run; expected the .h5 file of a cache. The report of a "
+            f"run is made by `softlabel-train report {cache}`."
+        )
     with open_cache(cache) as opened:
         count = len(opened)
     jobs = jobs or min(cpu_count(), 1 + count // CASES_A_WORKER)

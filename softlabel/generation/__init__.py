@@ -8,8 +8,10 @@ if TYPE_CHECKING:
     from softlabel.generation.check import check_dataset as check_dataset
     from softlabel.generation.failures import read_failures as read_failures
     from softlabel.generation.networks import networks_for as networks_for
+    from softlabel.generation.preset import resolved as resolved
     from softlabel.generation.report import CaseReport as CaseReport
     from softlabel.generation.report import Report as Report
+    from softlabel.generation.run import ESTIMATE_ATTEMPTS as ESTIMATE_ATTEMPTS
     from softlabel.generation.run import carry_out as carry_out
     from softlabel.generation.run import decide as decide
     from softlabel.generation.run import estimate as estimate
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 # Imported on first use: who only wants the settings of a cache need not load every reader.
 _PLACES = {
+    "ESTIMATE_ATTEMPTS": "run",
     "Check": "check",
     "check_dataset": "check",
     "CaseReport": "report",
@@ -31,9 +34,11 @@ _PLACES = {
     "networks_for": "networks",
     "read_failures": "failures",
     "recorded_settings": "settings",
+    "resolved": "preset",
 }
 
 __all__ = [
+    "ESTIMATE_ATTEMPTS",
     "CaseReport",
     "Check",
     "Report",
@@ -46,6 +51,7 @@ __all__ = [
     "networks_for",
     "read_failures",
     "recorded_settings",
+    "resolved",
 ]
 
 

@@ -67,6 +67,8 @@ from softlabel.readers import list_dataset
 from softlabel.types import CaseRef, Dataset
 
 ESTIMATE_ATTEMPTS = 5
+"""Cases that :func:`estimate` tries at most, until one can be computed."""
+
 LOADING_MATTERS_SECONDS = 10.0
 
 INDEX_AS_IT_WAS = (

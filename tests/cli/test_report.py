@@ -29,6 +29,13 @@ def test_what_is_no_cache_is_refused(tmp_path):
     assert result.exit_code == 2 and not list(tmp_path.glob("*.html"))
 
 
+def test_the_folder_of_a_run_is_refused_and_its_own_report_named(tmp_path):
+    (tmp_path / "recipe.yaml").touch()
+    result = report(tmp_path)
+    assert result.exit_code == 2
+    assert f"`softlabel-train report {tmp_path}`" in result.output
+
+
 @pytest.mark.slow
 def test_the_command_in_a_process_of_its_own(tmp_path):
     cache = factories.make_cache(tmp_path)

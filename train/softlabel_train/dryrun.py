@@ -5,12 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from softlabel.generation import CaseReport, decide, estimate
+from softlabel.generation import ESTIMATE_ATTEMPTS, CaseReport, decide, estimate
 from softlabel_train.config import Recipe, generation_settings
 from softlabel_train.devices import check_devices
 from softlabel_train.loggers import check_loggers
 from softlabel_train.models import check_network
-from softlabel_train.prepare import cache_path, given_cache, listed_source, open_data
+from softlabel_train.prepare import (
+    cache_path,
+    check_listed,
+    given_cache,
+    listed_source,
+    open_data,
+    require_computable,
+)
 from softlabel_train.runfolder import check_data, check_folder
 from softlabel_train.splits import Split
 from softlabel_train.validation import validated_classes
@@ -58,9 +65,16 @@ def dry_run(recipe: Recipe, folder: Path, *, jobs: int = 1, overwrite: bool = Fa
     if recipe.data.source is None:
         return _of_cache(recipe, given_cache(recipe.data.cache), folder, overwrite)
     path = cache_path(recipe)
-    decided = decide(listed_source(recipe), path, generation_settings(recipe.generate), jobs=jobs)
+    dataset = listed_source(recipe)
+    check_listed(recipe, dataset, path)
+    decided = decide(dataset, path, generation_settings(recipe.generate), jobs=jobs)
     if decided.todo:
-        return DryRun(path, len(decided.todo), len(decided.steps), estimate(decided))
+        sample = estimate(decided)
+        if sample is not None and sample.error:  # so did all that were tried
+            tried = min(len(decided.todo), ESTIMATE_ATTEMPTS)
+            failures = {sample.id: sample.error, **dataset.problems}
+            require_computable(recipe, dataset, failures, more=tried - 1)
+        return DryRun(path, len(decided.todo), len(decided.steps), sample)
     return _of_cache(recipe, path, folder, overwrite)
 
 

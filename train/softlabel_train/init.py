@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from softlabel.errors import plural
+from softlabel.generation import Settings, resolved
 from softlabel.types import Dataset
 from softlabel_train.fingerprint import Fingerprint, patch_for
 
-SUPERPIXEL_SIZE = {2: 190, 3: 1000}
-"""Pixels of a superpixel by spatial axes: those of 2000 in a B-scan of Duke OCT-DME; in volumes 10
-voxels along each axis."""
+IMAGE_SUPERPIXEL_SIZE = 190
+"""Pixels of a superpixel of an image: those of 2000 in a B-scan of Duke OCT-DME."""
 
 CT_WINDOW = (-160, 240)
 """Hounsfield units of soft tissue."""
@@ -44,6 +44,13 @@ def recipe_text(name: str, dataset: Dataset, facts: Fingerprint, memory_gb: floa
         *_generate(facts),
         *([f"evaluate: {{window: {_row(patch)}}}"] if patch else []),
     ]) + "\n"  # fmt: skip
+
+
+def superpixels_of(facts: Fingerprint) -> Settings:
+    """Superpixels for such data: those of volumes are what ``--preset auto`` chooses."""
+    if facts.dims == 2:
+        return Settings(superpixel_size=IMAGE_SUPERPIXEL_SIZE)
+    return resolved(Settings(preset="auto"), facts.shape)
 
 
 def _base(facts: Fingerprint) -> str:
@@ -80,7 +87,7 @@ def _data(
     if options:
         lines.append(f"  format_options: {_quoted(options)}")
     lines.append(f"  classes: {len(facts.classes)} # a cache with another number is refused")
-    lines += _split(facts.patients)
+    lines += _split(facts.patients, "group" in dataset.options)
     if patch:
         lines.append(
             f"  crop: {_row(patch)} # patches for about {memory_gb:g} GB in batches of two; `fit` "
@@ -89,20 +96,33 @@ def _data(
     return lines
 
 
-def _split(patients: int) -> list[str]:
+def _split(patients: int, groups: bool) -> list[str]:
     if patients < 3:
+        regroup = (
+            "  # If cases are of several patients: `softlabel-train init SOURCE group=REGEX`, anew."
+        )
         return [
             f"  # Training, the learning rate's schedule and the score need patients of their own, "
             f"and there {'is' if patients == 1 else 'are'} {patients}:",
-            "  # `fit` refuses. If cases are of several patients, generate a cache with --group.",
+            "  # `fit` refuses.",
+            *([regroup] if groups else []),
         ]
     n = max(1, patients // EVALUATED)
     return [f"  split: {{kind: random, n_evaluation: {n}, held_out: 1}} # of {patients} patients"]
 
 
 def _generate(facts: Fingerprint) -> list[str]:
-    lines = ["generate:", f"  superpixel_size: {SUPERPIXEL_SIZE[facts.dims]} # pixels"]
-    if facts.dims == 3:
+    chosen = superpixels_of(facts)
+    volumes = facts.dims == 3
+    unit = "voxels; these are the superpixels of `softlabel generate --preset auto`"
+    size = f"{chosen.superpixel_size:g} # {unit if volumes else 'pixels'}"
+    lines = ["generate:", f"  superpixel_size: {size}"]
+    if volumes:
+        lines += [
+            f"  compactness: {chosen.compactness:g}",
+            f"  sigma: {chosen.sigma:g}",
+            f"  channel_percentiles: {_row(chosen.channel_percentiles)}",
+        ]
         if facts.spacings_differ and facts.spacing_mm is not None:
             lines.append(
                 f"  resample_mm: {_row(facts.spacing_mm)} # the median; training never resamples, "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -116,8 +117,8 @@ def find_cache(
     Raises
     ------
     UsageError
-        When the recipe names neither a cache nor a data set, or too many cases could not be
-        computed.
+        When the recipe names neither a cache nor a data set, too many cases could not be
+        computed, or the split of the listed cases is impossible, which is seen before any is.
     """
     data = recipe.data
     if data.source is None:
@@ -126,8 +127,9 @@ def find_cache(
             failed = {id: r for id, r in read_failures(path).items() if id not in cache}
         return FoundCache(path, tuple(LeftOut(id, None, reason) for id, reason in failed.items()))
     path = cache_path(recipe)
-    path.parent.mkdir(parents=True, exist_ok=True)
     dataset = listed_source(recipe)
+    check_listed(recipe, dataset, path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     report = generate(
         dataset, path, generation_settings(recipe.generate), jobs=jobs, progress=progress
     )
@@ -168,26 +170,77 @@ def listed_source(recipe: Recipe) -> Dataset:
     return list_dataset(str(data.source), data.format, data.format_options)
 
 
+def check_listed(recipe: Recipe, dataset: Dataset, path: Path) -> None:
+    """Refuse what the list of cases already shows, before hours are spent on a cache.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    dataset : Dataset
+        Of :func:`listed_source`.
+    path : Path
+        The cache; cases that an earlier run left in it are divided too, as :func:`open_data` does.
+
+    Raises
+    ------
+    UsageError
+        When the split is impossible, or more cases than ``data.may_fail`` cannot be read.
+    """
+    groups: dict[str, str] = {}
+    # a cache that is missing or damaged is generated
+    with suppress(CacheError), open_cache(path) as cache:
+        groups = {case_id: cache.facts(case_id).group for case_id in cache}
+    make_split(groups | {ref.id: ref.group for ref in dataset.refs}, recipe.data.split)
+    require_computable(recipe, dataset, dataset.problems)
+
+
+def require_computable(
+    recipe: Recipe, dataset: Dataset, failures: Mapping[str, str], more: int = 0
+) -> None:
+    """Refuse a data set of which too many cases fail, or all of them.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    dataset : Dataset
+    failures : mapping of str to str
+        Reason by case.
+    more : int
+        Other cases that fail, of unknown ids.
+
+    Raises
+    ------
+    UsageError
+        Naming the first one.
+    """
+    total = len({*(ref.id for ref in dataset.refs), *dataset.problems})
+    whose = f"the {plural(total, 'case')} of {recipe.data.source}"
+    _require_few(failures, len(failures) + more, total, recipe.data.may_fail, whose)
+    if total and len(failures) + more >= total:  # however large a share may fail
+        case, reason = next(iter(failures.items()))
+        raise UsageError(f"None of {whose} can be computed; {case}: {reason} Fix them.")
+
+
 def _left_out(recipe: Recipe, dataset: Dataset, report: Report) -> tuple[LeftOut, ...]:
     """The cases that failed; too many of them are refused."""
     groups = {ref.id: ref.group for ref in dataset.refs}
     left_out = tuple(
         LeftOut(case, groups.get(case), reason) for case, reason in report.failures.items()
     )
-    everything = len({*groups, *dataset.problems})
-    whose = f"the {plural(everything, 'case')} of {recipe.data.source}"
-    _require_few(left_out, everything, recipe.data.may_fail, whose)
+    require_computable(recipe, dataset, report.failures)
     return left_out
 
 
-def _require_few(left_out: Sequence[LeftOut], total: int, may_fail: float, whose: str) -> None:
+def _require_few(
+    failures: Mapping[str, str], failed: int, total: int, may_fail: float, whose: str
+) -> None:
     """Refuse a share of failed cases that is larger than ``data.may_fail``."""
-    if len(left_out) > may_fail * total + 1e-9:
-        first = left_out[0]
+    if failed > may_fail * total + 1e-9:
+        case, reason = next(iter(failures.items()))
         raise UsageError(
-            f"{len(left_out)} of {whose} could not be computed, first of all {first.id}: "
-            f"{first.reason} Fix them or take them out of the data set; data.may_fail, now "
-            f"{may_fail:g}, is the largest share of cases that may be left out."
+            f"{failed} of {whose} could not be computed, first of all {case}: {reason} Fix them or "
+            f"take them out of the data set; data.may_fail, now {may_fail:g}, is the largest share "
+            "of cases that may be left out."
         )
 
 
@@ -316,7 +369,7 @@ def _split_of(recipe: Recipe, cache: Cache, left_out: Sequence[LeftOut]) -> Spli
             "data.cache."
         )
     missing = {case.id: case for case in left_out}
-    groups = {case_id: cache[case_id].group for case_id in cache}
+    groups = {case_id: cache.facts(case_id).group for case_id in cache}
     groups |= {case.id: case.patient for case in left_out if case.patient is not None}
     whole = make_split(groups, recipe.data.split)
     parts = {"train": whole.train, "validation": whole.validation, "evaluation": whole.evaluation}
@@ -324,7 +377,8 @@ def _split_of(recipe: Recipe, cache: Cache, left_out: Sequence[LeftOut]) -> Spli
         gone = [missing[case] for case in cases if case in missing]
         if name == "evaluation":
             whose = f"the {plural(len(cases), 'case')} that {recipe.name} evaluates"
-            _require_few(gone, len(cases), recipe.data.may_fail, whose)
+            reasons = {case.id: case.reason for case in gone}
+            _require_few(reasons, len(gone), len(cases), recipe.data.may_fail, whose)
         if gone and len(gone) == len(cases):
             raise UsageError(
                 f"No {name} case could be computed, first of all {gone[0].id}: {gone[0].reason} "

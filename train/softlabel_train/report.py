@@ -214,6 +214,11 @@ def write_run_report(
     """
     if not 0 <= pictures <= MOST_PICTURES:
         raise UsageError(f"Pictures are made of 0 to {MOST_PICTURES} cases; got {pictures}.")
+    if run.is_file():
+        raise UsageError(
+            f"{run} is a file; expected the folder of a run. The report of a cache is made by "
+            f"`softlabel report {run}`."
+        )
     path = out or run / "report.html"
     require_replaceable(path)
     evaluated = _read_evaluation(evaluation_folder(run, part))

@@ -230,7 +230,7 @@ def _named(
                 known = sorted(set(groups.values()), key=natural_key)
                 raise UsageError(
                     f"{source} names {name!r} in its part {part}, which is neither a patient nor "
-                    f"a case of the cache; its patients are {', '.join(known[:20])}."
+                    f"a case of the data; its patients are {', '.join(known[:20])}."
                 )
             part_of |= dict.fromkeys(members, part)
     for case, part in part_of.items():

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import yaml
-from softlabel_train.config import load_recipe
+from softlabel_train.config import generation_settings, load_recipe
+from softlabel_train.fingerprint import Fingerprint
+from softlabel_train.init import recipe_text
 
+from softlabel.generation.preset import PERCENTILES, resolved, rule_of
+from softlabel.generation.settings import OF_PRESET, Settings
 from softlabel.phantom import write_ct_dataset, write_oct_dataset
+from softlabel.types import Dataset
 
 from ..factories import call
 
@@ -27,12 +35,38 @@ def test_the_recipe_states_what_was_seen(ct, tmp_path):
     assert recipe.data.classes == 105 and recipe.data.crop == (48, 48, 32)
     assert recipe.evaluate.window == recipe.data.crop
     assert recipe.generate["preprocess_options"]["window"] == [-160, 240]
+    assert "superpixels" not in done.output, "the check finds them neither too small nor too large"
     assert recipe.data.split.n_evaluation == 1
     assert yaml.safe_load(out.read_text())["base"] == "ct"
     assert "median 48 × 48 × 32" in out.read_text() and "1 spleen" in out.read_text()
     again = call("init", ct, "-o", out, "-q")
     assert again.exit_code == 2 and "--overwrite" in again.output
     assert call("init", ct, "-o", out, "-q", "--overwrite").exit_code == 0
+
+
+def facts_of(*shape):
+    return Fingerprint(5, 5, ((0, "background"), (1, "liver")), ("MR",), shape, None, False)
+
+
+@pytest.mark.parametrize("shape", [(48, 48, 32), (1, 120, 120)])
+def test_superpixels_of_volumes_are_those_of_the_preset(shape):
+    dataset = Dataset("nifti", Path("scans"), "", ())
+    values = yaml.safe_load(recipe_text("own", dataset, facts_of(*shape), 8))
+    rule = rule_of(shape)
+    written = values["generate"]
+    assert [written[name] for name in ("superpixel_size", "compactness", "sigma")] == [
+        rule.superpixel_size, rule.compactness, rule.sigma
+    ]  # fmt: skip
+    assert tuple(written["channel_percentiles"]) == PERCENTILES
+
+
+@pytest.mark.parametrize("name", ["generic_3d", "ct"])
+def test_the_shipped_recipes_of_volumes_have_them_too(name):
+    found = generation_settings(load_recipe(name).generate)
+    preset = resolved(Settings(preset="auto"), (48, 48, 32))
+    assert [getattr(found, name) for name in OF_PRESET] == [
+        getattr(preset, name) for name in OF_PRESET
+    ]
 
 
 @pytest.mark.slow
@@ -65,7 +99,17 @@ def test_what_is_wrong_is_said(ct, tmp_path):
         ((ct, "-o", tmp_path / "a.txt"), "must end in .yaml"),
         ((ct, "regions"), "key=value"),
         ((ct, "colour=red"), "colour"),
+        ((ct, "--group", "(s.)"), "without dashes here: group=VALUE."),
+        ((ct, "--row-base=1"), "without dashes here: row_base=VALUE."),
+        ((ct, "--colour"), "No such option"),
     ):
         done = call("init", *arguments, "-q")
         assert done.exit_code == 2 and words in done.output, done.output
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("options", "told"), [({"group": None}, True), ({"grader": 1}, False)])
+def test_how_to_group_cases_is_told_where_the_format_can(options, told):
+    dataset = Dataset("nifti", Path("scans"), "", (), options=options)
+    text = recipe_text("own", dataset, replace(facts_of(48, 48, 32), patients=2), 8)
+    assert "`fit` refuses" in text and ("init SOURCE group=REGEX" in text) is told

@@ -21,6 +21,14 @@ def test_what_is_no_run_is_refused(tmp_path):
     assert result.exit_code == 2 and list(tmp_path.iterdir()) == []
 
 
+def test_a_cache_is_refused_and_its_own_report_named(oct_cache, tmp_path):
+    for options in ((), ("-o", tmp_path / "r.html")):
+        result = call("report", oct_cache, *options)
+        assert result.exit_code == 2 and not list(tmp_path.iterdir())
+        assert f"{oct_cache} is a file; expected the folder of a run." in result.output
+        assert f"`softlabel report {oct_cache}`" in result.output
+
+
 @pytest.mark.slow
 def test_the_command_in_a_process_of_its_own(run, tmp_path):
     path = tmp_path / "r.html"

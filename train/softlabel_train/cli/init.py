@@ -15,10 +15,26 @@ from softlabel.readers import READERS, list_dataset
 from softlabel_train.checkpoint import publish
 from softlabel_train.config import parse_override
 from softlabel_train.fingerprint import PATCH_GB, fingerprint
-from softlabel_train.init import SUPERPIXEL_SIZE, recipe_text
+from softlabel_train.init import recipe_text, superpixels_of
 
 
-@click.command()
+class _Init(click.Command):
+    """Says how an option of a format is written here, where others have dashes."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name = error.option_name.lstrip("-").replace("-", "_")
+            if name not in {option.name for r in READERS.values() for option in r.options}:
+                raise
+            ctx.fail(
+                f"No such option {error.option_name!r}; options of the format are written without "
+                f"dashes here: {name}=VALUE."
+            )
+
+
+@click.command(cls=_Init)
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
 @click.option(
@@ -65,7 +81,6 @@ def init(
     facts = fingerprint(found)
     publish(out, recipe_text(out.stem, dataset, facts, memory_gb).encode())
     # the first look knew no size of superpixels; the second one reads nothing again
-    size = SUPERPIXEL_SIZE[facts.dims]
-    for finding in check_dataset(dataset, Settings(superpixel_size=size)).findings:
+    for finding in check_dataset(dataset, superpixels_of(facts)).findings:
         click.echo(f"{finding.severity} [{finding.code}]: {finding.text}", err=True)
     click.echo(f"Written: {out}. Look at it, then: softlabel-train fit {out}")
