@@ -105,7 +105,10 @@ SHOWN_FAILURES = 5
     help="The class whose soft labels are drawn.  [default: that with the most boundary, the first "
     "class left out]",
 )  # fmt: skip
-@option("Picture", "--channel", metavar="NAME|INDEX", help="Channel of the image.")
+@option(
+    "Picture", "--channel", metavar="NAME|INDEX",
+    help="Channel of the image.  [default: the first, or colours]",
+)  # fmt: skip
 @option(
     "Picture", "--axis", type=int,
     help="Axis across the slices of a volume, from 0.  [default: that of the coarsest spacing]",
@@ -187,7 +190,7 @@ def compare(
         _print_report(report, settings, csv_path, as_json)
         return
     case = _only_case(dataset, refs)
-    shown_channel = channel_index(case.channels, channel, case.name) or 0
+    shown_channel = channel_index(case.channels, channel, case.name)
     shown = class_index(classes, class_name), shown_channel, axis, slice_
     found = _compared(case, settings, classes, _truth_of(case, dataset, truth), band_px)
     if output is not None:
@@ -284,7 +287,7 @@ def _compared(
 def _draw(
     found: Comparison,
     output: Path,
-    shown: tuple[int | None, int, int | None, int | None],
+    shown: tuple[int | None, int | None, int | None, int | None],
     frame_px: int | None,
     dpi: int,
 ) -> None:
