@@ -170,7 +170,8 @@ def compare(
     """
     from softlabel.files import require_writable
     from softlabel.generation.plan import check_method, choose
-    from softlabel.readers import list_dataset, scan_classes
+    from softlabel.generation.source import list_source
+    from softlabel.readers import scan_classes
 
     _check_picture_options(output, against_raters)
     for path in (output, csv_path):
@@ -178,7 +179,7 @@ def compare(
             require_writable(path.parent)
     settings = settings_of_methods(options, _methods_of(methods))
     given = given_reader_options(options)
-    dataset = list_dataset(source, format_, given, mapping_of(map_, threshold))
+    dataset = list_source(source, format_, given, mapping_of(map_, threshold))
     for chosen in settings.values():
         check_method(dataset, chosen)
     refs = choose(dataset, ids or None, None if ids or against_raters else 1)

@@ -39,8 +39,8 @@ from softlabel.console.display import duration, percent, progress
 from softlabel.console.group import say
 from softlabel.errors import UsageError, first_of, plural
 from softlabel.files import require_writable
+from softlabel.generation.source import list_source
 from softlabel.interrupt import interrupted_status, stop_on_signals
-from softlabel.readers import list_dataset
 
 if TYPE_CHECKING:
     from softlabel.tuning import Advice, Row, Tuning
@@ -138,7 +138,7 @@ def tune(
     Ctrl-C ends the measurement and prints what there is; of the defaults alone nothing is
     recommended.
     """
-    dataset = list_dataset(
+    dataset = list_source(
         source, format_, given_reader_options(options), mapping_of(map_, threshold)
     )
     dataset, steps = with_wedges(dataset, given_step_options(options))
