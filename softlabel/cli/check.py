@@ -35,8 +35,8 @@ from softlabel.errors import plural
 from softlabel.generation.check import Check, check_dataset
 from softlabel.generation.findings import ERROR, FINDINGS, Finding
 from softlabel.generation.looks import require_place, save_check
+from softlabel.generation.source import list_source
 from softlabel.parallel import cpu_count
-from softlabel.readers import list_dataset
 
 SHOWN_CLASSES = 60
 
@@ -83,7 +83,7 @@ def check(
     and the option that settles it. The exit status is 2 when one would certainly give a wrong
     cache; --accept CODE takes it for a warning.
     """
-    dataset = list_dataset(
+    dataset = list_source(
         source, format_, given_reader_options(options), mapping_of(map_, threshold)
     )
     if output is not None:

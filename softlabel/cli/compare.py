@@ -105,7 +105,10 @@ SHOWN_FAILURES = 5
     help="The class whose soft labels are drawn.  [default: that with the most boundary, the first "
     "class left out]",
 )  # fmt: skip
-@option("Picture", "--channel", metavar="NAME|INDEX", help="Channel of the image.")
+@option(
+    "Picture", "--channel", metavar="NAME|INDEX",
+    help="Channel of the image.  [default: the first, or colours]",
+)  # fmt: skip
 @option(
     "Picture", "--axis", type=int,
     help="Axis across the slices of a volume, from 0.  [default: that of the coarsest spacing]",
@@ -167,7 +170,8 @@ def compare(
     """
     from softlabel.files import require_writable
     from softlabel.generation.plan import check_method, choose
-    from softlabel.readers import list_dataset, scan_classes
+    from softlabel.generation.source import list_source
+    from softlabel.readers import scan_classes
 
     _check_picture_options(output, against_raters)
     for path in (output, csv_path):
@@ -175,7 +179,7 @@ def compare(
             require_writable(path.parent)
     settings = settings_of_methods(options, _methods_of(methods))
     given = given_reader_options(options)
-    dataset = list_dataset(source, format_, given, mapping_of(map_, threshold))
+    dataset = list_source(source, format_, given, mapping_of(map_, threshold))
     for chosen in settings.values():
         check_method(dataset, chosen)
     refs = choose(dataset, ids or None, None if ids or against_raters else 1)
@@ -187,7 +191,7 @@ def compare(
         _print_report(report, settings, csv_path, as_json)
         return
     case = _only_case(dataset, refs)
-    shown_channel = channel_index(case.channels, channel, case.name) or 0
+    shown_channel = channel_index(case.channels, channel, case.name)
     shown = class_index(classes, class_name), shown_channel, axis, slice_
     found = _compared(case, settings, classes, _truth_of(case, dataset, truth), band_px)
     if output is not None:
@@ -284,7 +288,7 @@ def _compared(
 def _draw(
     found: Comparison,
     output: Path,
-    shown: tuple[int | None, int, int | None, int | None],
+    shown: tuple[int | None, int | None, int | None, int | None],
     frame_px: int | None,
     dpi: int,
 ) -> None:

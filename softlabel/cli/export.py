@@ -12,7 +12,8 @@ from softlabel.cli.options import cache_argument, verbosity_options
 from softlabel.console.display import progress
 from softlabel.console.group import EXIT_FAILED, fail
 from softlabel.errors import plural
-from softlabel.exports import FORMATS, GRIDS, export_cache
+from softlabel.exports import FORMATS, GRIDS, ExportInterrupted, export_cache
+from softlabel.interrupt import interrupted_status
 
 
 @click.command()
@@ -62,13 +63,27 @@ def export(cache: Path, output: Path, verbose: bool, quiet: bool, **options: Any
     """
     with open_cache(cache) as opened:
         total = len(opened.chosen(options["ids"]))
-    with progress(total, "exporting", quiet) as advance:
-        report = export_cache(
-            cache, output, progress=lambda case_id: advance(case_id if verbose else ""), **options
-        )
+    try:
+        with progress(total, "exporting", quiet) as advance:
+            report = export_cache(
+                cache, output, progress=lambda case_id: advance(case_id if verbose else ""),
+                **options,
+            )  # fmt: skip
+    except ExportInterrupted as stopped:
+        fail(_how_to_go_on(stopped, output), interrupted_status())
     if not quiet:
         click.echo(f"{plural(len(report.written), 'file')} written to {output}.")
     for case_id, reason in report.failures.items():
         click.echo(f"failed: {case_id}: {reason}", err=True)
     if report.failures:
         fail(f"{plural(len(report.failures), 'case')} could not be exported.", EXIT_FAILED)
+
+
+def _how_to_go_on(stopped: ExportInterrupted, output: Path) -> str:
+    done, total = len(stopped.done), len(stopped.done) + len(stopped.left)
+    if not done:
+        return "Interrupted before the first case was written; the same command starts anew."
+    return (
+        f"Interrupted. {done} of {plural(total, 'case')} are done, and all files in {output} are "
+        "complete; the same command with --overwrite writes all cases anew."
+    )

@@ -61,10 +61,10 @@ from softlabel.generation.report import CaseReport, Report
 from softlabel.generation.run import carry_out, estimate
 from softlabel.generation.settings import Settings
 from softlabel.generation.shards import Shard, shard_of
+from softlabel.generation.source import list_source
 from softlabel.generation.superpixel_files import SuperpixelFiles
 from softlabel.interrupt import interrupted_status
 from softlabel.parallel import cpu_count
-from softlabel.readers import list_dataset
 from softlabel.types import Dataset
 
 WEDGES = "wedges"
@@ -203,7 +203,7 @@ def generate(
     if scheduler is not None:
         require_fit(scheduler, device)
         require_reachable(scheduler)  # before all label maps are read
-    dataset = list_dataset(
+    dataset = list_source(
         source, format_, given_reader_options(options), mapping_of(map_, threshold)
     )
     dataset, steps = with_wedges(dataset, given_step_options(options))

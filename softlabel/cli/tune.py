@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
+from softlabel.cache import parts_folders
 from softlabel.cli.generate import WEDGES, with_wedges
 from softlabel.cli.given import command_line, given_words
 from softlabel.cli.options import (
@@ -36,8 +39,8 @@ from softlabel.console.display import duration, percent, progress
 from softlabel.console.group import say
 from softlabel.errors import UsageError, first_of, plural
 from softlabel.files import require_writable
+from softlabel.generation.source import list_source
 from softlabel.interrupt import interrupted_status, stop_on_signals
-from softlabel.readers import list_dataset
 
 if TYPE_CHECKING:
     from softlabel.tuning import Advice, Row, Tuning
@@ -132,9 +135,10 @@ def tune(
     none of this.
 
     Of large images and volumes a box around the label boundaries is looked at, or some slices.
-    Ctrl-C ends the measurement and prints what there is.
+    Ctrl-C ends the measurement and prints what there is; of the defaults alone nothing is
+    recommended.
     """
-    dataset = list_dataset(
+    dataset = list_source(
         source, format_, given_reader_options(options), mapping_of(map_, threshold)
     )
     dataset, steps = with_wedges(dataset, given_step_options(options))
@@ -161,7 +165,7 @@ def tune(
             stopped=lambda: stop.asked, progress=advance,
         )  # fmt: skip
     advice = advise(tuning)
-    command = _command(source, advice.row)
+    command = None if advice.row is None else _command(source, advice.row)
     if as_json:
         click.echo(json.dumps(_record(tuning, advice, command), indent=2, ensure_ascii=False))
     else:
@@ -177,7 +181,11 @@ def tune(
         if not as_json:
             click.echo(f"Picture: {output}")
     if not as_json:
-        click.echo(f"Recommended:\n  {command}")
+        click.echo(
+            "Only the defaults were measured, so that nothing is recommended."
+            if command is None
+            else f"Recommended:\n  {command}"
+        )
     if tuning.interrupted:
         say("Interrupted.")
         sys.exit(interrupted_status())
@@ -215,18 +223,25 @@ def _command(source: Path, row: Row) -> str:
     trial = row.trial
     chosen = [] if trial.size is None else ["--superpixel-size", f"{trial.size:g}"]
     chosen += ["--compactness", f"{trial.compactness:g}", "--sigma", f"{trial.sigma:g}"]
-    name = f"{source.resolve().stem or 'cache'}.h5"
+    name = _unused_name(source.resolve().stem or "cache")
     return command_line("softlabel generate", str(source), ["-o", name, *chosen, *given])
 
 
-def _record(tuning: Tuning, advice: Advice, command: str) -> dict[str, Any]:
+def _unused_name(stem: str) -> str:
+    """A cache that is not here yet: one of other settings would refuse the command."""
+    numbers = itertools.count(2)
+    names = itertools.chain([f"{stem}.h5"], (f"{stem}-{number}.h5" for number in numbers))
+    return next(n for n in names if not Path(n).exists() and not parts_folders(Path(n)))
+
+
+def _record(tuning: Tuning, advice: Advice, command: str | None) -> dict[str, Any]:
     return {
         "cases": [vars(case) for case in tuning.cases],
         "of": tuning.of,
         "failures": dict(tuning.failures),
         "classes": {str(v): name for v, name in tuning.classes.items()},
         "settings": [row.as_dict() for row in tuning.rows],
-        "recommended": advice.row.as_dict(),
+        "recommended": None if advice.row is None else advice.row.as_dict(),
         "warnings": list(advice.warnings),
         "command": command,
         "interrupted": tuning.interrupted,
@@ -247,12 +262,17 @@ def _print(tuning: Tuning, advice: Advice, seconds: float, verbose: bool, quiet:
     if tuning.out_of_time:
         what = "the others" if tuning.complete else "all settings on the first"
         click.echo(f"{duration(seconds)} were too short for {what}; give more --seconds.")
+    if tuning.interrupted and not tuning.complete:
+        click.echo("It was interrupted before all settings were measured on a case.")
 
 
 def _looked_at(tuning: Tuning) -> str:
-    """How many cases, and how much of them."""
+    """How many settings and cases, and how much of them."""
     named = first_of((case.id for case in tuning.cases), SHOWN)
-    text = f"Looked at {len(tuning.cases)} of {plural(tuning.of, 'case')} ({named})"
+    text = (
+        f"Measured {plural(len(tuning.rows), 'setting')} on {len(tuning.cases)} of "
+        f"{plural(tuning.of, 'case')} ({named})"
+    )
     parts = [case for case in tuning.cases if case.part != case.shape]
     if parts:
         part, whole = ("×".join(map(str, n)) for n in (parts[0].part, parts[0].shape))
@@ -282,7 +302,8 @@ def _setting_table(tuning: Tuning, advice: Advice, verbose: bool) -> Table:
         table.add_row(" ".join(words), *_cells(row))
     table.caption = (
         ("" if verbose else "The best of each size (-v shows all). ")
-        + "*: recommended; default: n = 2000; grid: superpixels that ignore the image. Size, each: "
+        + ("" if advice.row is None else "*: recommended; ")
+        + "default: n = 2000; grid: superpixels that ignore the image. Size, each: "
         "pixels a superpixel, asked for and returned. Dice: what whole superpixels reach at best, "
         "mean and lowest class. Soft: share of all pixels, and of those of all classes but the "
         "largest."
@@ -309,12 +330,15 @@ def _number(value: float, form: str = ".2f") -> str:
 def _class_table(tuning: Tuning, advice: Advice) -> Table:
     """Achievable Dice of each class."""
     table = Table("class", title="Achievable Dice of each class", title_justify="left")
-    for head in ("recommended", "default", "a grid"):
+    columns: dict[str, Mapping[int, float]] = {}
+    if advice.row is not None:
+        columns["recommended"] = advice.row.dice
+    if advice.default is not None:
+        columns["default"] = advice.default.dice
+    if (row := advice.row or advice.default) is not None:
+        columns["a grid"] = row.grid_dice
+    for head in columns:
         table.add_column(head, justify="right")
-    default = {} if advice.default is None else advice.default.dice
-    nan = float("nan")
     for value, name in tuning.classes.items():
-        numbers = (dice.get(value, nan) for dice in
-                   (advice.row.dice, default, advice.row.grid_dice))  # fmt: skip
-        table.add_row(name, *(_number(n) for n in numbers))
+        table.add_row(name, *(_number(d.get(value, float("nan"))) for d in columns.values()))
     return table

@@ -31,7 +31,8 @@ class Scores:
     Attributes
     ----------
     softened : float
-        Share of the known pixels in which some class is not hard.
+        Share of the known pixels whose soft labels are not those of the hard one, 1 in its class
+        and 0 in all others; with label smoothing all of them, whatever a cache stores of them.
     entropy_bits : float
         Mean entropy over the classes, of soft labels divided by their sum.
     changed : float
@@ -81,7 +82,7 @@ def score_maps(
     (1.0, 0.0, 0.34)
     """
     ignored = ignored_index(maps.index.dtype)
-    known_pixels = changed = 0
+    known_pixels = softened = changed = 0
     entropy = 0.0
     everywhere, nearby = _Mean(), _Mean()
     for part, soft in _slabs(maps):
@@ -89,6 +90,8 @@ def score_maps(
         entropy += float(entropy_bits(soft)[known].sum(dtype=np.float64))
         known_pixels += int(known.sum())
         own = _values_of(soft, np.where(known, hard[part], 0))
+        is_hard = (own == 1) & (np.count_nonzero(soft, axis=0) == 1)
+        softened += int((known & ~is_hard).sum())
         changed += int(((soft.max(axis=0) > own) & known).sum())
         if truth is not None:
             judged = known & (truth[part] != ignored)
@@ -98,7 +101,6 @@ def score_maps(
                 chosen = near[part][judged]
                 nearby.add(brier[chosen], log[chosen])
     count = max(1, known_pixels)
-    softened = int(np.count_nonzero(maps.band & (hard != ignored)))
     return Scores(
         softened / count, entropy / count, changed / count, *everywhere.values(), *nearby.values()
     )

@@ -6,6 +6,6 @@ the cache is asked for.
 
 from softlabel.exports.case import GRIDS, ExportedCase
 from softlabel.exports.formats import FORMATS
-from softlabel.exports.run import ExportReport, export_cache
+from softlabel.exports.run import ExportInterrupted, ExportReport, export_cache
 
-__all__ = ["FORMATS", "GRIDS", "ExportReport", "ExportedCase", "export_cache"]
+__all__ = ["FORMATS", "GRIDS", "ExportInterrupted", "ExportReport", "ExportedCase", "export_cache"]

@@ -32,6 +32,20 @@ class ExportReport:
     failures: Mapping[str, str]
 
 
+class ExportInterrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM between two cases; files of those before are complete.
+
+    Attributes
+    ----------
+    done, left : tuple of str
+        Ids of the cases that were gone through, and of those that were not begun.
+    """
+
+    def __init__(self, done: Sequence[str], left: Sequence[str]) -> None:
+        super().__init__()
+        self.done, self.left = tuple(done), tuple(left)
+
+
 def export_cache(
     cache: str | os.PathLike[str],
     out: str | os.PathLike[str],
@@ -82,6 +96,8 @@ def export_cache(
         When the format needs a library that is not installed.
     OSError
         As the file system reports it (no space, not writable); no file is half-written.
+    ExportInterrupted
+        When Ctrl-C or SIGTERM asks it to stop before the last case; what it has written stays.
 
     Examples
     --------
@@ -105,7 +121,9 @@ def export_cache(
         _prepare({folder, *(path.parent for of_case in paths.values() for path in of_case)})
         for path, data in shared.items():
             publish(path, data)
-        for case_id in chosen:
+        for place, case_id in enumerate(chosen):
+            if stop.asked:
+                raise ExportInterrupted(chosen[:place], chosen[place:])
             try:
                 case = exported(opened, opened[case_id], grid)
                 format_.write(case, paths[case_id], options)
@@ -114,7 +132,6 @@ def export_cache(
                 failures[case_id] = str(error)
             if progress is not None:
                 progress(case_id)
-            stop.safe_point()
     return ExportReport(tuple(written), failures)
 
 

@@ -59,11 +59,11 @@ from softlabel.generation.refresh import IndexRefresh
 from softlabel.generation.report import CaseReport, Report, failures_of, summary_of
 from softlabel.generation.settings import Settings
 from softlabel.generation.shards import Shard
+from softlabel.generation.source import list_source
 from softlabel.generation.superpixel_files import SuperpixelFiles
 from softlabel.generation.warm_up import warm_up
 from softlabel.generation.worker import Computed, Task, case_report, compute_source, results_of
 from softlabel.interrupt import SafePoint, stop_on_signals
-from softlabel.readers import list_dataset
 from softlabel.types import CaseRef, Dataset
 
 ESTIMATE_ATTEMPTS = 5
@@ -164,7 +164,7 @@ def generate(
         give a wrong cache, the settings cannot work, the output cannot be written or is of other
         settings.
     """
-    dataset = source if isinstance(source, Dataset) else list_dataset(
+    dataset = source if isinstance(source, Dataset) else list_source(
         Path(source), format, format_options or {}
     )  # fmt: skip
     if settings is None:

@@ -12,7 +12,7 @@ from softlabel.comparison.places import Line, busiest_class, busiest_slice, line
 from softlabel.errors import CaseError, UsageError, plural
 from softlabel.render.cases import part_of_axis
 from softlabel.render.picture import Picture, Section
-from softlabel.render.sections import Plane, View, axis_across
+from softlabel.render.sections import Plane, View, axis_across, shows_colours
 from softlabel.softmaps.class_index import ignored_index
 from softlabel.softmaps.maps import SoftMaps
 from softlabel.types import Array
@@ -53,7 +53,8 @@ class Profile:
         Distance of the pixels from the boundary, in pixels along the line.
     inside : ndarray of bool, shape (n,)
         Whether the pixels have the class.
-    intensity : ndarray, shape (n,)
+    intensity : ndarray, shape (n,) or (n, 3)
+        The latter of an image in colours.
     truth_places : tuple of float
         Where the boundary of the class lies in the truth.
     description : str
@@ -137,13 +138,14 @@ def comparison_picture(
     k, cut = _class_and_slice(found, view, axis)
     plane = Plane.of(case, axis)
     cutter = _Cutter(axis, cut, plane.transposed)
-    section = _section(found, view, k, cutter)
+    colours = shows_colours(case, view, case.channels)
+    section = _section(found, cutter.of_image(case.image, None if colours else channel), k, cutter)
     rows, columns = (replace(a, step=1) for a in (plane.rows, plane.columns))
     name = found.classes.names[k]
     where = "" if cut is None else f", slice {cut} of axis {axis}"
     whole = Picture(
         f"Case {case.id}", (), (section,), rows, columns, found.classes.names, k,
-        case.channels[channel] if case.channels else "image",
+        case.channels[channel] if case.channels and not colours else "image",
     )  # fmt: skip
     size = frame_px or int(np.clip(min(section.labels.shape) // 4, *FRAME_PX))
     line = line_across(
@@ -196,6 +198,12 @@ class _Cutter:
             array = np.take(array, self.cut or 0, axis=self.axis)
         return array.T if self.transposed else array
 
+    def of_image(self, image: Array, channel: int | None) -> Array:
+        """A channel of an image (C, *spatial); without one all of them, along the last axis."""
+        if channel is not None:
+            return self.of(image[channel])
+        return np.stack([self.of(one) for one in image], axis=-1)
+
     def of_maps(self, maps: SoftMaps, k: int) -> Array:
         if self.axis is None:
             return self.of(maps.class_map(k))
@@ -205,11 +213,11 @@ class _Cutter:
         return section.T if self.transposed else section
 
 
-def _section(found: Comparison, view: View, k: int, cutter: _Cutter) -> Section:
+def _section(found: Comparison, image: Array, k: int, cutter: _Cutter) -> Section:
     labels = cutter.of(_of_class(found.hard, k))
     mask = found.case.mask
     return Section(
-        image=cutter.of(found.case.image[view.channel or 0]),
+        image=image,
         labels=labels,
         soft=labels,
         band=np.zeros(labels.shape, np.bool_),

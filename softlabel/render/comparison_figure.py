@@ -24,6 +24,7 @@ from softlabel.render.outlines import boundaries, chain
 from softlabel.render.palette import soft_scale
 from softlabel.render.panels import add_lines, grey, show
 from softlabel.render.picture import Axis, Picture
+from softlabel.types import Array
 
 WIDTH, LEFT, RIGHT, HEAD, FOOT = 11.0, 0.75, 0.8, 0.95, 0.55
 """Of the figure and around the panels, in inches."""
@@ -37,6 +38,9 @@ RATIO_RANGE = (0.55, 1.45)
 LABEL_COLOUR, LINE_COLOUR, FRAME_COLOUR = "#e69f00", "#d55e00", "#56b4e9"
 METHOD_COLOURS = tuple(PALETTE[n] for n in (5, 6, 3, 7, 2, 1, 8, 15, 11, 12, 9, 13, 14))
 """Those that are seen on white: no yellow, no light grey."""
+
+RGB_COLOURS = ("#c1272d", "#1e8449", "#2458b3")
+"""Of the curves of red, green and blue; dark enough for white."""
 
 MARKERS = "os^DvPX*<>dhp"
 STYLES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1.5, 1.2)))
@@ -249,7 +253,8 @@ def _draw_profile(
     )
     lower = figure.add_axes(frame.fraction(LEFT, FOOT, width, INTENSITY_HEIGHT), sharex=upper)
     _draw_soft_labels(upper, picture, profile)
-    lower.step(profile.places, profile.intensity, where="mid", color="#404040", linewidth=1.0)
+    for values, colour in _curves(profile.intensity):
+        lower.step(profile.places, values, where="mid", color=colour, linewidth=1.0)
     for ax in (upper, lower):
         ax.axvline(0, color="#404040", linewidth=0.8)
         for place in profile.truth_places:
@@ -262,6 +267,13 @@ def _draw_profile(
     lower.yaxis.set_major_locator(MaxNLocator(nbins=2))
     lower.set_ylabel("intensity", fontsize=8)
     lower.set_xlabel(profile.description, fontsize=8)
+
+
+def _curves(intensity: Array) -> list[tuple[Array, str]]:
+    """The intensities on the line and the colour of their curve; three of an image in colours."""
+    if intensity.ndim == 1:
+        return [(intensity, "#404040")]
+    return list(zip(intensity.T, RGB_COLOURS, strict=True))
 
 
 def _draw_soft_labels(ax: Axes, picture: ComparisonPicture, profile: Profile) -> None:

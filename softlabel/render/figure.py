@@ -9,11 +9,11 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from softlabel.render.layout import LINE, TITLE_LINE, Layout, arrange, short
+from softlabel.render.layout import LINE, TITLE_LINE, Layout, Rect, arrange, short
 from softlabel.render.palette import soft_scale
 from softlabel.render.panels import draw_image, draw_labels, draw_soft
 from softlabel.render.picture import Axis, Picture, Section
@@ -126,9 +126,10 @@ def _axis_text(axis: Axis, stretch: float) -> str:
 def _colour_bars(
     figure: Figure, picture: Picture, layout: Layout, window: tuple[float, float]
 ) -> None:
+    """Bars of the soft labels and of the intensities, which an image in colours has none of."""
     colours, top = soft_scale(picture.class_index is not None, len(picture.class_names))
     above = any((s.soft > top + 1e-6).any() for s in picture.sections)
-    for rect, cmap, limits, label, extend in (
+    bars: list[tuple[Rect, Colormap, tuple[float, float], str, str]] = [
         (layout.bars[0], colormaps["gray"], window, "intensity", "neither"),
         (
             layout.bars[1],
@@ -137,7 +138,9 @@ def _colour_bars(
             "entropy (bits)" if picture.class_index is None else "soft label q",
             "max" if above else "neither",
         ),
-    ):
+    ]
+    in_colours = picture.sections[0].image.ndim == 3
+    for rect, cmap, limits, label, extend in bars[1:] if in_colours else bars:
         mappable = ScalarMappable(Normalize(*limits), cmap)
         bar = figure.colorbar(
             mappable,

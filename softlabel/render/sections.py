@@ -213,7 +213,7 @@ def read_section(
     )
 
 
-def shows_colours(case: CachedCase, view: View, channels: tuple[str, ...]) -> bool:
+def shows_colours(case: CachedCase | Case, view: View, channels: tuple[str, ...]) -> bool:
     """Whether the image is shown in its own colours: three channels of 8 bits without names."""
     stored = case.image
     return (
@@ -221,8 +221,7 @@ def shows_colours(case: CachedCase, view: View, channels: tuple[str, ...]) -> bo
         and view.window is None
         and stored.dtype == np.uint8
         and len(stored) == len(RGB)
-        and tuple(name.lower() for name in channels)
-        in ((), RGB, ("r", "g", "b"), unnamed_channels(len(RGB)))
+        and tuple(name.lower() for name in channels) in COLOUR_NAMES
     )
 
 

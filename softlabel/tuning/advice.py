@@ -39,15 +39,15 @@ class Advice:
 
     Attributes
     ----------
-    row : Row
-        Recommended.
+    row : Row or None
+        Recommended; None when nothing but the defaults was tried.
     default : Row or None
         What happens without any option; None when it was not tried.
     warnings : tuple of str
         Sentences.
     """
 
-    row: Row
+    row: Row | None
     default: Row | None
     warnings: tuple[str, ...]
 
@@ -58,10 +58,11 @@ def advise(tuning: Tuning) -> Advice:
     Among those that are no grid in disguise and leave at least half of the pixels of all classes
     but the largest hard: the one with the largest sum of boundary recall over chance and mean
     achievable Dice, of nearly equal ones that with the larger recall. The first falls where
-    superpixels are small, the second where they are large.
+    superpixels are small, the second where they are large. The defaults are what others are
+    compared with: of them alone nothing follows.
     """
-    tried = [row for row in tuning.rows if row.trial.size is not None] or list(tuning.rows)
-    row = _recommended(tried)
+    tried = [row for row in tuning.rows if row.trial.size is not None]
+    row = _recommended(tried) if tried else None
     default = next((r for r in tuning.rows if r.trial == DEFAULT), None)
     return Advice(row, default, tuple(_warnings(row, default)))
 
@@ -111,11 +112,11 @@ def _over_chance(row: Row) -> float:
     return row.over_chance if row.over_chance == row.over_chance else 0.0
 
 
-def _warnings(row: Row, default: Row | None) -> Iterator[str]:
-    if default is not None and row is not default:
+def _warnings(row: Row | None, default: Row | None) -> Iterator[str]:
+    if default is not None:
         for sentence in _troubles(default):
             yield f"The defaults: {sentence}"
-    for sentence in _troubles(row):
+    for sentence in _troubles(row) if row is not None else ():
         yield f"The best that was tried: {sentence}"
 
 

@@ -101,12 +101,15 @@ def _draw_grid_dice(ax: Axes, tuning: Tuning) -> None:
 
 def _draw_classes(ax: Axes, tuning: Tuning, advice: Advice) -> None:
     """Bars of the achievable Dice of each class, the lowest first."""
-    row = advice.row
+    row = advice.row or advice.default
+    if row is None:
+        return
     values = sorted(row.dice, key=lambda v: row.dice[v])[:MOST_CLASSES]
     groups = [("a grid of as many", OF_GRID, row.grid_dice)]
     if advice.default is not None:
         groups.append(("default", BY_DEFAULT, advice.default.dice))
-    groups.append(("recommended", RECOMMENDED, row.dice))
+    if advice.row is not None:
+        groups.append(("recommended", RECOMMENDED, row.dice))
     width = 0.8 / len(groups)
     for number, (name, colour, dice) in enumerate(groups):
         places = np.arange(len(values)) + (number - (len(groups) - 1) / 2) * width
@@ -142,11 +145,10 @@ def _legend(tuning: Tuning, advice: Advice) -> list[Line2D]:
         Line2D([], [], color="black", linestyle=style, label=f"sigma {sigma:g}")
         for style, sigma in zip(STYLES * 9, _sigmas(tuning), strict=False)
     ]
-    names = ("recommended", "default")
     marks = [
         Line2D([], [], marker=marker, markersize=size, color=colour, markeredgecolor="black",
-               linestyle="none", label=name)
-        for name, (_, marker, colour, size) in zip(names, _marked(advice), strict=False)
+               linestyle="none", label="recommended" if row is advice.row else "default")
+        for row, marker, colour, size in _marked(advice)
     ]  # fmt: skip
     grid = Line2D([], [], marker=".", color="#a0a0a0", linestyle="none", label="a grid (Dice)")
     return [*marks, *colours, *styles, grid]
@@ -154,7 +156,9 @@ def _legend(tuning: Tuning, advice: Advice) -> list[Line2D]:
 
 def _marked(advice: Advice) -> list[tuple[Row, str, str, float]]:
     """Rows with a mark of their own."""
-    marked = [(advice.row, "*", RECOMMENDED, 15.0)]
+    marked = []
+    if advice.row is not None:
+        marked.append((advice.row, "*", RECOMMENDED, 15.0))
     if advice.default is not None:
         marked.append((advice.default, "D", BY_DEFAULT, 7.0))
     return marked

@@ -37,7 +37,7 @@ def test_a_process_prints_tables_and_a_command_that_runs(data, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "Superpixel settings" in done.stdout and "default" in done.stdout
     assert "Achievable Dice of each class" in done.stdout and "ground" in done.stdout
-    assert "Looked at 3 of 3 cases (a, c, b)." in done.stdout
+    assert "Measured 5 settings on 3 of 3 cases (a, c, b)." in done.stdout
     assert "cases: 3 of 3" in done.stderr
     with Image.open(plot) as image:
         assert image.width > 1000
@@ -94,7 +94,24 @@ def test_too_little_time_is_told(data):
     result = tune(data, *FEW, "--seconds", "0.000001")
     assert result.exit_code == 0, result.output
     assert "were too short for all settings on the first; give more --seconds" in result.stdout
-    assert "Looked at 1 of 3 cases" in result.stdout and "softlabel generate" in result.stdout
+    assert "Measured 1 setting on 1 of 3 cases" in result.stdout
+
+
+def test_of_the_defaults_alone_nothing_is_recommended(data):
+    result = tune(data, *FEW, "--seconds", "0.000001")
+    assert "Only the defaults were measured, so that nothing is recommended." in result.stdout
+    assert "softlabel generate" not in result.stdout
+    assert "default" in result.stdout and "*: recommended" not in result.stdout
+    record = json.loads(tune(data, *FEW, "--seconds", "0.000001", "--json").stdout)
+    assert (record["recommended"], record["command"]) == (None, None)
+
+
+def test_the_command_names_a_cache_that_is_not_there(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my data.h5").touch()
+    (tmp_path / "my data-2.parts").mkdir()
+    result = tune(data, *FEW, "--cases", "1", "-q")
+    assert shlex.split(result.stdout.splitlines()[-1])[4] == "my data-3.h5"
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -116,9 +133,10 @@ def test_a_signal_ends_it_with_what_was_measured(data, number, status):
         out, err = process.communicate(timeout=factories.PATIENCE)
         assert process.returncode == status, err
         assert "Interrupted." in err and "Traceback" not in err
-        if out:
+        if "softlabel generate" in out:
             break
-    assert "Looked at 1 of 3 cases" in out and "softlabel generate" in out
+    assert "settings on 1 of 3 cases" in out and "softlabel generate" in out
+    assert "It was interrupted before all settings were measured" in out
 
 
 def test_an_image_that_shows_nothing_is_warned_of(tmp_path):

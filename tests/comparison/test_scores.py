@@ -10,6 +10,8 @@ from scipy.stats import entropy
 from softlabel.comparison import scores
 from softlabel.comparison.scores import FLOOR, near_boundary, roc_area, score_maps
 from softlabel.softening import soften
+from softlabel.softmaps import from_class_maps
+from softlabel.types import ClassTable
 
 IGNORED = 255
 
@@ -54,6 +56,26 @@ def test_scores_are_those_of_dense_arrays(scene, monkeypatch, slab_values):
     assert found.log == pytest.approx(np.mean(log), rel=1e-6)
     assert found.near_brier == pytest.approx(np.mean(np.array(brier)[close]), rel=1e-6)
     assert found.near_log == pytest.approx(np.mean(np.array(log)[close]), rel=1e-6)
+
+
+def test_label_smoothing_softens_every_known_pixel():
+    labels = known_blobs((20, 30), 3)
+    labels[:5] = IGNORED
+    known = labels != IGNORED
+    maps = soften(labels, classes=range(3), ignore=IGNORED, method="smoothing", epsilon=0.3)
+    found = score_maps(maps, labels)
+    assert found.softened == 1.0
+    smooth = [0.8, 0.1, 0.1]
+    assert found.entropy_bits == pytest.approx(entropy(smooth, base=2), rel=1e-5)
+    assert known.any() and not known.all()
+
+
+def test_pixels_of_two_classes_are_softened_though_no_value_is_between_0_and_1():
+    hard = np.array([0, 0, 1], np.uint8)
+    grown = (1, (slice(0, 3),), np.array([0.0, 1.0, 1.0]))
+    maps = from_class_maps(hard, ClassTable.from_values([0, 1]), [grown])
+    np.testing.assert_array_equal(maps.dense(), [[1, 1, 0], [0, 1, 1]])
+    assert score_maps(maps, hard).softened == pytest.approx(1 / 3)
 
 
 def test_a_blur_that_swallows_a_thin_class_changes_its_pixels():

@@ -97,6 +97,34 @@ def test_a_volume_lies_as_its_affine_says():
     assert chosen.title.endswith("slice 2 of axis 2")
 
 
+def photo(**changes):
+    """``halves`` in red and blue, in 8 bits."""
+    case = halves(**changes)
+    red = (case.image * 4).astype(np.uint8)
+    return replace(case, image=np.concatenate([red, np.zeros_like(red), 255 - red]))
+
+
+@pytest.mark.parametrize("names", [(), ("channel 0", "channel 1", "channel 2"), ("R", "G", "B")])
+def test_a_photo_is_shown_in_its_colours(names):
+    case = photo(channels=names)
+    picture = comparison_picture(compare_case(case, SETTINGS), View())
+    colours = np.moveaxis(case.image, 0, -1)
+    np.testing.assert_array_equal(picture.whole.sections[0].image, colours)
+    assert picture.whole.channel == "image"
+    line = picture.profile.line
+    np.testing.assert_array_equal(
+        picture.profile.intensity, colours[line.place, line.start : line.stop]
+    )
+    figure = draw_comparison(picture)
+    np.testing.assert_allclose(figure.axes[0].images[0].get_array(), colours / 255)
+    assert len(figure.axes[-1].lines) == 3 + 1  # red, green, blue, and where the boundary is
+
+
+def test_one_channel_of_a_photo_is_grey():
+    picture = comparison_picture(compare_case(photo(), SETTINGS), View(channel=2))
+    np.testing.assert_array_equal(picture.whole.sections[0].image, photo().image[2])
+
+
 def test_channels_and_slices_that_are_not_there_are_refused(found):
     with pytest.raises(UsageError, match="no channel 2; it has 1 channel"):
         comparison_picture(found, View(channel=2))

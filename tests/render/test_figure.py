@@ -24,6 +24,13 @@ def test_panels_are_image_labels_and_soft_label():
     assert image.images[0].get_array().shape == (12, 16, 3)
 
 
+def test_colours_have_no_bar_of_intensities():
+    colours = np.zeros((12, 16, 3), np.uint8)
+    for image, labels in ((colours, ["soft label q"]), (colours[..., 0], ["intensity"])):
+        *_, bar = draw(picture(section(image=image))).axes[:4]
+        assert [bar.get_xlabel() or bar.get_ylabel()] == labels
+
+
 def test_entropy_has_a_scale_of_its_own():
     bits = np.where(section().band, np.float32(1.5), np.float32(0))
     colours, top = soft_scale(False, 3)

@@ -79,8 +79,17 @@ def test_without_boundaries_the_dice_alone_counts():
     assert score(nowhere) == 0.9 and advise(tuning(nowhere, row(95, 0.0, 0.8))).row is nowhere
 
 
-def test_what_was_measured_of_the_defaults_only_is_recommended_when_there_is_nothing_else():
-    assert advise(tuning(row(None))).row.trial == DEFAULT
+def test_of_the_defaults_alone_nothing_is_recommended():
+    alone = tuning(row(None, soft=0.9))
+    found = advise(alone)
+    assert found.row is None and found.default.trial == DEFAULT
+    assert [w.split(":")[0] for w in found.warnings] == ["The defaults"]
+    figure = tuning_figure(alone, found, "title")
+    legends = [t.get_text() for t in figure.subfigs[0].legends[0].get_texts()]
+    assert legends == ["default", "a grid (Dice)"]
+    assert [t.get_text() for t in figure.subfigs[1].axes[0].get_legend().get_texts()] == [
+        "a grid of as many", "default",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("classes", [2, 60])
