@@ -40,6 +40,7 @@ BENCHMARKS = {
     "commands": "Whole commands against 0.1.0, start-up and memory included, one core",
     "scaling": "Workers, number of cases, memory",
     "many": "Many small cases end to end",
+    "reports": "Reports: time, size, and a browser",
     "metrics": "Metrics against MedPy",
     "conventions": "Surface distances by convention and unit",
     "resoftening": "Soft labels after random changes: made anew or interpolated",

@@ -83,6 +83,7 @@ TESTS_OF_THE_WHOLE = {
     "softening/test_properties.py": "what all methods promise",
     "test_benchmarks.py": "the folder benchmarks/",
     "test_constraints.py": "the oldest libraries that are allowed",
+    "test_containers.py": "containers/",
     "test_contributing.py": "the walk-throughs of CONTRIBUTING.md",
     "test_docs.py": "the documentation and the READMEs",
     "test_examples.py": "the folder examples/",
