@@ -62,9 +62,9 @@ test-all: $(VENV)/.full ## every test except the marked studies
 coverage: $(VENV)/.full ## as test-all, and which lines no test ran
 	$(BIN)/python -m pytest -q -n 2 -m "not study" --cov --cov-report=term:skip-covered
 
-$(VENV)/.bridges: $(VENV)/.full
-	$(PIP) install -c constraints.txt -e '.[nnunet,torchio,napari,browser]'
-	@touch $@
+$(VENV)/.bridges: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt -e '.[train,cluster,itk,bench,dev,nnunet,torchio,napari,browser]'
+	@touch $(VENV)/.core $(VENV)/.dev $(VENV)/.full $@ # all at once, which takes pip less time than one by one
 
 bridges: $(VENV)/.bridges ## nnU-Net, TorchIO, napari and Selenium too; the tests of the bridges to them skip without
 

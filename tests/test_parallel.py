@@ -205,7 +205,7 @@ def test_workers_start_with_stopping_signals_blocked():
 
 def test_a_signal_while_workers_start_reaches_the_parent():
     heard = []
-    signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
     loky.get_reusable_executor().shutdown(kill_workers=True)
     submit = loky.ProcessPoolExecutor.submit
 
@@ -214,9 +214,12 @@ def test_a_signal_while_workers_start_reaches_the_parent():
         os.kill(os.getpid(), signal.SIGINT)
         return future
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loky.ProcessPoolExecutor, "submit", press)
-        assert sorted(parallel.run(count_up, [(0, 1), (5, 1)], jobs=2)) == [0, 5]
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(loky.ProcessPoolExecutor, "submit", press)
+            assert sorted(parallel.run(count_up, [(0, 1), (5, 1)], jobs=2)) == [0, 5]
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert set(heard) == {signal.SIGINT}
 
 

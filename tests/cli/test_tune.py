@@ -114,6 +114,7 @@ def test_the_command_names_a_cache_that_is_not_there(data, tmp_path, monkeypatch
     assert shlex.split(result.stdout.splitlines()[-1])[4] == "my data-3.h5"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_it_with_what_was_measured(data, number, status):
     """Large images and many settings, of which some are done when the signal comes."""

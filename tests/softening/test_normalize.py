@@ -37,7 +37,7 @@ def test_divides_by_the_sum_over_the_classes(scene, method):
     check_sums(scene, method)
 
 
-@settings(max_examples=settings.default.max_examples // 4, suppress_health_check=list(HealthCheck))
+@settings(max_examples=settings.default.max_examples // 10, suppress_health_check=list(HealthCheck))
 @given(scene=scenes(), method=methods)
 def test_kernel_is_right_as_plain_python(interpreted, scene, method):
     assert any(name.startswith("softlabel.softening.normalize.") for name in interpreted)

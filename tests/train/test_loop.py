@@ -248,6 +248,7 @@ def test_a_process_without_a_validation_case_does_not_wait_for_ever(pairs_cache,
     assert json.loads((tmp_path / "run" / "result.json").read_text())["best_score"] is not None
 
 
+@pytest.mark.slow
 def test_mixed_precision_on_the_cpu(oct_cache, tmp_path):
     result = fit(recipe_for(oct_cache, "train.precision=bf16-mixed", "train.steps=2"),
                  tmp_path / "run", show=False)  # fmt: skip

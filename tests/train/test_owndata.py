@@ -142,6 +142,7 @@ def test_what_killed_processes_left_is_swept_at_the_next_start(trained, tmp_path
     assert alive.exists(), "its writer lives"
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_while_it_wrote_its_first_file_may_begin_again(trained, tmp_path):
     dead = temporary_name().replace(f"-{os.getpid()}-", f"-{dead_pid()}-")
     (tmp_path / "run").mkdir()
