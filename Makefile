@@ -8,7 +8,7 @@ DEMO   := demo
 MATRIX ?= 3.11 3.12 3.13
 CHECK  := softlabel train tests benchmarks docs examples
 
-.PHONY: help setup demo dev test test-all coverage bridges browser test-nnunet test-torchio test-napari test-browser test-oldest test-matrix example lint docs dist bench faults train-oct train-mri clean
+.PHONY: help setup demo dev test test-all coverage setup-ci bridges browser test-nnunet test-torchio test-napari test-browser test-oldest test-matrix example lint docs dist bench faults train-oct train-mri clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -66,6 +66,12 @@ $(VENV)/.bridges: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) install -c constraints.txt -e '.[train,cluster,itk,bench,dev,nnunet,torchio,napari,browser]'
 	@touch $(VENV)/.core $(VENV)/.dev $(VENV)/.full $@ # all at once, which takes pip less time than one by one
 
+$(VENV)/.ci: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt -e '.[train,cluster,itk,bench,dev,torchio,browser]'
+	@touch $(VENV)/.core $(VENV)/.dev $(VENV)/.full $@
+
+setup-ci: $(VENV)/.ci ## as setup, and the small ones of the bridges: TorchIO and Selenium
+
 bridges: $(VENV)/.bridges ## nnU-Net, TorchIO, napari and Selenium too; the tests of the bridges to them skip without
 
 test-nnunet: $(VENV)/.bridges ## the bridge to nnU-Net with nnU-Net itself, and a short training by its commands
@@ -83,7 +89,7 @@ browser: ## Chromium with its driver, by apt where they are missing
 	@command -v chromedriver > /dev/null || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver > /dev/null; } || \
 	  { echo "The reports need a browser to be tried in; fix: install Chromium and its driver (Debian: chromium, chromium-driver)."; exit 1; }
 
-test-browser: $(VENV)/.bridges browser ## the reports in a headless Chromium
+test-browser: $(VENV)/.ci browser ## the reports in a headless Chromium
 	$(BIN)/python -m pytest -q tests/reports/test_browser.py tests/train/test_report.py
 
 $(OLDEST)/.core: pyproject.toml constraints-oldest.txt
