@@ -40,6 +40,7 @@ print(json.dumps([before, signatures()]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method",
     # surface-cdf takes layers only, and has no kernel of its own

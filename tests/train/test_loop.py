@@ -273,6 +273,7 @@ def test_a_loss_that_is_not_a_number_names_the_cases(oct_cache, tmp_path):
     assert "optimizer.clip_norm" in str(info.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clip", ["null", "1.0"])
 def test_gradients_that_overflow_stop_the_run_before_the_weights_do(
     oct_cache, tmp_path, monkeypatch, clip

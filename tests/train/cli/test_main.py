@@ -33,6 +33,7 @@ def test_an_unknown_command_is_wrong_usage():
         assert result.output.endswith(f"Error: No such command '{command}'{end}\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding, arguments, status, what", [
     ("ascii", ["recipes"], 0, b"\\u03b1"),
     ("latin-1", ["recipes"], 0, b"\\u03b1"),
